@@ -1,0 +1,74 @@
+"""``kd-yolo data``: make the built-in data set, or check one of yours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from kd_yolo.cli.run import parse_flags, run_guarded
+
+DESCRIPTION = """make: draws the built-in street scenes.  check: reads a data YAML and its labels as training would."""
+
+
+@dataclass(frozen=True)
+class Make:
+    """Draws the built-in street scenes as a YOLO detection set."""
+
+    what: Annotated[Literal["street"], tyro.conf.Positional]
+    """The only built-in set: street."""
+    preset: Literal["smoke", "demo", "bench"] = "demo"
+    """smoke (seconds), demo (about 250 images), bench (thousands)."""
+    out: Path | None = None
+    """Folder (default: datasets/street-<preset>)."""
+    seed: int = 0
+    """Seed of everything drawn."""
+    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Replace a folder that holds another version of the set."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Counts images and boxes, and finds what training would stumble over."""
+
+    yaml: Annotated[Path, tyro.conf.Positional]
+    """The data YAML."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
+    """Runs the command and returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    kinds: dict[str, type[Make] | type[Check]] = {"make": Make, "check": Check}
+    if not words or words[0] not in kinds:
+        print(f"usage: {prog} make street [--preset smoke|demo|bench] | check data.yaml\n\n{DESCRIPTION}")
+        return 0 if words and words[0] in {"-h", "--help"} else 2
+    flags = parse_flags(kinds[words[0]], words[1:], prog=f"{prog} {words[0]}", description=DESCRIPTION)
+    return run_guarded(lambda: _make(flags) if isinstance(flags, Make) else _check(flags))
+
+
+def _make(flags: Make) -> None:
+    from rich.progress import Progress
+
+    from kd_yolo.data.street import make_street
+
+    folder = flags.out or Path("datasets") / f"street-{flags.preset}"
+    with Progress(transient=True) as bar:
+        task = bar.add_task("drawing", total=None)
+        report = make_street(
+            folder, flags.preset, seed=flags.seed, force=flags.force,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    print(report)
+    print(f"next: python train_distill.py data={folder / 'data.yaml'}")
+
+
+def _check(flags: object) -> None:
+    from kd_yolo.data.check import check_detection_data
+
+    assert isinstance(flags, Check), "the other subcommand"
+    print(check_detection_data(flags.yaml))
+    print(f"next: python train_distill.py --teacher yolov8m.pt data={flags.yaml}")

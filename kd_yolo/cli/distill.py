@@ -1,0 +1,133 @@
+"""``train_distill.py`` / ``kd-yolo distill``: a student trains under a teacher."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+
+DESCRIPTION = """Trains a YOLO student under a frozen teacher.
+
+Anything written key=value goes to ultralytics (data=coco.yaml epochs=100 imgsz=640 batch=16 ...).
+Without data= the built-in street scenes are used, without --teacher a small demo teacher, without --student the next
+smaller size of the teacher's family."""
+
+
+@dataclass(frozen=True)
+class DistillFlags:
+    """Flags of the command; see DESCRIPTION."""
+
+    teacher: str | None = None
+    """Weights of the teacher: a file, or an official name such as yolov8m.pt."""
+    student: str | None = None
+    """Weights or model YAML of the student."""
+    loss: str | None = None
+    """A loss (--list-losses), several joined by '+' (cwd+bkd), or a recipe (a name in cfg/distill, or a YAML path)."""
+    weight: str | None = None
+    """Weight of the loss; with several, one for all or one each: 1+2."""
+    tau: str | None = None
+    """Temperature, one for all or one each."""
+    taps: str | None = None
+    """Where features are compared: head (the Detect inputs), cv2 (neck blocks), or layers: 15,18,21."""
+    schedule: str | None = None
+    """Weight over the run: cosine, constant or linear."""
+    stop_at: str | None = None
+    """Switch the distillation off at this share of the run (0.8), or at 'mosaic', when mosaic closes."""
+    resume: str | None = None
+    """Continue an interrupted run from its weights/last.pt."""
+    name: str | None = None
+    """Name of the run folder in runs/distill/."""
+    device: str | None = None
+    """cpu, 0, or 0,1 (several: DDP)."""
+    seed: int | None = None
+    """Seed of everything random."""
+    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Check everything, print taps, shapes, adapters and cost, write nothing."""
+    list_losses: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print every loss with its parameters and paper."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "train_distill.py") -> int:
+    """Runs the command and returns its exit code."""
+    words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
+    flags = parse_flags(DistillFlags, words, prog=prog, description=DESCRIPTION)
+    return run_guarded(lambda: _run(flags, pairs, prog))
+
+
+def _run(flags: DistillFlags, pairs: list[str], prog: str) -> None:
+    if flags.list_losses:
+        _print_losses()
+        return
+    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+
+    prepare_process()
+    check_ultralytics()
+    from kd_yolo.distill import job
+    from kd_yolo.yolo.arguments import parse_overrides
+
+    overrides = parse_overrides(pairs)
+    own = {"device": flags.device, "seed": flags.seed}
+    overrides |= {key: value for key, value in own.items() if value is not None}
+    if flags.resume:
+        _finish(job.resume(flags.resume, overrides), prog)
+        return
+    request = job.Request(
+        flags.teacher, flags.student, flags.loss, _term_flags(flags), flags.trust_weights, overrides
+    )  # fmt: skip
+    plan = job.with_run_folder(job.make_plan(request, write=not flags.dry_run), flags.name)
+    for note in plan.notes:
+        print(f"warning: {note}")
+    if flags.dry_run:
+        print("\n".join([*job.describe(plan), "dry run: nothing was written"]))
+        return
+    _finish(job.distil(plan), prog)
+
+
+def _term_flags(flags: DistillFlags) -> dict[str, object]:
+    """Flags that change the terms, as :func:`kd_yolo.config.distill.resolve_distill` takes them."""
+    taps: object = flags.taps
+    if flags.taps and flags.taps.replace(",", "").isdigit():
+        taps = [int(layer) for layer in flags.taps.split(",")]
+    stop_at: object = flags.stop_at
+    if flags.stop_at and flags.stop_at.replace(".", "", 1).isdigit():
+        stop_at = float(flags.stop_at)
+    values = {"weight": flags.weight, "tau": flags.tau, "taps": taps, "schedule": flags.schedule, "stop_at": stop_at}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _print_losses() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from kd_yolo.losses import describe_losses
+
+    table = Table("name", "kind", "what it does", "parameters", "paper")
+    for info in describe_losses():
+        table.add_row(info.name, info.kind, info.summary, ", ".join(info.parameters), info.paper)
+    Console().print(table)
+
+
+def _finish(result: object, prog: str) -> None:
+    """Where the results are, and what to type next."""
+    from kd_yolo.distill.job import Result
+
+    assert isinstance(result, Result), "a job returns its result"
+    best = _relative(result.best)
+    print(f"\nresults: {_relative(result.save_dir)} (results.csv, results.png, args.yaml)")
+    print(f"student: {best}, a plain model: YOLO('{best}')")
+    print(f"next:    yolo val model={best} data={_relative(result.save_dir)}/data.yaml")
+
+
+def _relative(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

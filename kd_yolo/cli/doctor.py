@@ -1,0 +1,65 @@
+"""``kd-yolo doctor``: what is installed, what the machine offers, and whether a forward pass works."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kd_yolo.cli.run import parse_flags, run_guarded
+
+PACKAGES = ("kd-yolo", "torch", "torchvision", "ultralytics", "opencv-python", "numpy", "pydantic", "tyro")
+EXTRAS = {"mlflow": "mlflow", "dev": "pytest"}
+
+
+@dataclass(frozen=True)
+class DoctorFlags:
+    """The command has no flags."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo doctor") -> int:
+    """Runs the command and returns its exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    parse_flags(DoctorFlags, words, prog=prog, description="Prints what is installed and runs a tiny forward pass.")
+    return run_guarded(_run)
+
+
+def _run() -> None:
+    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+
+    prepare_process()
+    print(f"python        {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for package in PACKAGES:
+        print(f"{package:13} {_version(package)}")
+    import torch
+    from ultralytics.utils import ONLINE
+
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    print(f"threads       {torch.get_num_threads()}")
+    print(f"devices       cpu{''.join(f', cuda:{i} {name}' for i, name in enumerate(devices))}")
+    for extra, module in EXTRAS.items():
+        found = importlib.util.find_spec(module) is not None
+        print(f"[{extra}]".ljust(13), "installed" if found else f"missing: pip install 'kd-yolo[{extra}]'")
+    print(f"network       {'online' if ONLINE else 'offline: official weights cannot be fetched, give files'}")
+    print(f"ultralytics   {check_ultralytics()} has the seams that the trainers need")
+    print(f"forward       {_tiny_forward()}")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed as a package"
+
+
+def _tiny_forward() -> str:
+    """A training forward pass of the smallest student, 64 px."""
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    model = DetectionModel("yolov8n.yaml", nc=2, verbose=False)
+    boxes = model.train()(torch.zeros(1, 3, 64, 64))["boxes"]
+    return f"yolov8n at 64 px gives boxes {tuple(boxes.shape)}, {'finite' if boxes.isfinite().all() else 'NOT FINITE'}"

@@ -1,0 +1,82 @@
+"""A picture of pictures: some images of a set with their labelled boxes, to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from kd_yolo.data.labels import read_labels
+from kd_yolo.data.spec import label_path, list_images, read_data_yaml
+from kd_yolo.errors import InputError
+
+Image = npt.NDArray[np.uint8]
+# Blue, green, red; told apart also by people who see red and green alike (Okabe and Ito).
+_COLOURS = ((178, 114, 0), (0, 159, 230), (115, 158, 0), (167, 121, 204), (66, 228, 240), (0, 94, 213), (233, 180, 86))
+
+
+def contact_sheet(
+    data_yaml: Path, out_png: Path, *, split: str = "val", columns: int = 4, rows: int = 3, tile_width_px: int = 384
+) -> Path:
+    """Draws the first pictures of a split in a grid.
+
+    Args:
+        data_yaml: the set.
+        out_png: what is written; its folder is made if needed.
+        split: "train", "val" or "test".
+        columns: tiles across.
+        rows: tiles down; fewer when the split is small.
+        tile_width_px: width of one tile; the first picture gives the height.
+
+    Returns:
+        ``out_png``.
+
+    Raises:
+        InputError: no readable picture in the split.
+    """
+    spec = read_data_yaml(data_yaml)
+    tiles: list[Image] = []
+    for file in list_images(spec, split):
+        image = cv2.imread(str(file))
+        if image is None:
+            continue
+        tile_height_px = tiles[0].shape[0] if tiles else round(image.shape[0] * tile_width_px / image.shape[1])
+        tile = np.asarray(cv2.resize(image, (tile_width_px, tile_height_px), interpolation=cv2.INTER_AREA), np.uint8)
+        tiles.append(_with_boxes(tile, label_path(file), spec.names))
+        if len(tiles) == columns * rows:
+            break
+    if not tiles:
+        raise InputError(f"'{split}' of {spec.yaml_path} has no readable picture: nothing to draw.")
+    _write(Path(out_png), _grid(tiles, columns))
+    return Path(out_png)
+
+
+def _with_boxes(tile: Image, labels: Path, names: dict[int, str]) -> Image:
+    height, width = tile.shape[:2]
+    for label in read_labels(labels, len(names))[0] if labels.is_file() else []:
+        cx, cy, w, h = label.cxcywh
+        x0, y0, x1, y1 = (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height
+        colour = _COLOURS[label.class_id % len(_COLOURS)]
+        cv2.rectangle(tile, (round(x0), round(y0)), (round(x1) - 1, round(y1) - 1), colour, 1)
+        place = round(x0), max(8, round(y0) - 2)
+        for thickness, ink in ((2, (0, 0, 0)), (1, colour)):
+            cv2.putText(tile, names[label.class_id], place, cv2.FONT_HERSHEY_SIMPLEX, 0.32, ink, thickness, cv2.LINE_AA)
+    return tile
+
+
+def _grid(tiles: list[Image], columns: int) -> Image:
+    blank = np.zeros_like(tiles[0])
+    filled = tiles + [blank] * (-len(tiles) % columns)
+    lines = [np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)]
+    return np.vstack(lines)
+
+
+def _write(out_png: Path, sheet: Image) -> None:
+    out_png.parent.mkdir(parents=True, exist_ok=True)
+    encoded, data = cv2.imencode(".png", sheet)
+    assert encoded, "OpenCV always has a PNG encoder"
+    partial = out_png.with_name(f".{out_png.name}.partial")
+    partial.write_bytes(data.tobytes())
+    partial.replace(out_png)

@@ -1,0 +1,129 @@
+"""The criterion: the task's own loss plus the weighted distillation terms, as one vector with named items."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kd_yolo.distill.adapters import TrainingOnly
+from kd_yolo.distill.taps import TapError, read_layers
+from kd_yolo.distill.teacher import Teacher, TeacherOutputs
+from kd_yolo.distill.terms import StudentOutputs
+from kd_yolo.geometry.schedule import Schedule
+from kd_yolo.yolo.heads import head_facts, raw_outputs
+
+
+@dataclass(frozen=True)
+class WeightedTerm:
+    """A term's weight and its schedule."""
+
+    weight: float
+    schedule: Schedule
+
+    def at(self, progress: float) -> float:
+        """The factor of the term at ``progress``."""
+        return self.weight * self.schedule(progress)
+
+
+class DistillCriterion:
+    """Stands where ultralytics expects ``model.criterion``; a plain callable, so that the student stays a plain model.
+
+    One step is: :meth:`observe` (before the student's forward pass), the student's forward pass, then a call with its
+    predictions. Without a preceding ``observe`` the call is the task loss alone.
+
+    Args:
+        model: the live student, not wrapped.
+        terms: the terms by column name.
+        teacher: the frozen teacher.
+        weights: weight and schedule by column name.
+    """
+
+    def __init__(
+        self, model: nn.Module, terms: TrainingOnly, teacher: Teacher, weights: dict[str, WeightedTerm]
+    ) -> None:
+        self.model, self.terms, self.teacher, self.weights = model, terms, teacher, weights
+        self.base: Any = None  # built at the first call: class weights are set after the criterion
+        self.factors: dict[str, float] = {}
+        self.skipped = dict.fromkeys(weights, 0)
+        self.on_skip: Any = lambda name, value: None
+        self.head_layers = head_facts(model).layers
+        layers = {pair.student.layer for term in terms.values() for pair in term.pairs}  # type: ignore[union-attr]
+        self.extra_layers = sorted(layers - set(self.head_layers))
+        self._pending: TeacherOutputs | None = None
+        self._reading = ExitStack()
+        self._seen: dict[int, Tensor] = {}
+
+    def observe(self, image_nchw: Tensor, progress: float) -> None:
+        """Runs the teacher on the batch that the student is about to see, unless every term is off at ``progress``."""
+        self.forget()
+        self.factors = {name: weighted.at(progress) for name, weighted in self.weights.items()}
+        if any(self.factors.values()):
+            self._pending = self.teacher(image_nchw)
+            if self.extra_layers:
+                self._seen = self._reading.enter_context(read_layers(self.model, self.extra_layers))
+
+    def forget(self) -> None:
+        """Drops what was observed and removes the hooks on the student (after a failed step)."""
+        self._pending, self._seen = None, {}
+        try:
+            self._reading.close()
+        except TapError:  # the forward pass that should have filled the taps never ran
+            pass
+
+    def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss vector, scaled by the batch size as ultralytics does, and its detached items by name."""
+        if self.base is None:
+            self.base = self.model.init_criterion()  # type: ignore[operator]
+        loss, items = self.base(preds, batch)
+        if not self.model.training:
+            return loss, items
+        total, named = self._distil(preds, loss)
+        vector = torch.cat([loss.reshape(-1), (total * batch["img"].shape[0]).reshape(1)])
+        return vector, {**items, **named}
+
+    def _distil(self, preds: Any, like: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum of the weighted terms, and each of them by name; all zero when the teacher was not run."""
+        zero = torch.zeros((), device=like.device)
+        named = dict.fromkeys(self.weights, zero)
+        if self._pending is None:
+            return zero, named
+        teacher, student = self._pending, self._student_outputs(preds)
+        self._pending, total = None, zero
+        for name, factor in self.factors.items():
+            if factor == 0:
+                continue
+            value = factor * self.terms[name](student, teacher)
+            if not bool(torch.isfinite(value.detach())):
+                self.skipped[name] += 1
+                self.on_skip(name, float(value.detach()))
+                continue
+            total = total + value
+            named[name] = value.detach()
+        return total, named
+
+    def _student_outputs(self, preds: Any) -> StudentOutputs:
+        raw = raw_outputs(preds)
+        features = dict(zip(self.head_layers, raw["feats"], strict=True))
+        if self.extra_layers:
+            seen = self._seen
+            self._reading.close()  # raises when a tapped layer did not run exactly once
+            features |= seen
+            self._seen = {}
+        return StudentOutputs(features, raw)
+
+    def __getattr__(self, name: str) -> Any:
+        """Lets the trainer see ``update`` exactly when the task's criterion has one (end-to-end heads)."""
+        base = self.__dict__.get("base")
+        if name == "update" and hasattr(base, "update"):
+            return base.update
+        raise AttributeError(name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        return None
+
+    def __reduce__(self) -> Any:
+        return type(None), ()

@@ -1,0 +1,63 @@
+"""What a run uses when the user did not say: the student, the data, where weights are looked for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from kd_yolo.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZES = {"yolov9": "tsmce", "yolov10": "nsmblx"}
+DEFAULT_SIZES = "nsmlx"
+SCALED = re.compile(r"^(yolo(?:v\d+|\d+))([a-z])(.*)$")
+
+
+def find_weights(name: str | Path) -> str:
+    """``name`` itself, or the file of that name in ``weights/`` here or beside the package."""
+    path = Path(name)
+    if path.exists() or path.name != str(name):
+        return str(name)
+    return next((str(d / path) for d in (Path("weights"), ROOT / "weights") if (d / path).is_file()), str(name))
+
+
+def architecture(model: Any) -> str | None:
+    """The name a model's architecture goes by (``yolov8s``, ``yolo11n-seg``), None when it does not say."""
+    description = getattr(model, "yaml", None) or {}
+    stem = Path(str(description.get("yaml_file", ""))).stem
+    scale = str(description.get("scale", ""))
+    if stem and not SCALED.match(stem) and scale:  # yolov8.yaml with scale n
+        head, dash, tail = stem.partition("-")
+        stem = f"{head}{scale}{dash}{tail}"
+    return stem if SCALED.match(stem) else None
+
+
+def smaller(name: str) -> str:
+    """The next smaller size of an architecture (``yolov8m`` -> ``yolov8s``); the smallest stays.
+
+    Raises:
+        InputError: the name has no size letter of a known family.
+    """
+    match = SCALED.match(name)
+    sizes = SIZES.get(match[1], DEFAULT_SIZES) if match else ""
+    if match is None or match[2] not in sizes:
+        raise InputError(f"which model is the next smaller one of '{name}' is not known: name one with --student.")
+    return f"{match[1]}{sizes[max(sizes.index(match[2]) - 1, 0)]}{match[3]}"
+
+
+def default_student(teacher_path: str, teacher: Any) -> tuple[str, str]:
+    """The student for a teacher: the next smaller size of its family.
+
+    Returns:
+        The student (weights where the file is present, else a model YAML) and one line that says why.
+    """
+    name = architecture(teacher)
+    if name is None:
+        raise InputError(f"{teacher_path} does not say which architecture it is: name a student with --student.")
+    student = smaller(name)
+    folders = (Path(teacher_path).parent, Path(), Path("weights"), ROOT / "weights")
+    for folder in folders:
+        if (folder / f"{student}.pt").is_file():
+            return str(folder / f"{student}.pt"), f"no --student: {student}.pt, the next smaller size of {name}"
+    return f"{student}.yaml", f"no --student: {student} from scratch (no {student}.pt here), next smaller size of {name}"

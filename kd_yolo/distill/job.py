@@ -1,0 +1,201 @@
+"""One distillation run from start to end: fill in what was not said, check, train, say where the results are."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from ultralytics import YOLO
+
+from kd_yolo.config.distill import DistillConfig, resolve_distill
+from kd_yolo.data.check import check_detection_data
+from kd_yolo.distill.defaults import default_student, find_weights
+from kd_yolo.distill.demo import demo_data, demo_teacher
+from kd_yolo.distill.trainer import TRAINERS
+from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
+from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
+
+log = logging.getLogger("kd_yolo")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for; None is "not said"."""
+
+    teacher: str | None = None
+    student: str | None = None
+    loss: str | list[Any] | None = None
+    flags: dict[str, Any] = field(default_factory=dict)  # weight, tau, taps, schedule, stop_at
+    trust_weights: bool = False
+    overrides: dict[str, Any] = field(default_factory=dict)  # ultralytics arguments
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with everything filled in and checked; nothing is written yet."""
+
+    config: DistillConfig
+    student: str
+    data: str
+    overrides: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where a finished run is."""
+
+    save_dir: Path
+    best: Path
+    metrics: dict[str, float]
+
+
+def make_plan(request: Request, *, write: bool = True) -> Plan:
+    """Fills in teacher, student and data, and checks all of them.
+
+    Args:
+        request: what the user asked for.
+        write: may built-in data be generated and a demo teacher be trained; a dry run may not.
+
+    Raises:
+        ConfigError: options that are unknown or do not fit together.
+        InputError: weights or data that are missing or unusable.
+    """
+    notes: list[str] = []
+    overrides = dict(request.overrides)
+    loss = {"loss": request.loss} if request.loss is not None else {}
+    resolve_distill("?", **loss, **request.flags)  # a misspelt loss must not wait for the demo teacher
+    data = overrides.pop("data", None)
+    if data is None:
+        data, defaults = demo_data(write=write)
+        overrides = {**defaults, **overrides}
+        notes.append(f"no data=: the built-in street scenes, {data}")
+    check_detection_data(Path(data))
+    teacher = find_weights(request.teacher) if request.teacher else None
+    if teacher is None:
+        teacher = demo_teacher(data, overrides, write=write)
+        notes.append(f"no --teacher: a small demo teacher, {teacher}")
+    model, _ = load_checkpoint(teacher, trust=request.trust_weights)
+    student = find_weights(request.student) if request.student else None
+    if student is None:
+        student, note = default_student(teacher, model)
+        notes.append(note)
+    config = resolve_distill(teacher, **loss, trust_weights=request.trust_weights, **request.flags)
+    return Plan(config, student, str(data), overrides, tuple(notes))
+
+
+def load_student(plan: Plan) -> YOLO:
+    """The student as ultralytics' ``YOLO``, loaded safely.
+
+    Raises:
+        InputError: the file is missing or unusable, or the YAML is unknown.
+    """
+    if plan.student.endswith((".yaml", ".yml")):
+        try:
+            return YOLO(plan.student)
+        except FileNotFoundError:
+            raise InputError(f"student {plan.student}: no such model YAML. Name weights or an ultralytics YAML.") from None
+    load_checkpoint(plan.student, trust=plan.config.trust_weights)  # the clear error, before ultralytics tries
+    with _trust(plan):
+        return YOLO(plan.student)
+
+
+def _trust(plan: Plan) -> contextlib.AbstractContextManager[None]:
+    """With ``--trust-weights``, lets ultralytics open these weights, and what this run saves of them, without limits."""
+    if not plan.config.trust_weights:
+        return contextlib.nullcontext()
+    return trusted(plan.student, plan.config.teacher, str(plan.overrides.get("project", "runs")))
+
+
+def distil(plan: Plan) -> Result:
+    """Trains the student.
+
+    Raises:
+        ConfigError: the task has no distillation trainer.
+        KDYoloError: see the trainer.
+    """
+    enforce_safe_loading()
+    student = load_student(plan)
+    trainer = trainer_for(student.task)
+    kd = {"config": plan.config.model_dump()}
+    with _trust(plan):
+        return _train(student, trainer, {**plan.overrides, "data": plan.data, "kd": kd})
+
+
+def resume(path: str, overrides: dict[str, Any]) -> Result:
+    """Continues an interrupted run from its ``last.pt``.
+
+    Raises:
+        InputError: the checkpoint is missing, finished, or of another kind of run.
+    """
+    enforce_safe_loading()
+    ckpt = load_checkpoint_dict(path)
+    arguments = ckpt.get("train_args") or {}
+    if "kd" not in arguments:
+        raise InputError(f"{path} is not an unfinished distillation run: --resume takes its weights/last.pt.")
+    if ckpt.get("epoch", -1) < 0 or ckpt.get("optimizer") is None:
+        raise InputError(f"{path} is finished, there is nothing to resume: start a new run with --student {path}")
+    trainer = trainer_for(str(arguments.get("task", "detect")))
+    student = YOLO(path)
+    return _train(student, trainer, {**overrides, "resume": path, "data": str(arguments["data"])})
+
+
+def trainer_for(task: str) -> Any:
+    """The trainer class of a task.
+
+    Raises:
+        ConfigError: no such class.
+    """
+    if task not in TRAINERS:
+        raise ConfigError(f"a {task} model cannot be distilled: {', '.join(TRAINERS)} can.")
+    return TRAINERS[task]
+
+
+def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
+    try:
+        student.train(trainer=trainer, **arguments)
+    except KeyboardInterrupt:
+        run = student.trainer
+        if run is not None and Path(run.last).is_file():
+            log.warning("\nsaved up to the last full epoch; continue with: train_distill.py --resume %s", run.last)
+        else:
+            log.warning("\ninterrupted before the first epoch ended: nothing to resume, type the same command again")
+        raise
+    run = student.trainer
+    return Result(Path(run.save_dir), Path(run.best), dict(student.trainer.metrics or {}))
+
+
+def describe(plan: Plan) -> list[str]:
+    """What a run would do: taps, shapes, adapters, cost. Loads both models, writes nothing."""
+    from kd_yolo.distill.cost import describe_cost
+
+    student = load_student(plan)
+    trainer_for(student.task)
+    teacher, _ = load_checkpoint(plan.config.teacher, trust=plan.config.trust_weights)
+    model: nn.Module = student.model
+    return describe_cost(plan.config, match_classes(model, plan.data), teacher)
+
+
+def match_classes(model: nn.Module, data: str) -> nn.Module:
+    """The student as it will be trained: with as many classes as the data has."""
+    classes = len(check_detection_data(Path(data)).names)
+    facts: Any = model
+    if classes == facts.model[-1].nc:
+        return model
+    return type(model)(facts.yaml, nc=classes, verbose=False)
+
+
+def with_run_folder(plan: Plan, name: str | None) -> Plan:
+    """Sets ``project`` and ``name`` where the user did not: ``runs/distill/<student>-<losses>``."""
+    losses = "+".join(term.loss for term in plan.config.terms)
+    defaults = {"project": str(Path("runs/distill").resolve()), "name": name or f"{Path(plan.student).stem}-{losses}"}
+    return replace(plan, overrides={**defaults, **plan.overrides})
+
+
+Say = Callable[[str], None]

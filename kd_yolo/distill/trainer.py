@@ -1,0 +1,261 @@
+"""The trainer: ultralytics' own, with the teacher, the terms and the criterion put at its seams.
+
+The order in which upstream does things decides where each part goes:
+
+- the terms hold parameters, so they are registered on the student before compile, optimizer, DDP and EMA
+  (:meth:`DistillationMixin.set_model_attributes`);
+- the teacher runs on the very images that the student sees, inside autocast but outside DDP and compile
+  (:meth:`DistillationMixin.preprocess_batch`);
+- whatever upstream copies or pickles of the student holds nothing of ours, see
+  :class:`~kd_yolo.distill.adapters.TrainingOnly`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.obb import OBBTrainer
+from ultralytics.models.yolo.pose import PoseTrainer
+from ultralytics.models.yolo.segment import SegmentationTrainer
+from ultralytics.utils import DEFAULT_CFG, LOGGER, RANK
+from ultralytics.utils.torch_utils import unwrap_model
+
+from kd_yolo.config.distill import DistillConfig, resolve_distill
+from kd_yolo.data.check import check_detection_data
+from kd_yolo.data.resolve import resolved_yaml
+from kd_yolo.distill.checkpoint import CheckpointMixin
+from kd_yolo.distill.criterion import DistillCriterion, WeightedTerm
+from kd_yolo.distill.exact_resume import TERMS
+from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.terms import build_terms
+from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.yolo.guard import check_ultralytics, switch_off_telemetry
+from kd_yolo.yolo.heads import detect_head, input_channels
+from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.safe_mode import enforce_safe_loading
+
+FLAGS = ("teacher", "loss", "weight", "tau", "taps", "schedule", "stop_at", "trust_weights")
+
+
+class DistillationMixin(CheckpointMixin):
+    """Distillation for any ultralytics trainer whose model ends in a Detect head (or a subclass of it).
+
+    Takes, beside every ultralytics argument, ``teacher``, ``loss``, ``weight``, ``tau``, ``taps``, ``schedule``,
+    ``stop_at`` and ``trust_weights`` as in :func:`kd_yolo.config.distill.resolve_distill`, or ``kd``, a whole
+    :class:`~kd_yolo.config.distill.DistillConfig` as a dict.
+
+    Raises:
+        ConfigError: no teacher, or options that do not fit together.
+        InputError: teacher or data that cannot be used.
+    """
+
+    criterion: DistillCriterion | None = None
+
+    def __init__(self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: Any = None) -> None:
+        check_ultralytics()
+        switch_off_telemetry()
+        enforce_safe_loading()
+        overrides = dict(overrides or {})
+        self._kd_flags = {key: overrides.pop(key) for key in (*FLAGS, "kd") if key in overrides}
+        self._kd_flags = {key: value for key, value in self._kd_flags.items() if value is not None}
+        if overrides.get("distill_model"):
+            raise ConfigError("distill_model is ultralytics' own distillation: use it or teacher=, not both.")
+        source = (self._kd_flags.get("kd") or {}).get("data")
+        if source and not overrides.get("resume"):  # a DDP worker: the copy in the run folder is gone
+            overrides["data"] = source
+        self._batches_seen = 0
+        super().__init__(cfg, overrides, _callbacks)
+
+    # -- configuration -------------------------------------------------------------------------------------------------
+    def check_resume(self, overrides: dict[str, Any]) -> None:
+        """After upstream settled ``args`` (from the checkpoint on resume), adds the distillation settings to them."""
+        super().check_resume(overrides)
+        kd = {**(getattr(self.args, "kd", None) or {}), **(self._kd_flags.pop("kd", None) or {})}
+        kd.setdefault("data", str(self.args.data))
+        if "config" not in kd or self._kd_flags:
+            kd["config"] = self._resolve_config(kd.get("config")).model_dump()
+        self.args.kd = kd
+        self.kd_config = DistillConfig.parse(kd["config"], "kd")
+
+    def _resolve_config(self, saved: dict[str, Any] | None) -> DistillConfig:
+        flags = dict(self._kd_flags)
+        if saved is not None:
+            changed = sorted(set(flags) - {"teacher", "trust_weights"})
+            if changed:
+                raise ConfigError(f"a resumed run keeps its {', '.join(changed)}: start a new run to change them.")
+            return DistillConfig.parse({**saved, **flags}, "kd")
+        if not flags.get("teacher"):
+            raise ConfigError("no teacher: DistillationTrainer needs teacher=path/to/weights.pt.")
+        return resolve_distill(**flags)
+
+    def get_dataset(self) -> dict[str, Any]:
+        """Checks the data set and gives upstream a copy of its YAML with absolute paths, kept in the run folder."""
+        source = Path(str(self.args.data))
+        if source.suffix in {".yaml", ".yml"} and source.is_file():
+            if self.args.task == "detect" and RANK in {-1, 0}:
+                self._warn_unreadable(check_detection_data(source).unreadable)
+            self.args.data = str(resolved_yaml(source, self.save_dir))
+        return super().get_dataset()  # type: ignore[no-any-return]
+
+    def _warn_unreadable(self, files: tuple[Path, ...]) -> None:
+        if files:
+            names = ", ".join(str(file) for file in files[:5])
+            LOGGER.warning(f"kd-yolo: {len(files)} pictures do not decode and are skipped: {names}")
+
+    def get_validator(self) -> Any:
+        """Upstream's validator; it refuses argument names that it does not know, so ours are out of sight."""
+        kd = self.args.__dict__.pop("kd")
+        try:
+            return super().get_validator()
+        finally:
+            self.args.kd = kd
+
+    # -- model ---------------------------------------------------------------------------------------------------------
+    def set_model_attributes(self) -> None:
+        """Attaches terms and criterion to the student: the last moment before freeze, compile, optimizer, DDP, EMA."""
+        super().set_model_attributes()
+        student, config = unwrap_model(self.model), self.kd_config
+        teacher_model = self._load_teacher(student)
+        terms = build_terms(config, student, teacher_model, seed=self.args.seed)
+        layers = [pair.teacher.layer for term in terms.values() for pair in term.pairs]
+        teacher = Teacher(teacher_model, layers, needs_head=any(t.needs_head for t in terms.values()))
+        self.criterion = DistillCriterion(student, terms, teacher, self._weights())
+        self.criterion.on_skip = self._warn_skipped
+        if self.args.compile and self.criterion.extra_layers:
+            raise ConfigError("compile=True works with taps=head only: hooks on other layers break the compiled graph.")
+        setattr(student, TERMS, terms)
+        student.criterion = self.criterion
+        self._announce(teacher_model)
+
+    def _load_teacher(self, student: nn.Module) -> nn.Module:
+        model, _ = load_checkpoint(self.kd_config.teacher, trust=self.kd_config.trust_weights)
+        detect_head(model, "teacher")
+        own, other = input_channels(student), input_channels(model)
+        if own != other:
+            raise InputError(f"teacher {self.kd_config.teacher} takes {other}-channel images, the student {own}.")
+        parameter = next(student.parameters())
+        is_nhwc = any(p.ndim == 4 and not p.is_contiguous() for p in student.parameters())
+        model = model.to(parameter.device)
+        return model.to(memory_format=_channels_last()) if is_nhwc else model
+
+    def _weights(self) -> dict[str, WeightedTerm]:
+        config = self.kd_config
+        schedules = [(t.schedule or config.schedule).build(self.epochs, self.args.close_mosaic) for t in config.terms]
+        return {
+            name: WeightedTerm(term.weight, schedule)
+            for name, term, schedule in zip(config.term_names(), config.terms, schedules, strict=True)
+        }
+
+    def _announce(self, teacher_model: nn.Module) -> None:
+        assert self.criterion is not None
+        if RANK not in {-1, 0}:
+            return
+        config = self.kd_config
+        if Path(config.teacher).resolve() == Path(str(self.args.model)).resolve():
+            LOGGER.info("kd-yolo: student and teacher are the same file: self-distillation")
+        learnable = sum(p.numel() for p in self.criterion.terms.parameters())
+        LOGGER.info(f"kd-yolo: teacher {config.teacher}, {learnable:,} adapter parameters")
+        for name, term in self.criterion.terms.items():
+            levels = ", ".join(f"{p.student} <- {p.teacher}" for p in term.pairs) or "class logits"
+            LOGGER.info(f"kd-yolo: {name} weight {self.criterion.weights[name].weight:g}: {levels}")
+        if not any(w.weight for w in self.criterion.weights.values()):
+            LOGGER.warning("kd-yolo: all weights are 0: this is plain training, the teacher is not run")
+
+    # -- step ----------------------------------------------------------------------------------------------------------
+    def run_callbacks(self, event: str) -> None:
+        """Counts batches of the epoch; an out-of-memory retry restarts the epoch and with it the count."""
+        if event == "on_train_epoch_start":
+            self._batches_seen = 0
+        if event == "on_train_epoch_end":
+            self._report_skipped()
+        super().run_callbacks(event)
+
+    @property
+    def progress(self) -> float:
+        """Share of the whole run that is done, from the epoch and batch counters: a resumed run continues the curve."""
+        batches = max(len(self.train_loader), 1)
+        return (self.epoch + min(self._batches_seen / batches, 1.0)) / max(self.epochs, 1)
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Prepares the batch, then shows it to the teacher."""
+        batch = super().preprocess_batch(batch)
+        if self.criterion is not None and unwrap_model(self.model).training:
+            self.criterion.observe(batch["img"], self.progress)
+            self._batches_seen += 1
+        return batch
+
+    def _clear_memory(self, threshold: float | None = None) -> None:
+        """Also forgets the teacher's maps: after running out of memory they would survive in the criterion."""
+        if threshold is None and self.criterion is not None:
+            self.criterion.forget()
+        super()._clear_memory(threshold)
+
+    def label_loss_items(self, loss_items: dict[str, Tensor] | None = None, prefix: str = "train") -> Any:
+        """Loss columns; validation runs the plain criterion of the EMA model, so it has no distillation columns."""
+        out = super().label_loss_items(loss_items, prefix)
+        if prefix != "val":
+            return out
+        own = {f"val/{name}" for name in self.kd_config.term_names()}
+        return [k for k in out if k not in own] if isinstance(out, list) else {k: out[k] for k in out if k not in own}
+
+    # -- health --------------------------------------------------------------------------------------------------------
+    def _warn_skipped(self, name: str, value: float) -> None:
+        if self.criterion is not None and self.criterion.skipped[name] == 1:
+            LOGGER.warning(f"kd-yolo: {name} is {value} in epoch {self.epoch + 1}: skipped, training goes on without it")
+
+    def _report_skipped(self) -> None:
+        if self.criterion is None:
+            return
+        counts = {name: count for name, count in self.criterion.skipped.items() if count}
+        if counts:
+            LOGGER.warning(f"kd-yolo: non-finite terms skipped so far: {counts}")
+
+    @contextlib.contextmanager
+    def plain_student(self) -> Iterator[None]:
+        """Hides terms and criterion while upstream loads state dicts strictly, copies the EMA or rebuilds criteria."""
+        model = unwrap_model(self.model)
+        terms = model._modules.pop(TERMS, None)
+        model.criterion = None
+        try:
+            yield
+        finally:
+            rebuilt, model.criterion = model.criterion, self.criterion
+            if terms is not None:
+                setattr(model, TERMS, terms)
+            if self.criterion is not None and rebuilt is not None:
+                self.criterion.base = rebuilt
+
+
+def _channels_last() -> Any:
+    import torch
+
+    return torch.channels_last
+
+
+class DistillationTrainer(DistillationMixin, DetectionTrainer):
+    """Distils a detector: ``YOLO("yolov8n.pt").train(trainer=DistillationTrainer, teacher="yolov8s.pt", data=...)``."""
+
+
+class SegmentDistillationTrainer(DistillationMixin, SegmentationTrainer):
+    """Distils a segmentation student (features, and class logits)."""
+
+
+class PoseDistillationTrainer(DistillationMixin, PoseTrainer):
+    """Distils a pose student (features, and class logits)."""
+
+
+class OBBDistillationTrainer(DistillationMixin, OBBTrainer):
+    """Distils an oriented-box student (features, and class logits)."""
+
+
+TRAINERS = {
+    "detect": DistillationTrainer,
+    "segment": SegmentDistillationTrainer,
+    "pose": PoseDistillationTrainer,
+    "obb": OBBDistillationTrainer,
+}

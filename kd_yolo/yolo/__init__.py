@@ -1,0 +1,5 @@
+"""The one door to ultralytics: safe loading, facts about detection heads, version guard, process settings.
+
+Only this package, the trainers in ``kd_yolo/distill`` and ``patches/`` import ultralytics. In come paths and models;
+out come plain ``DetectionModel`` objects and the few facts about them that the rest of the project needs.
+"""

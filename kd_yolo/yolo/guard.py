@@ -1,0 +1,63 @@
+"""Checks of the installed ultralytics, and settings of our own processes: no telemetry, no run-time installs, threads."""
+
+from __future__ import annotations
+
+import inspect
+import os
+
+import torch
+
+from kd_yolo.errors import ConfigError, MissingDependencyError
+
+SUPPORTED = ">=8.4.140,<8.5"
+
+
+def prepare_process() -> None:
+    """Sets up a process of ours; call it first in every command, before ultralytics is imported.
+
+    No pip installs at run time, no analytics, and all cores: importing ultralytics sets ``OMP_NUM_THREADS`` to 1 when
+    the user has not set it, which leaves torch on one thread.
+    """
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    switch_off_telemetry()
+
+
+def switch_off_telemetry() -> None:
+    """Switches off ultralytics' analytics for this process, in memory: the user's settings file is not touched."""
+    from ultralytics.utils.events import events
+
+    events.enabled = False
+
+
+def check_ultralytics() -> str:
+    """Checks once, at start-up, that the seams which the trainer overrides are there.
+
+    Returns:
+        The version of ultralytics.
+
+    Raises:
+        MissingDependencyError: the version lies outside the supported range.
+        ConfigError: a seam is missing although the version number fits.
+    """
+    import ultralytics
+    from packaging.specifiers import SpecifierSet
+    from ultralytics.engine.trainer import BaseTrainer
+    from ultralytics.nn.tasks import BaseModel
+
+    if ultralytics.__version__ not in SpecifierSet(SUPPORTED):
+        raise MissingDependencyError(
+            f"ultralytics {ultralytics.__version__} is installed, kd-yolo needs {SUPPORTED}:"
+            f" pip install 'ultralytics{SUPPORTED}'"
+        )
+    seams = (
+        "check_resume get_dataset set_model_attributes preprocess_batch get_validator save_model resume_training "
+        "_handle_nan_recovery final_eval label_loss_items _clear_memory optimizer_step _setup_train"
+    ).split()
+    missing = [name for name in seams if not hasattr(BaseTrainer, name)]
+    if "self.criterion(preds, batch)" not in inspect.getsource(BaseModel.loss):
+        missing.append("BaseModel.loss -> criterion")
+    if missing:
+        raise ConfigError(f"ultralytics {ultralytics.__version__} has changed: {', '.join(missing)} not found.")
+    return str(ultralytics.__version__)

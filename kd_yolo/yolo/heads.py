@@ -1,0 +1,105 @@
+"""What the rest of the project needs to know about a YOLO model: its head, levels, strides and raw outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from ultralytics.nn.modules.head import Detect
+
+from kd_yolo.errors import InputError
+
+
+@dataclass(frozen=True)
+class HeadFacts:
+    """A detection head in numbers.
+
+    Attributes:
+        layers: index of the layer that feeds each level.
+        strides: input pixels per cell of each level.
+        num_classes: classes it predicts.
+        reg_max: bins of the box distribution (1: no distribution).
+        end2end: whether it has a one-to-one branch beside the one-to-many branch.
+    """
+
+    layers: tuple[int, ...]
+    strides: tuple[int, ...]
+    num_classes: int
+    reg_max: int
+    end2end: bool
+
+
+def detect_head(model: nn.Module, role: str = "model") -> Detect:
+    """The Detect head (or a subclass: Segment, Pose, OBB, v10Detect) that ends ``model``.
+
+    Args:
+        model: a YOLO task model.
+        role: what the model is to the user (``"teacher"``), for the error message.
+
+    Raises:
+        InputError: the model ends in something else, for example RT-DETR's decoder or a classifier.
+    """
+    layers = getattr(model, "model", None)
+    head = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
+    if not isinstance(head, Detect):
+        raise InputError(
+            f"the {role} ends in {type(head).__name__}, not in a YOLO Detect head: distillation works for detect, "
+            "segment, pose and obb models of the families v3, v5u, v6, v8, v9, v10, 11, 12 and 26."
+        )
+    return head
+
+
+def head_facts(model: nn.Module, role: str = "model") -> HeadFacts:
+    """The facts of ``model``'s head.
+
+    Raises:
+        InputError: see :func:`detect_head`.
+    """
+    head = detect_head(model, role)
+    return HeadFacts(
+        layers=tuple(int(i) for i in head.f),
+        strides=tuple(int(s) for s in head.stride.tolist()),
+        num_classes=int(head.nc),
+        reg_max=int(head.reg_max),
+        end2end=getattr(head, "one2one_cv2", None) is not None,
+    )
+
+
+def raw_outputs(preds: Any) -> dict[str, Any]:
+    """The one-to-many ``{"boxes": (N,4R,A), "scores": (N,K,A), "feats": [(N,C,H,W), ...]}`` of any head output.
+
+    Args:
+        preds: what the model returned, in training form (a dict) or in eval form (``(decoded, dict)``).
+    """
+    if isinstance(preds, tuple):
+        preds = preds[1]
+    outputs: dict[str, Any] = preds["one2many"] if "one2many" in preds else preds
+    return outputs
+
+
+def fuse_keeping_branches(model: nn.Module) -> nn.Module:
+    """Fuses Conv + BatchNorm in place but keeps both branches of an end-to-end head.
+
+    ``Detect.fuse`` drops one branch, and which one depends on the version; distillation needs the one-to-many branch.
+    """
+    head = detect_head(model)
+    head.fuse = lambda: None
+    try:
+        return model.fuse(verbose=False)  # type: ignore[operator, no-any-return]
+    finally:
+        del head.fuse
+
+
+def input_channels(model: nn.Module) -> int:
+    """Channels of the image that the model takes (3 for RGB)."""
+    conv = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+    return conv.in_channels * (1 if conv.groups == 1 else conv.groups)
+
+
+def probe_image(*models: nn.Module) -> Tensor:
+    """A black image (1,C,S,S) just large enough for every level of every model, on the first model's device."""
+    size_px = 2 * max(stride for model in models for stride in head_facts(model).strides)
+    parameter = next(models[0].parameters())
+    return torch.zeros(1, input_channels(models[0]), size_px, size_px, device=parameter.device, dtype=parameter.dtype)

@@ -1,0 +1,143 @@
+"""The one loader for every checkpoint: official, from other people, or of our own trainers."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+import ultralytics.nn.tasks as tasks
+from torch import nn
+from ultralytics.utils import DEFAULT_CFG_DICT
+
+from kd_yolo.errors import InputError, MissingDependencyError
+from kd_yolo.yolo.locate import locate
+from kd_yolo.yolo.unpickle import OVERRIDE, unpickle_safely, unpickle_trusted
+
+GIVE_A_MODEL = "Give the .pt file of a YOLO model."
+# `nn.SiLU()` or `torch.nn.LeakyReLU(0.1)`: a class with literal arguments, nothing that could be a call or a lookup
+_ACTIVATION = re.compile(r"(?:torch\.)?nn\.[A-Z]\w*\((?:\w+\s*=\s*)?[-+\w.]*(?:\s*,\s*(?:\w+\s*=\s*)?[-+\w.]+)*\)")
+
+
+def load_checkpoint(path: str | Path, *, trust: bool = False) -> tuple[nn.Module, dict[str, Any]]:
+    """Loads a YOLO model as ultralytics' ``load_checkpoint`` does, but from known classes only.
+
+    Args:
+        path: a file, or an official name (``yolov8m.pt``), which is fetched when online.
+        trust: load whatever the file holds, code included (``--trust-weights``).
+
+    Returns:
+        The model, in float32 and eval mode, with ``args``, ``pt_path``, ``task`` and ``stride``; the checkpoint's dict.
+
+    Raises:
+        InputError: missing, damaged, of another format, unsafe, or without a YOLO model.
+        MissingDependencyError: a quantisation-aware checkpoint without modelopt.
+    """
+    file = locate(path)
+    checkpoint = load_checkpoint_dict(file, trust=trust)
+    model = _model_of(file, checkpoint)
+    if not trust:
+        check_description(file, getattr(model, "yaml", None))
+    return _finish(model.float(), file, checkpoint), checkpoint
+
+
+def load_checkpoint_dict(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
+    """Loads a checkpoint's dict as it was saved, for example to resume a run.
+
+    Args:
+        path: as in :func:`load_checkpoint`.
+        trust: as in :func:`load_checkpoint`.
+
+    Raises:
+        InputError: missing, damaged, of another format, or unsafe.
+        MissingDependencyError: a quantisation-aware checkpoint without modelopt.
+    """
+    file = locate(path)
+    loaded = unpickle_trusted(file) if trust else unpickle_safely(file)
+    if isinstance(loaded, dict):
+        _require_modelopt(file, loaded)
+        return loaded
+    model = loaded if isinstance(loaded, tasks.BaseModel) else getattr(loaded, "model", None)
+    if not isinstance(model, tasks.BaseModel):
+        raise InputError(f"{file} holds a {type(loaded).__name__}, not a YOLO model. {GIVE_A_MODEL}")
+    return {"model": model}
+
+
+def check_description(file: Path, description: Any) -> None:
+    """Checks the description in ``model.yaml``, which ultralytics runs when it builds the model anew for training.
+
+    Its ``activation`` goes to ``eval``, and each layer's name is looked up among everything that ``nn/tasks.py``
+    imports, pip-installing functions included.
+
+    Raises:
+        InputError: the description holds code or a layer that is none.
+    """
+    if not isinstance(description, dict):
+        return
+    activation = description.get("activation")
+    if activation and not _ACTIVATION.fullmatch(str(activation).strip()):
+        raise InputError(f"{file} asks for the activation {activation!r}, which is not a torch.nn layer. {OVERRIDE}.")
+    for row in [*(description.get("backbone") or []), *(description.get("head") or [])]:
+        if not (isinstance(row, list | tuple) and len(row) > 2 and _is_layer_name(row[2])):
+            raise InputError(f"{file} describes the layer {row!r}, which is not a layer. {OVERRIDE}.")
+
+
+def _is_layer_name(name: Any) -> bool:
+    """Whether a name in a description stands for a layer class, or for nothing (then building it fails by itself)."""
+    prefix, _, last = str(name).rpartition(".")
+    spaces: dict[str, Any] = {"": tasks, "nn": nn, "torchvision.ops": torchvision.ops}
+    if prefix not in spaces:
+        return False
+    found = vars(spaces[prefix]).get(last)
+    return found is None or (isinstance(found, type) and issubclass(found, nn.Module))
+
+
+def _model_of(file: Path, checkpoint: dict[str, Any]) -> nn.Module:
+    candidate = checkpoint.get("ema") or checkpoint.get("model")
+    if isinstance(candidate, nn.Module) and isinstance(candidate, tasks.BaseModel):
+        return candidate
+    inside = candidate if isinstance(candidate, dict) else checkpoint.get("state_dict", checkpoint)
+    if isinstance(inside, dict) and inside and all(isinstance(value, torch.Tensor) for value in inside.values()):
+        raise InputError(
+            f"{file} holds only weights (a state_dict of {len(inside)} tensors), not the model that they belong to."
+            " Give the .pt file that ultralytics saved, or save it from there with YOLO(...).save('model.pt')."
+        )
+    found = type(candidate).__name__ if candidate is not None else f"the keys {sorted(map(str, checkpoint))[:8]}"
+    raise InputError(f"{file} holds no YOLO model ({found}). {GIVE_A_MODEL}")
+
+
+def _require_modelopt(file: Path, checkpoint: dict[str, Any]) -> None:
+    """Ultralytics would pip-install modelopt as soon as the checkpoint's key is there."""
+    if not checkpoint.get("modelopt"):
+        return
+    if importlib.util.find_spec("modelopt") is None:
+        raise MissingDependencyError(
+            f"{file} was trained quantisation-aware and needs modelopt: pip install 'nvidia-modelopt>=0.44'"
+        )
+    if not hasattr(tasks, "restore_qat"):
+        raise MissingDependencyError(
+            f"{file} was trained quantisation-aware, which this ultralytics cannot load:"
+            " pip install -U 'ultralytics<8.5'"
+        )
+
+
+def _finish(model: nn.Module, file: Path, checkpoint: dict[str, Any]) -> nn.Module:
+    """What ultralytics' ``load_checkpoint`` does to a model once it is unpickled, in its order."""
+    if checkpoint.get("modelopt"):
+        tasks.restore_qat(model, checkpoint["modelopt"])
+    facts: Any = model  # plain attributes, which nn.Module's annotations do not know
+    facts.args = {**DEFAULT_CFG_DICT, **checkpoint.get("train_args", {})}
+    facts.pt_path = str(file)
+    facts.task = getattr(model, "task", None) or tasks.guess_model_task(model)
+    if not hasattr(model, "stride"):
+        facts.stride = torch.tensor([32.0])
+    for layer in model.modules():
+        settings: Any = layer
+        if hasattr(layer, "inplace"):
+            settings.inplace = True
+        elif isinstance(layer, nn.Upsample) and not hasattr(layer, "recompute_scale_factor"):
+            settings.recompute_scale_factor = None  # saved by torch before 1.11
+    return model.eval()

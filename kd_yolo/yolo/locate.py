@@ -1,0 +1,92 @@
+"""From what the user typed to an existing weights file: here, in ultralytics' weights folder, or downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ultralytics import utils
+from ultralytics.utils import checks, downloads
+
+from kd_yolo.errors import InputError
+from kd_yolo.registry import nearest
+
+EXPORTED = {
+    ".onnx": "an ONNX export",
+    ".torchscript": "a TorchScript export",
+    ".engine": "a TensorRT engine",
+    ".xml": "an OpenVINO model",
+    ".safetensors": "a safetensors file",
+    ".tflite": "a TensorFlow Lite export",
+    ".pb": "a TensorFlow export",
+    ".mlpackage": "a Core ML export",
+}
+GIVE_THE_PT = "It holds no PyTorch model to train or distil: give the .pt file that it was exported from."
+
+
+def locate(path: str | Path) -> Path:
+    """The weights file that ``path`` stands for; an official name such as ``yolov8m.pt`` is fetched when online.
+
+    Raises:
+        InputError: no file: an unknown name, a folder, a YAML, an export, or an official name while offline.
+    """
+    text = str(path).strip()
+    if text.lower().startswith(("http:/", "https:/", "ul:/", "rtsp:/")):
+        raise InputError(f"{text} is a web address: download the file and give its path.")
+    file = Path(text).expanduser()
+    _reject_by_suffix(file)
+    if file.is_dir():
+        raise InputError(_folder_message(file))
+    if file.exists():
+        return file
+    cached = Path(utils.SETTINGS["weights_dir"]) / file  # where ultralytics keeps downloads
+    if cached.is_file():
+        return cached
+    if checks.check_yolov5u_filename(file.name, verbose=False) in downloads.GITHUB_ASSETS_NAMES:
+        return _download(file)
+    raise InputError(
+        f"weights {text!r} do not exist (looked in {file.absolute().parent}).{_similar(file)}"
+        " Copy the file here or give its path."
+    )
+
+
+def _reject_by_suffix(file: Path) -> None:
+    suffix = file.suffix.lower()
+    if suffix in {".yaml", ".yml"}:
+        raise InputError(
+            f"{file} is a model description, not a checkpoint: it holds no trained weights."
+            f" Give a .pt file, for example {file.with_suffix('.pt').name}."
+        )
+    if suffix in EXPORTED:
+        raise InputError(f"{file} is {EXPORTED[suffix]}. {GIVE_THE_PT}")
+
+
+def _folder_message(folder: Path) -> str:
+    if any(folder.glob("*.xml")):
+        return f"{folder} is the folder of an OpenVINO model. {GIVE_THE_PT}"
+    for inside in ("weights/best.pt", "best.pt"):
+        if (folder / inside).is_file():
+            return f"{folder} is a folder, expected a .pt file: give {folder / inside}."
+    return f"{folder} is a folder, expected a .pt file."
+
+
+def _similar(file: Path) -> str:
+    here = [found.name for found in file.absolute().parent.glob("*.pt")]
+    return nearest(file.name, [*here, *downloads.GITHUB_ASSETS_NAMES])
+
+
+def _download(file: Path) -> Path:
+    """Fetches an official file; without a network the message says what works offline."""
+    offline = utils.env_bool("YOLO_OFFLINE") or not utils.ONLINE
+    reason: object = "this machine is offline"
+    if not offline:
+        try:
+            fetched = Path(downloads.attempt_download_asset(file))
+            if fetched.is_file():
+                return fetched
+            reason = "the download left no file"
+        except (OSError, MemoryError) as error:  # ConnectionError of safe_download and requests' errors among them
+            reason = error
+    raise InputError(
+        f"{file} is not here, and it could not be fetched from ultralytics: {reason}. Copy the file here, use"
+        " --teacher path/to/your.pt, or run the demo without --teacher."
+    )

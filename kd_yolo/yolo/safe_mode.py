@@ -1,0 +1,86 @@
+"""Makes ultralytics load by our rules too, where it opens checkpoints itself: YOLO(path), resume, the end of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ultralytics.nn.tasks as tasks
+from ultralytics.utils import torch_utils
+
+from kd_yolo.yolo.loading import check_description, load_checkpoint_dict
+from kd_yolo.yolo.locate import locate
+
+
+class SafeLoad:
+    """Stands in for ultralytics' own loading functions.
+
+    Args:
+        trusted: files, and folders with all that is in them, which may hold whatever they like.
+    """
+
+    def __init__(self, trusted: frozenset[Path] = frozenset()) -> None:
+        self.trusted = trusted
+
+    def torch_safe_load(self, weight: str | Path, safe_only: bool | None = None) -> tuple[dict[str, Any], str]:  # noqa: ARG002
+        """Replaces ``nn.tasks.torch_safe_load``, the one way of ``load_checkpoint`` to a file; ours is always safe."""
+        file = locate(weight)
+        return self.torch_load(file), str(file)
+
+    def torch_load(self, f: str | Path, **_: Any) -> dict[str, Any]:
+        """Replaces the ``torch_load`` of ``utils.torch_utils``, with which ``strip_optimizer`` opens best.pt."""
+        file = Path(f)
+        trust = not self.trusted.isdisjoint({file.resolve(), *file.resolve().parents})
+        checkpoint = load_checkpoint_dict(file, trust=trust)
+        if not trust:
+            for key in ("ema", "model"):
+                check_description(file, getattr(checkpoint.get(key), "yaml", None))
+        return checkpoint
+
+    def install(self) -> None:
+        """Puts the two functions in place and switches ultralytics to building models without ``eval``."""
+        os.environ["ULTRALYTICS_SAFE_LOAD"] = "1"  # for the processes that DDP starts
+        vars(tasks).update(SAFE_LOAD=True, torch_safe_load=self.torch_safe_load)
+        vars(torch_utils).update(torch_load=self.torch_load)
+
+
+def enforce_safe_loading() -> None:
+    """From here on ultralytics loads checkpoints in this process by the rules of ``load_checkpoint``; may be repeated.
+
+    ``SAFE_LOAD`` alone, upstream's switch, would not do. It refuses without a name, knows no trusted files, lets a
+    file call layer classes, and does not reach ``strip_optimizer``, which unpickles best.pt without any limit: a
+    stranger's run folder could be resumed from a clean last.pt and still run the code in its best.pt. The switch is
+    set as well, because with it models are built from their description without ``eval``.
+    """
+    if _installed() is None:
+        SafeLoad().install()
+
+
+@contextmanager
+def trusted(*paths: str | Path) -> Iterator[None]:
+    """Inside, ultralytics loads these files, and what lies in these folders, without limits (``--trust-weights``).
+
+    Args:
+        paths: the files that the user trusts, and the run's own folder if their classes end up in its checkpoints.
+    """
+    before = (tasks.SAFE_LOAD, tasks.torch_safe_load, torch_utils.torch_load, os.environ.get("ULTRALYTICS_SAFE_LOAD"))
+    outer = _installed()
+    known = outer.trusted if outer else frozenset()
+    SafeLoad(known | {Path(path).expanduser().resolve() for path in paths}).install()
+    try:
+        yield
+    finally:
+        vars(tasks).update(SAFE_LOAD=before[0], torch_safe_load=before[1])
+        vars(torch_utils).update(torch_load=before[2])
+        if before[3] is None:
+            os.environ.pop("ULTRALYTICS_SAFE_LOAD", None)
+        else:
+            os.environ["ULTRALYTICS_SAFE_LOAD"] = before[3]
+
+
+def _installed() -> SafeLoad | None:
+    owner = getattr(tasks.torch_safe_load, "__self__", None)
+    return owner if isinstance(owner, SafeLoad) else None

@@ -1,0 +1,52 @@
+"""Shared fixtures: one thread, no network, no telemetry, and a tiny data set that trains in a second."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", OMP_NUM_THREADS="1")
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real pictures and official weights, which are not part of the repository."""
+    if not (SHARED / "weights" / "yolov8n.pt").is_file():
+        pytest.skip("real pictures and weights are not beside this checkout")
+    return SHARED
+
+
+def write_tiny_data(folder: Path, *, classes: int = 2, images: int = 8, size_px: int = 64) -> Path:
+    """Bright rectangles on noise, one class a colour channel; returns the data YAML."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        (folder / "images" / split).mkdir(parents=True)
+        (folder / "labels" / split).mkdir(parents=True)
+        for i in range(images):
+            picture = rng.integers(0, 80, (size_px, size_px, 3), dtype=np.uint8)
+            rows = []
+            for _ in range(2):
+                cls = int(rng.integers(classes))
+                w, h = rng.integers(size_px // 5, size_px // 2, 2)
+                x, y = int(rng.integers(size_px - w)), int(rng.integers(size_px - h))
+                picture[y : y + h, x : x + w, cls % 3] = 220
+                rows.append(f"{cls} {(x + w / 2) / size_px:.5f} {(y + h / 2) / size_px:.5f} {w / size_px:.5f} {h / size_px:.5f}")
+            cv2.imwrite(str(folder / "images" / split / f"{i}.png"), picture)
+            (folder / "labels" / split / f"{i}.txt").write_text("\n".join(rows) + "\n")
+    names = "\n".join(f"  {i}: c{i}" for i in range(classes))
+    (folder / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames:\n{names}\n")
+    return folder / "data.yaml"
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight 64 px training images of two classes, and as many for validation."""
+    return write_tiny_data(tmp_path_factory.mktemp("tiny"))
