@@ -3,5 +3,5 @@
 import sys
 
 if __name__ == "__main__":
-    print("error: prune.py: not yet. Distillation works: python train_distill.py --help", file=sys.stderr)
+    sys.stderr.write("error: prune.py: not yet. Distillation works: python train_distill.py --help\n")
     sys.exit(2)

@@ -112,7 +112,9 @@ def train_student(args: argparse.Namespace, recipe: str, seed: int, teacher: Pat
         loss, _, flags = (text or name).partition(":")
         pairs = dict(flag.split("=", 1) for flag in flags.split(",") if flag)
         extra = {"trainer": DistillationTrainer, "teacher": str(teacher), "loss": loss, **pairs}
-    YOLO(str(args.student)).train(**options(args, seed, args.epochs), **extra, project=str(folder.parent), name=folder.name)
+    YOLO(str(args.student)).train(
+        **options(args, seed, args.epochs), **extra, project=str(folder.parent), name=folder.name
+    )
     write(target, {"recipe": recipe, "seed": seed, **score(folder / "weights" / "best.pt", args), **setup(args)})
 
 
@@ -147,7 +149,9 @@ def table(folder: Path) -> str:
     lines = ["| recipe | seeds | mAP50-95 | gap closed |", "|---|---|---|---|", f"| teacher | | {teacher:.4f} | |"]
     for recipe, values in sorted(runs.items(), key=lambda item: -statistics.mean(item[1])):
         mean, sd = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
-        lines.append(f"| `{recipe}` | {len(values)} | {mean:.4f} ± {sd:.4f} | {(mean - base) / (teacher - base):+.0%} |")
+        lines.append(
+            f"| `{recipe}` | {len(values)} | {mean:.4f} ± {sd:.4f} | {(mean - base) / (teacher - base):+.0%} |"
+        )
     return "\n".join(lines)
 
 

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
 def _make(flags: Make) -> None:
     from rich.progress import Progress
 
-    from kd_yolo.data.street import make_street
+    from kd_yolo.data.detection import make_street
 
     folder = flags.out or Path("datasets") / f"street-{flags.preset}"
     with Progress(transient=True) as bar:
@@ -62,7 +62,8 @@ def _make(flags: Make) -> None:
             folder, flags.preset, seed=flags.seed, force=flags.force,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
-    print(report)
+    counts = ", ".join(f"{split} {count}" for split, count in report.images.items())
+    print(f"{'already there' if report.reused else 'drawn'}: {report.folder} ({counts})")
     print(f"next: python train_distill.py data={folder / 'data.yaml'}")
 
 
@@ -70,5 +71,11 @@ def _check(flags: object) -> None:
     from kd_yolo.data.check import check_detection_data
 
     assert isinstance(flags, Check), "the other subcommand"
-    print(check_detection_data(flags.yaml))
+    report = check_detection_data(flags.yaml)
+    for split, found in report.splits.items():
+        boxes = ", ".join(f"{name} {count}" for name, count in found.boxes.items())
+        print(f"{split:5} {found.images} pictures, {found.labelled} with labels; boxes: {boxes}")
+    for file in report.unreadable:
+        print(f"warning: does not decode, training skips it: {file}")
+    print(f"sha256 {report.sha256}")
     print(f"next: python train_distill.py --teacher yolov8m.pt data={flags.yaml}")

@@ -59,10 +59,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "train_distill.py") -> i
     """Runs the command and returns its exit code."""
     words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
     flags = parse_flags(DistillFlags, words, prog=prog, description=DESCRIPTION)
-    return run_guarded(lambda: _run(flags, pairs, prog))
+    return run_guarded(lambda: _run(flags, pairs))
 
 
-def _run(flags: DistillFlags, pairs: list[str], prog: str) -> None:
+def _run(flags: DistillFlags, pairs: list[str]) -> None:
     if flags.list_losses:
         _print_losses()
         return
@@ -77,7 +77,7 @@ def _run(flags: DistillFlags, pairs: list[str], prog: str) -> None:
     own = {"device": flags.device, "seed": flags.seed}
     overrides |= {key: value for key, value in own.items() if value is not None}
     if flags.resume:
-        _finish(job.resume(flags.resume, overrides), prog)
+        finish(job.resume(flags.resume, overrides))
         return
     request = job.Request(
         flags.teacher, flags.student, flags.loss, _term_flags(flags), flags.trust_weights, overrides
@@ -88,7 +88,7 @@ def _run(flags: DistillFlags, pairs: list[str], prog: str) -> None:
     if flags.dry_run:
         print("\n".join([*job.describe(plan), "dry run: nothing was written"]))
         return
-    _finish(job.distil(plan), prog)
+    finish(job.distil(plan))
 
 
 def _term_flags(flags: DistillFlags) -> dict[str, object]:
@@ -104,24 +104,23 @@ def _term_flags(flags: DistillFlags) -> dict[str, object]:
 
 
 def _print_losses() -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from kd_yolo.losses import describe_losses
 
-    table = Table("name", "kind", "what it does", "parameters", "paper")
     for info in describe_losses():
-        table.add_row(info.name, info.kind, info.summary, ", ".join(info.parameters), info.paper)
-    Console().print(table)
+        print(f"{info.name:9} {info.summary}")
+        print(f"{'':9} {info.kind} loss; {info.paper}; parameters: {', '.join(info.parameters) or 'none'}\n")
 
 
-def _finish(result: object, prog: str) -> None:
+def finish(result: object) -> None:
     """Where the results are, and what to type next."""
     from kd_yolo.distill.job import Result
 
     assert isinstance(result, Result), "a job returns its result"
     best = _relative(result.best)
-    print(f"\nresults: {_relative(result.save_dir)} (results.csv, results.png, args.yaml)")
+    score = result.metrics.get("metrics/mAP50-95(B)")
+    print(f"\nresults: {_relative(result.save_dir)} (results.csv, results.png, side_by_side.png)")
+    if score is not None:
+        print(f"mAP50-95 of best.pt on val: {score:.4f}")
     print(f"student: {best}, a plain model: YOLO('{best}')")
     print(f"next:    yolo val model={best} data={_relative(result.save_dir)}/data.yaml")
 

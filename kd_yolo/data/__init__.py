@@ -1,7 +1,7 @@
 """Data: the built-in street pictures, and checks of any YOLO detection set.
 
-``make_street`` draws a set from a preset and a seed. ``check_detection_data`` reads a set and says what is wrong with it
-or what is in it; ``resolved_yaml`` writes its YAML so that ultralytics finds the same files from every directory.
+``make_street`` draws a set from a preset and a seed. ``check_detection_data`` reads a set and says what is wrong
+with it or what is in it; ``resolved_yaml`` writes its YAML so that ultralytics finds the same files from anywhere.
 """
 
 from kd_yolo.data.check import DataReport, SplitReport, check_detection_data

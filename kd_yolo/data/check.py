@@ -78,8 +78,9 @@ def check_detection_data(data_yaml: Path, nc_expected: int | None = None, *, dec
     spec = read_data_yaml(data_yaml)
     if nc_expected is not None and len(spec.names) != nc_expected:
         raise ConfigError(
-            f"{spec.yaml_path} has {len(spec.names)} classes ({_shown(list(spec.names.values()))}), expected {nc_expected}"
-            " as in the model. Use data with the model's classes, or fine-tune the model on this data first."
+            f"{spec.yaml_path} has {len(spec.names)} classes ({_shown(list(spec.names.values()))}),"
+            f" expected {nc_expected} as in the model."
+            " Use data with the model's classes, or fine-tune the model on this data first."
         )
     images = {split: list_images(spec, split) for split in spec.splits}
     checked = {split: _check_split(spec, split, files, decode=decode) for split, files in images.items()}

@@ -5,36 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import cv2
-import yaml
 
-from kd_yolo.data.picture import (
-    LONG_SIDE_MIN_PX,
-    SHORT_SIDE_MIN_PX,
-    VISIBLE_SHARE_MIN,
-    Picture,
-    draw_pictures,
-    is_labelled,
-)
+from kd_yolo.data.meta import GENERATOR, VERSION, Record, label_line, picture_record, set_header, yaml_text
+from kd_yolo.data.picture import draw_pictures, is_labelled
 from kd_yolo.data.presets import SPLITS, StreetPreset, get_preset
-from kd_yolo.data.street.actors import CLASS_NAMES
-from kd_yolo.data.street.render import Truth
 from kd_yolo.errors import ConfigError
 
-GENERATOR = "street"
-VERSION = 1  # raise it whenever the same seed gives other pictures or labels
 _JPEG_QUALITY = 85
 Progress = Callable[[int, int], None]
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -145,14 +130,14 @@ def _is_complete(out_dir: Path, header: Record) -> bool:
 def _move_into_place(partial: Path, out_dir: Path) -> None:
     """Renames the finished set to its name; a set to be replaced is renamed first and removed afterwards."""
     old = partial.with_name(partial.name.replace(".partial-", ".old-"))
-    if out_dir.exists() and any(out_dir.iterdir()):
+    if out_dir.exists():
         out_dir.rename(old)
     try:
         partial.rename(out_dir)
     except OSError as error:
-        raise ConfigError(
-            f"{out_dir} was made by another process meanwhile. Run the command again to use it."
-        ) from error
+        if old.exists() and not out_dir.exists():
+            old.rename(out_dir)
+        raise ConfigError(f"{out_dir} cannot be replaced ({error}): another process may use it. Try again.") from error
     finally:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -169,9 +154,9 @@ def _write_set(folder: Path, plan: StreetPreset, seed: int, workers: int, progre
         if progress is not None:
             progress(len(records), total)
     records.sort(key=lambda r: (SPLITS.index(r["split"]), r["index"]))
-    header = _header(plan, seed, records)
+    header = set_header(plan, seed, records)
     (folder / "meta.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    (folder / "data.yaml").write_text(_data_yaml(plan, seed))
+    (folder / "data.yaml").write_text(yaml_text(plan, seed))
     (folder / "meta.json").write_text(json.dumps(header, indent=2) + "\n")
     return header
 
@@ -205,77 +190,7 @@ def _write_camera(folder: Path, plan: StreetPreset, seed: int, camera: int) -> I
             raise OSError(f"cannot write {stem}.jpg under {folder}: is the disk full?")
         lines = [label_line(truth, plan) for truth in picture.frame.objects if is_labelled(truth)]
         (folder / "labels" / picture.split / f"{stem}.txt").write_text("".join(lines))
-        yield _record(picture, f"images/{picture.split}/{stem}.jpg")
-
-
-def label_line(truth: Truth, plan: StreetPreset) -> str:
-    """One line of a YOLO label file: class, centre and size of the visible box as shares of the picture."""
-    x0, y0, x1, y1 = truth.visible_xyxy
-    numbers = (
-        (x0 + x1) / 2 / plan.width_px,
-        (y0 + y1) / 2 / plan.height_px,
-        (x1 - x0) / plan.width_px,
-        (y1 - y0) / plan.height_px,
-    )
-    return " ".join([str(CLASS_NAMES.index(truth.class_name)), *(f"{number:.6f}" for number in numbers)]) + "\n"
-
-
-def _record(picture: Picture, file: str) -> Record:
-    return {
-        "file": file,
-        "split": picture.split,
-        "index": picture.index,
-        "camera": picture.camera_id,
-        "time": picture.time,
-        "objects": [_object(truth) for truth in picture.frame.objects],
-    }
-
-
-def _object(truth: Truth) -> Record:
-    return {
-        "class": truth.class_name,
-        "identity": truth.identity,
-        "box": list(truth.visible_xyxy),
-        "full_box": list(truth.full_xyxy),
-        "visible": round(truth.visible_share, 4),
-        "outside": round(truth.outside_share, 4),
-        "occluders": list(truth.occluders),
-        "parent": truth.parent,
-        "depth_m": round(truth.depth_m, 2),
-        "yaw": round(truth.yaw, 3),
-        "labelled": is_labelled(truth),
-    }
-
-
-def _header(plan: StreetPreset, seed: int, records: list[Record]) -> Record:
-    boxes = {split: dict.fromkeys(CLASS_NAMES, 0) for split in SPLITS}
-    for split, group in groupby(records, key=lambda r: str(r["split"])):
-        boxes[split].update(Counter(o["class"] for r in group for o in r["objects"] if o["labelled"]))
-    return {
-        "generator": GENERATOR,
-        "version": VERSION,
-        "preset": plan.name,
-        "seed": seed,
-        "size_px": [plan.width_px, plan.height_px],
-        "cameras": plan.cameras,
-        "classes": list(CLASS_NAMES),
-        "images": {split: plan.num_images(split) for split in SPLITS},
-        "identities": {split: [plan.identity_range(split).start, plan.identity_range(split).stop] for split in SPLITS},
-        "boxes": boxes,
-        "label_rule": {
-            "visible_share_min": VISIBLE_SHARE_MIN,
-            "long_side_min_px": LONG_SIDE_MIN_PX,
-            "short_side_min_px": SHORT_SIDE_MIN_PX,
-        },
-    }
-
-
-def _data_yaml(plan: StreetPreset, seed: int) -> str:
-    """No ``path`` key: ultralytics then takes the paths from the file's own folder, wherever the command runs."""
-    body: Record = {split: f"images/{split}" for split in SPLITS}
-    body["names"] = dict(enumerate(CLASS_NAMES))
-    head = f"# kd-yolo data make street --preset {plan.name} --seed {seed}\n"
-    return head + yaml.safe_dump(body, sort_keys=False)
+        yield picture_record(picture, f"images/{picture.split}/{stem}.jpg")
 
 
 def _report(folder: Path, header: Record, *, reused: bool) -> StreetReport:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,31 +51,47 @@ def contact_sheet(
             break
     if not tiles:
         raise InputError(f"'{split}' of {spec.yaml_path} has no readable picture: nothing to draw.")
-    _write(Path(out_png), _grid(tiles, columns))
+    write_png(Path(out_png), grid(tiles, columns))
     return Path(out_png)
 
 
 def _with_boxes(tile: Image, labels: Path, names: dict[int, str]) -> Image:
     height, width = tile.shape[:2]
-    for label in read_labels(labels, len(names))[0] if labels.is_file() else []:
-        cx, cy, w, h = label.cxcywh
-        x0, y0, x1, y1 = (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height
-        colour = _COLOURS[label.class_id % len(_COLOURS)]
+    return draw_boxes(tile, *labelled_boxes(labels, len(names), width, height), names)
+
+
+def labelled_boxes(
+    labels: Path, num_classes: int, width_px: int, height_px: int
+) -> tuple[npt.NDArray[np.float64], list[int]]:
+    """The boxes (M,4) of a label file in pixels of a picture of this size, and their classes; none without a file."""
+    found = read_labels(labels, num_classes)[0] if labels.is_file() else []
+    cxcywh = np.array([label.cxcywh for label in found], np.float64).reshape(-1, 4)
+    cxcywh *= (width_px, height_px, width_px, height_px)
+    corners = np.hstack([cxcywh[:, :2] - cxcywh[:, 2:] / 2, cxcywh[:, :2] + cxcywh[:, 2:] / 2])
+    return corners, [label.class_id for label in found]
+
+
+def draw_boxes(tile: Image, boxes_xyxy_m4: npt.NDArray[Any], classes: Sequence[int], names: dict[int, str]) -> Image:
+    """Draws boxes (M,4) in pixels with their class names into ``tile``, in place."""
+    for (x0, y0, x1, y1), class_id in zip(boxes_xyxy_m4, classes, strict=True):
+        colour = _COLOURS[class_id % len(_COLOURS)]
         cv2.rectangle(tile, (round(x0), round(y0)), (round(x1) - 1, round(y1) - 1), colour, 1)
         place = round(x0), max(8, round(y0) - 2)
         for thickness, ink in ((2, (0, 0, 0)), (1, colour)):
-            cv2.putText(tile, names[label.class_id], place, cv2.FONT_HERSHEY_SIMPLEX, 0.32, ink, thickness, cv2.LINE_AA)
+            cv2.putText(tile, names[class_id], place, cv2.FONT_HERSHEY_SIMPLEX, 0.32, ink, thickness, cv2.LINE_AA)
     return tile
 
 
-def _grid(tiles: list[Image], columns: int) -> Image:
+def grid(tiles: list[Image], columns: int) -> Image:
+    """Puts tiles of one size side by side; the last line is filled up with black."""
     blank = np.zeros_like(tiles[0])
     filled = tiles + [blank] * (-len(tiles) % columns)
     lines = [np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)]
     return np.vstack(lines)
 
 
-def _write(out_png: Path, sheet: Image) -> None:
+def write_png(out_png: Path, sheet: Image) -> None:
+    """Writes a picture beside and renames it; makes its folder."""
     out_png.parent.mkdir(parents=True, exist_ok=True)
     encoded, data = cv2.imencode(".png", sheet)
     assert encoded, "OpenCV always has a PNG encoder"

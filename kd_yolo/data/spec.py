@@ -20,7 +20,7 @@ IMAGE_SUFFIXES = frozenset(
     for name in ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
 )
 SPLIT_KEYS = ("train", "val", "test")
-MAKE_HINT = "For built-in data type: kd-yolo data make street --preset demo"
+_MAKE = "kd-yolo data make"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _yaml_file(path: Path) -> Path:
             raise InputError(f"{path} is a folder with {len(named)} YAML files ({listed}). Name the data YAML itself.")
         return named[0]
     if not path.is_file():
-        raise InputError(f"data YAML {path} does not exist. {MAKE_HINT}")
+        raise InputError(f"data YAML {path} does not exist. For built-in data type: {_MAKE} street --preset demo")
     return path
 
 
@@ -84,7 +84,8 @@ def _mapping(file: Path) -> dict[str, Any]:
         raise InputError(f"{file} is empty: expected 'train', 'val' and 'names'. See datasets/README.md.")
     if not isinstance(raw, dict):
         raise InputError(
-            f"{file} holds a {type(raw).__name__}, expected a mapping with 'train', 'val' and 'names'. See datasets/README.md."
+            f"{file} holds a {type(raw).__name__}, expected a mapping with 'train', 'val' and 'names'."
+            " See datasets/README.md."
         )
     return {str(key): value for key, value in raw.items()}
 
@@ -137,13 +138,17 @@ def _entries(file: Path, root: Path, split: str, value: object) -> tuple[Path, .
             raise InputError(f"{file} has '{split}: {entry!r}': expected a folder, a .txt list, or a list of them.")
         path = (root / entry).resolve()
         if not path.exists():
-            raise InputError(f"{file} has '{split}: {entry}', which is {path} and does not exist. {MAKE_HINT}")
+            raise InputError(f"{file} has '{split}: {entry}', which is {path} and does not exist.{_make_hint(file)}")
         if path.is_file() and path.suffix.lower() != ".txt":
-            raise InputError(
-                f"{file} has '{split}: {entry}': expected a folder or a .txt list of pictures, got a {path.suffix} file."
-            )
+            raise InputError(f"{file} has '{split}: {entry}': expected a folder or a .txt list, not {path.suffix}.")
         paths.append(path)
     return tuple(paths)
+
+
+def _make_hint(file: Path) -> str:
+    """What to type to get the data, when the YAML's first comment says it."""
+    first = file.read_text(encoding="utf-8-sig").partition("\n")[0].lstrip("# ")
+    return f" Type: {first}" if first.startswith(_MAKE) else " Paths count from the YAML's folder, or from its 'path'."
 
 
 def list_images(spec: DataSpec, split: str) -> list[Path]:

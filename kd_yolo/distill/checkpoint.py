@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from copy import deepcopy
@@ -42,6 +41,9 @@ class CheckpointMixin(_Base):
     """Saving, resuming and recovering a run; the other half of :class:`~kd_yolo.distill.trainer.DistillationMixin`."""
 
     kd_config: DistillConfig
+    wdir: Path
+    last: Path
+    best: Path
     _last_step = -1
     _carried: CarriedAccumulation | None = None
 
@@ -62,11 +64,19 @@ class CheckpointMixin(_Base):
                 if (stage / "last.pt").is_file():
                     self._add_state(stage / "last.pt")
             return bool(saved)
-        except OSError as error:
+        except (OSError, KDYoloError) as error:
+            reason = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(reason, OSError):
+                raise
             raise KDYoloError(
-                f"checkpoint of epoch {self.epoch + 1} could not be written ({error.strerror or error}). The previous "
-                f"one is unharmed: {self.last}. Make room, then continue with --resume {self.last}"
-            ) from error
+                f"the checkpoint of epoch {self.epoch + 1} could not be written to {self.wdir} "
+                f"({reason.strerror or reason}). {self._way_out()}"
+            ) from reason
+
+    def _way_out(self) -> str:
+        if not self.last.is_file():
+            return "Make room, or choose another folder with project=, and start again."
+        return f"The previous one is unharmed: make room, then continue with --resume {self.last}"
 
     @contextlib.contextmanager
     def _staged_weights(self) -> Iterator[Path]:
@@ -79,7 +89,7 @@ class CheckpointMixin(_Base):
         try:
             yield stage
             for file in sorted(stage.iterdir()):
-                os.replace(file, real[0] / file.name)
+                file.replace(real[0] / file.name)
         finally:
             self.wdir, self.last, self.best = real
             shutil.rmtree(stage, ignore_errors=True)
@@ -149,12 +159,12 @@ class CheckpointMixin(_Base):
         """Drops rows of ``results.csv`` that were written after the checkpoint, or cut off in the middle."""
         if RANK not in {-1, 0} or not self.csv.is_file():
             return
-        header, *rows = self.csv.read_text(encoding="utf-8").splitlines(keepends=True)
+        header, *rows = self.csv.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
         columns = header.count(",")
         kept = [r for r in rows if r.endswith("\n") and r.count(",") == columns and _epoch_of(r) <= self.start_epoch]
         partial = self.csv.with_suffix(".partial")
         partial.write_text("".join([header, *kept]), encoding="utf-8")
-        os.replace(partial, self.csv)
+        partial.replace(self.csv)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Upstream's recovery from ``last.pt``, then the terms: they may hold the NaN as well."""
@@ -184,7 +194,7 @@ class CheckpointMixin(_Base):
 
     def _global_step(self) -> int:
         """Index of the current batch over the whole run, as the training loop counts it."""
-        return self._batches_seen - 1 + len(self.train_loader) * self.epoch
+        return int(self._batches_seen - 1 + len(self.train_loader) * self.epoch)
 
     def final_eval(self) -> None:
         """Drops the resume state from the finished checkpoints, leaving a line on where the student came from."""
@@ -193,6 +203,7 @@ class CheckpointMixin(_Base):
                 if path.is_file():
                     ckpt = self._load_own(path)
                     ckpt[STATE] = {"config": self.args.kd["config"]}
+                    vars(ckpt["ema"].args).pop("kd", None)
                     save_atomically(ckpt, path)
         super().final_eval()
 

@@ -35,9 +35,10 @@ def describe_cost(config: DistillConfig, student: nn.Module, teacher: nn.Module)
 
 def _model_line(role: str, model: nn.Module) -> str:
     facts = head_facts(model, role)
+    end = ", end-to-end" if facts.end2end else ""
     return (
-        f"{role}: {_count(model):,} parameters, {facts.num_classes} classes, strides {list(facts.strides)}, head inputs "
-        f"{list(facts.layers)}, {facts.reg_max} box bins{', end-to-end' if facts.end2end else ''}"
+        f"{role}: {_count(model):,} parameters, {facts.num_classes} classes, strides {list(facts.strides)}, "
+        f"head inputs {list(facts.layers)}, {facts.reg_max} box bins{end}"
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from kd_yolo.distill.adapters import TrainingOnly
 from kd_yolo.distill.taps import TapError, read_layers
 from kd_yolo.distill.teacher import Teacher, TeacherOutputs
-from kd_yolo.distill.terms import StudentOutputs
+from kd_yolo.distill.terms import StudentOutputs, named_terms
 from kd_yolo.geometry.schedule import Schedule
 from kd_yolo.yolo.heads import head_facts, raw_outputs
 
@@ -49,9 +50,9 @@ class DistillCriterion:
         self.base: Any = None  # built at the first call: class weights are set after the criterion
         self.factors: dict[str, float] = {}
         self.skipped = dict.fromkeys(weights, 0)
-        self.on_skip: Any = lambda name, value: None
+        self.on_skip: Callable[[str, float], None] | None = None
         self.head_layers = head_facts(model).layers
-        layers = {pair.student.layer for term in terms.values() for pair in term.pairs}  # type: ignore[union-attr]
+        layers = {pair.student.layer for term in named_terms(terms).values() for pair in term.pairs}
         self.extra_layers = sorted(layers - set(self.head_layers))
         self._pending: TeacherOutputs | None = None
         self._reading = ExitStack()
@@ -69,10 +70,8 @@ class DistillCriterion:
     def forget(self) -> None:
         """Drops what was observed and removes the hooks on the student (after a failed step)."""
         self._pending, self._seen = None, {}
-        try:
+        with suppress(TapError):  # the forward pass that should have filled the taps never ran
             self._reading.close()
-        except TapError:  # the forward pass that should have filled the taps never ran
-            pass
 
     def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss vector, scaled by the batch size as ultralytics does, and its detached items by name."""
@@ -99,7 +98,8 @@ class DistillCriterion:
             value = factor * self.terms[name](student, teacher)
             if not bool(torch.isfinite(value.detach())):
                 self.skipped[name] += 1
-                self.on_skip(name, float(value.detach()))
+                if self.on_skip is not None:
+                    self.on_skip(name, float(value.detach()))
                 continue
             total = total + value
             named[name] = value.detach()
@@ -117,9 +117,9 @@ class DistillCriterion:
 
     def __getattr__(self, name: str) -> Any:
         """Lets the trainer see ``update`` exactly when the task's criterion has one (end-to-end heads)."""
-        base = self.__dict__.get("base")
-        if name == "update" and hasattr(base, "update"):
-            return base.update
+        update = getattr(self.__dict__.get("base"), "update", None)
+        if name == "update" and update is not None:
+            return update
         raise AttributeError(name)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:

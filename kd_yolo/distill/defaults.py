@@ -11,7 +11,7 @@ from kd_yolo.errors import InputError
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"yolov9": "tsmce", "yolov10": "nsmblx"}
 DEFAULT_SIZES = "nsmlx"
-SCALED = re.compile(r"^(yolo(?:v\d+|\d+))([a-z])(.*)$")
+SCALED = re.compile(r"^(yolo(?:v\d+|\d+))([a-z])(-.*)?$")
 
 
 def find_weights(name: str | Path) -> str:
@@ -23,14 +23,26 @@ def find_weights(name: str | Path) -> str:
 
 
 def architecture(model: Any) -> str | None:
-    """The name a model's architecture goes by (``yolov8s``, ``yolo11n-seg``), None when it does not say."""
+    """The name a model's architecture goes by (``yolov8s``, ``yolo11n-seg``), None when nothing tells.
+
+    The YAML that it was built from tells, else the file that it was fine-tuned from, else its own file name.
+    """
     description = getattr(model, "yaml", None) or {}
-    stem = Path(str(description.get("yaml_file", ""))).stem
-    scale = str(description.get("scale", ""))
-    if stem and not SCALED.match(stem) and scale:  # yolov8.yaml with scale n
-        head, dash, tail = stem.partition("-")
-        stem = f"{head}{scale}{dash}{tail}"
-    return stem if SCALED.match(stem) else None
+    arguments = getattr(model, "args", None) or {}
+    sources = (description.get("yaml_file"), arguments.get("model"), getattr(model, "pt_path", None))
+    for source in sources:
+        name = Path(str(source)).stem.removesuffix("u")  # yolov5su.pt is yolov5s
+        if SCALED.match(_with_scale(name, str(description.get("scale") or ""))):
+            return _with_scale(name, str(description.get("scale") or ""))
+    return None
+
+
+def _with_scale(name: str, scale: str) -> str:
+    """``yolov8-seg`` of scale n is ``yolov8n-seg``; a name that has its scale stays."""
+    if SCALED.match(name):
+        return name
+    family, dash, task = name.partition("-")
+    return f"{family}{scale}{dash}{task}"
 
 
 def smaller(name: str) -> str:
@@ -43,7 +55,7 @@ def smaller(name: str) -> str:
     sizes = SIZES.get(match[1], DEFAULT_SIZES) if match else ""
     if match is None or match[2] not in sizes:
         raise InputError(f"which model is the next smaller one of '{name}' is not known: name one with --student.")
-    return f"{match[1]}{sizes[max(sizes.index(match[2]) - 1, 0)]}{match[3]}"
+    return f"{match[1]}{sizes[max(sizes.index(match[2]) - 1, 0)]}{match[3] or ''}"
 
 
 def default_student(teacher_path: str, teacher: Any) -> tuple[str, str]:
@@ -60,4 +72,7 @@ def default_student(teacher_path: str, teacher: Any) -> tuple[str, str]:
     for folder in folders:
         if (folder / f"{student}.pt").is_file():
             return str(folder / f"{student}.pt"), f"no --student: {student}.pt, the next smaller size of {name}"
-    return f"{student}.yaml", f"no --student: {student} from scratch (no {student}.pt here), next smaller size of {name}"
+    return (
+        f"{student}.yaml",
+        f"no --student: {student} from scratch (no {student}.pt here), next smaller size of {name}",
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from kd_yolo.config.distill import DistillConfig, resolve_distill
 from kd_yolo.data.check import check_detection_data
 from kd_yolo.distill.defaults import default_student, find_weights
 from kd_yolo.distill.demo import demo_data, demo_teacher
+from kd_yolo.distill.eta import say_time_left
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.report.side_by_side import side_by_side
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 
@@ -69,8 +70,8 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
     """
     notes: list[str] = []
     overrides = dict(request.overrides)
-    loss = {"loss": request.loss} if request.loss is not None else {}
-    resolve_distill("?", **loss, **request.flags)  # a misspelt loss must not wait for the demo teacher
+    asked: dict[str, Any] = {**request.flags, **({"loss": request.loss} if request.loss is not None else {})}
+    resolve_distill("?", **asked)  # a misspelt loss must not wait for the demo teacher
     data = overrides.pop("data", None)
     if data is None:
         data, defaults = demo_data(write=write)
@@ -82,11 +83,12 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         teacher = demo_teacher(data, overrides, write=write)
         notes.append(f"no --teacher: a small demo teacher, {teacher}")
     model, _ = load_checkpoint(teacher, trust=request.trust_weights)
+    teacher = str(Path(str(model.pt_path)).resolve())  # a resumed run may start in another folder
     student = find_weights(request.student) if request.student else None
     if student is None:
         student, note = default_student(teacher, model)
         notes.append(note)
-    config = resolve_distill(teacher, **loss, trust_weights=request.trust_weights, **request.flags)
+    config = resolve_distill(teacher, trust_weights=request.trust_weights, **asked)
     return Plan(config, student, str(data), overrides, tuple(notes))
 
 
@@ -100,14 +102,16 @@ def load_student(plan: Plan) -> YOLO:
         try:
             return YOLO(plan.student)
         except FileNotFoundError:
-            raise InputError(f"student {plan.student}: no such model YAML. Name weights or an ultralytics YAML.") from None
+            raise InputError(
+                f"student {plan.student}: no such model YAML. Name weights or an ultralytics YAML."
+            ) from None
     load_checkpoint(plan.student, trust=plan.config.trust_weights)  # the clear error, before ultralytics tries
     with _trust(plan):
         return YOLO(plan.student)
 
 
 def _trust(plan: Plan) -> contextlib.AbstractContextManager[None]:
-    """With ``--trust-weights``, lets ultralytics open these weights, and what this run saves of them, without limits."""
+    """With ``--trust-weights``, ultralytics may open these weights, and what this run saves of them, without limits."""
     if not plan.config.trust_weights:
         return contextlib.nullcontext()
     return trusted(plan.student, plan.config.teacher, str(plan.overrides.get("project", "runs")))
@@ -158,6 +162,7 @@ def trainer_for(task: str) -> Any:
 
 
 def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
+    student.add_callback("on_fit_epoch_end", say_time_left)
     try:
         student.train(trainer=trainer, **arguments)
     except KeyboardInterrupt:
@@ -168,7 +173,17 @@ def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
             log.warning("\ninterrupted before the first epoch ended: nothing to resume, type the same command again")
         raise
     run = student.trainer
-    return Result(Path(run.save_dir), Path(run.best), dict(student.trainer.metrics or {}))
+    result = Result(Path(run.save_dir), Path(run.best), dict(run.metrics or {}))
+    _draw(result, run)
+    return result
+
+
+def _draw(result: Result, run: Any) -> None:
+    """``side_by_side.png``: labels, teacher and student on some val pictures (where the teacher knows boxes)."""
+    models = [("teacher", run.kd_config.teacher), ("student", result.best)]
+    data = result.save_dir / "data.yaml"
+    if data.is_file() and run.args.task == "detect" and result.best.is_file():
+        side_by_side(models, data, result.save_dir / "side_by_side.png", imgsz=run.args.imgsz)
 
 
 def describe(plan: Plan) -> list[str]:
@@ -196,6 +211,3 @@ def with_run_folder(plan: Plan, name: str | None) -> Plan:
     losses = "+".join(term.loss for term in plan.config.terms)
     defaults = {"project": str(Path("runs/distill").resolve()), "name": name or f"{Path(plan.student).stem}-{losses}"}
     return replace(plan, overrides={**defaults, **plan.overrides})
-
-
-Say = Callable[[str], None]

@@ -163,10 +163,9 @@ def match_by_stride(student: Sequence[Tap], teacher: Sequence[Tap]) -> list[TapP
     Raises:
         ConfigError: no stride occurs on both sides.
     """
-    pairs = []
+    pairs: list[TapPair] = []
     for stride in sorted({tap.stride for tap in student}):
-        own = [tap for tap in student if tap.stride == stride]
-        other = [tap for tap in teacher if tap.stride == stride]
+        own, other = (_of_stride(taps, stride) for taps in (student, teacher))
         count = min(len(own), len(other))
         if count:
             pairs.extend(TapPair(s, t) for s, t in zip(own[-count:], other[-count:], strict=True))
@@ -176,3 +175,19 @@ def match_by_stride(student: Sequence[Tap], teacher: Sequence[Tap]) -> list[TapP
             f"{[t.stride for t in teacher]}. Choose a teacher with the same strides, or layers with --taps."
         )
     return pairs
+
+
+def _of_stride(taps: Sequence[Tap], stride: int) -> list[Tap]:
+    """The taps of one stride, the one nearest to the head last."""
+    return sorted((tap for tap in taps if tap.stride == stride), key=lambda tap: tap.layer)
+
+
+def unpaired(pairs: Sequence[TapPair], student: Sequence[Tap], teacher: Sequence[Tap]) -> list[str]:
+    """One line for each tap that has no partner on the other side."""
+    lines = []
+    for role, taps, used in (
+        ("student", student, {pair.student for pair in pairs}),
+        ("teacher", teacher, {pair.teacher for pair in pairs}),
+    ):
+        lines += [f"{role} {tap} has no partner and is not used" for tap in taps if tap not in used]
+    return lines

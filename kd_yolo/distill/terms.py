@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from kd_yolo.config.distill import DistillConfig, TermConfig
 from kd_yolo.distill.adapters import TrainingOnly, build_adapter, standardize
-from kd_yolo.distill.taps import TapPair, find_taps, match_by_stride
+from kd_yolo.distill.classes import check_classes, compare_class_names
+from kd_yolo.distill.taps import TapPair, find_taps, match_by_stride, unpaired
 from kd_yolo.distill.teacher import TeacherOutputs
-from kd_yolo.errors import ConfigError
+from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.losses import build_loss, losses
-from kd_yolo.yolo.heads import HeadFacts, head_facts, probe_image
+from kd_yolo.yolo.heads import HeadFacts, head_facts, input_channels, probe_image
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,12 @@ class Term(nn.Module):
     Attributes:
         pairs: the taps it compares (none for a response term).
         needs_head: whether it reads the teacher's head.
+        notes: what a user should know about it: levels that only one side has, classes with other names.
     """
 
     pairs: Sequence[TapPair] = ()
     needs_head = True
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def forward(self, student: StudentOutputs, teacher: TeacherOutputs) -> Tensor:
@@ -51,6 +54,9 @@ class FeatureTerm(Term):
         pairs: student and teacher taps of equal stride.
         teacher: facts of the teacher's head.
         seed: seed of the losses that draw random numbers; each level gets its own.
+
+    Raises:
+        ConfigError: the loss needs the teacher's class scores at a level that its head does not have.
     """
 
     def __init__(self, config: TermConfig, pairs: Sequence[TapPair], teacher: HeadFacts, seed: int) -> None:
@@ -62,6 +68,12 @@ class FeatureTerm(Term):
         self.losses = nn.ModuleList(_build_level_loss(config, pair, seed + i) for i, pair in enumerate(pairs))
         self.needs_scores = "scores_n1hw" in losses.get(config.loss).context
         self.needs_head = self.needs_scores
+        foreign = [str(pair.teacher) for pair in pairs if pair.teacher.stride not in teacher.strides]
+        if self.needs_scores and foreign:
+            raise ConfigError(
+                f"{config.loss} weights features by the teacher's class scores, which its head gives at strides "
+                f"{list(teacher.strides)}: not at {', '.join(foreign)}. Choose taps at those strides, or another loss."
+            )
 
     def forward(self, student: StudentOutputs, teacher: TeacherOutputs) -> Tensor:
         total: Tensor | None = None
@@ -82,7 +94,8 @@ class FeatureTerm(Term):
         level = self.teacher_strides.index(pair.teacher.stride)
         height, width = teacher.raw["feats"][level].shape[-2:]
         logits_nka = split_levels(teacher.raw["scores"], teacher.raw["feats"])[level]
-        return logits_nka.sigmoid().amax(1, keepdim=True).unflatten(-1, (height, width))
+        scores_n1p = logits_nka.float().sigmoid().amax(1, keepdim=True)
+        return scores_n1p.reshape(-1, 1, height, width)
 
 
 class ResponseTerm(Term):
@@ -101,6 +114,12 @@ class ResponseTerm(Term):
         self.strides = tuple(s for s in student.strides if s in teacher.strides)
         self.student_levels = [student.strides.index(s) for s in self.strides]
         self.teacher_levels = [teacher.strides.index(s) for s in self.strides]
+        self.notes = [
+            f"{role} level of stride {stride} has no partner and is not used"
+            for role, facts in (("student", student), ("teacher", teacher))
+            for stride in facts.strides
+            if stride not in self.strides
+        ]
 
     def forward(self, student: StudentOutputs, teacher: TeacherOutputs) -> Tensor:
         assert teacher.raw is not None, "needs_head was ignored"
@@ -144,42 +163,38 @@ def build_terms(config: DistillConfig, student: nn.Module, teacher: nn.Module, *
         Terms by column name, on the student's device.
 
     Raises:
-        ConfigError: taps that do not exist, no shared stride, or differing class counts with a response term.
+        ConfigError: taps that do not exist, no shared stride, or classes that differ with a response term.
+        InputError: the two take images of different channel counts.
     """
-    device = next(student.parameters()).device
+    own, other = input_channels(student), input_channels(teacher)
+    if own != other:
+        raise InputError(
+            f"the teacher takes {other}-channel images, the student {own}-channel ones: both see the same pictures. "
+            f"Choose a teacher that was trained on {own} channels."
+        )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
         names = config.term_names()
         terms = {n: _build_term(t, student, teacher, seed) for n, t in zip(names, config.terms, strict=True)}
-        return TrainingOnly(terms).to(device)  # type: ignore[no-any-return]
+    return TrainingOnly(terms).to(next(student.parameters()).device)
+
+
+def named_terms(terms: TrainingOnly) -> dict[str, Term]:
+    """The terms by column name, with their type."""
+    return {name: term for name, term in terms.items() if isinstance(term, Term)}
 
 
 def _build_term(config: TermConfig, student: nn.Module, teacher: nn.Module, seed: int) -> Term:
     own, other = head_facts(student, "student"), head_facts(teacher, "teacher")
     if config.kind == "response":
         check_classes(config.loss, own, other)
-        return ResponseTerm(config, own, other)
+        response = ResponseTerm(config, own, other)
+        response.notes = [*response.notes, *compare_class_names(config.loss, student, teacher)]
+        return response
     assert config.taps is not None, "feature terms have taps by default"
     image = probe_image(student, teacher)
     taps = [find_taps(m, config.taps, image, role) for m, role in ((student, "student"), (teacher, "teacher"))]
-    return FeatureTerm(config, match_by_stride(*taps), other, seed)
-
-
-def check_classes(loss: str, student: HeadFacts, teacher: HeadFacts) -> None:
-    """Checks that a response term is defined for the two heads.
-
-    Raises:
-        ConfigError: class counts differ, no shared level, or a softmax over one class.
-    """
-    if student.num_classes != teacher.num_classes:
-        raise ConfigError(
-            f"teacher has {teacher.num_classes} classes, data has {student.num_classes}: response losses ({loss}) need "
-            "equal classes. Use a feature loss (--loss cwd) or fine-tune the teacher on this data first."
-        )
-    if not set(student.strides) & set(teacher.strides):
-        raise ConfigError(f"student strides {student.strides} and teacher strides {teacher.strides} share no level.")
-    if loss == "kl" and student.num_classes == 1:
-        raise ConfigError(
-            "kl over 1 class is identically 0: softmax over one class is always 1. Use --loss bkd, which is defined "
-            "for one class."
-        )
+    pairs = match_by_stride(*taps)
+    feature = FeatureTerm(config, pairs, other, seed)
+    feature.notes = unpaired(pairs, *taps)
+    return feature

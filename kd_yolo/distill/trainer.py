@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.obb import OBBTrainer
@@ -32,10 +33,10 @@ from kd_yolo.distill.checkpoint import CheckpointMixin
 from kd_yolo.distill.criterion import DistillCriterion, WeightedTerm
 from kd_yolo.distill.exact_resume import TERMS
 from kd_yolo.distill.teacher import Teacher
-from kd_yolo.distill.terms import build_terms
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.distill.terms import build_terms, named_terms
+from kd_yolo.errors import ConfigError
 from kd_yolo.yolo.guard import check_ultralytics, switch_off_telemetry
-from kd_yolo.yolo.heads import detect_head, input_channels
+from kd_yolo.yolo.heads import detect_head
 from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.safe_mode import enforce_safe_loading
 
@@ -46,8 +47,9 @@ class DistillationMixin(CheckpointMixin):
     """Distillation for any ultralytics trainer whose model ends in a Detect head (or a subclass of it).
 
     Takes, beside every ultralytics argument, ``teacher``, ``loss``, ``weight``, ``tau``, ``taps``, ``schedule``,
-    ``stop_at`` and ``trust_weights`` as in :func:`kd_yolo.config.distill.resolve_distill`, or ``kd``, a whole
-    :class:`~kd_yolo.config.distill.DistillConfig` as a dict.
+    ``stop_at`` and ``trust_weights`` as in :func:`kd_yolo.config.distill.resolve_distill`, or instead of them
+    ``kd={"config": ...}`` with a :class:`~kd_yolo.config.distill.DistillConfig` as a dict. A resumed run takes all of
+    that from its checkpoint, except the trust in files, which only the user can give.
 
     Raises:
         ConfigError: no teacher, or options that do not fit together.
@@ -63,24 +65,33 @@ class DistillationMixin(CheckpointMixin):
         overrides = dict(overrides or {})
         self._kd_flags = {key: overrides.pop(key) for key in (*FLAGS, "kd") if key in overrides}
         self._kd_flags = {key: value for key, value in self._kd_flags.items() if value is not None}
-        if overrides.get("distill_model"):
-            raise ConfigError("distill_model is ultralytics' own distillation: use it or teacher=, not both.")
         source = (self._kd_flags.get("kd") or {}).get("data")
         if source and not overrides.get("resume"):  # a DDP worker: the copy in the run folder is gone
             overrides["data"] = source
-        self._batches_seen = 0
+        self._batches_seen, self._reached, self._reported = 0, 0.0, 0
         super().__init__(cfg, overrides, _callbacks)
 
     # -- configuration -------------------------------------------------------------------------------------------------
     def check_resume(self, overrides: dict[str, Any]) -> None:
         """After upstream settled ``args`` (from the checkpoint on resume), adds the distillation settings to them."""
         super().check_resume(overrides)
-        kd = {**(getattr(self.args, "kd", None) or {}), **(self._kd_flags.pop("kd", None) or {})}
+        if self.args.distill_model:
+            raise ConfigError("distill_model is ultralytics' own distillation: use it or teacher=, not both.")
+        kd = {**self._saved_settings(), **(self._kd_flags.pop("kd", None) or {})}
         kd.setdefault("data", str(self.args.data))
         if "config" not in kd or self._kd_flags:
             kd["config"] = self._resolve_config(kd.get("config")).model_dump()
         self.args.kd = kd
         self.kd_config = DistillConfig.parse(kd["config"], "kd")
+
+    def _saved_settings(self) -> dict[str, Any]:
+        """The settings of the run that is resumed, without its trust in files: a file must not vouch for itself."""
+        if not self.resume:
+            return {}
+        saved = getattr(self.args, "kd", None)
+        if not isinstance(saved, dict) or not isinstance(saved.get("config"), dict):
+            raise ConfigError(f"{self.args.model} is not an unfinished distillation run: resume its weights/last.pt.")
+        return {**saved, "config": {**saved["config"], "trust_weights": False}}
 
     def _resolve_config(self, saved: dict[str, Any] | None) -> DistillConfig:
         flags = dict(self._kd_flags)
@@ -120,28 +131,29 @@ class DistillationMixin(CheckpointMixin):
         """Attaches terms and criterion to the student: the last moment before freeze, compile, optimizer, DDP, EMA."""
         super().set_model_attributes()
         student, config = unwrap_model(self.model), self.kd_config
+        weights = self._weights()
+        self._check_schedule(weights)
         teacher_model = self._load_teacher(student)
         terms = build_terms(config, student, teacher_model, seed=self.args.seed)
-        layers = [pair.teacher.layer for term in terms.values() for pair in term.pairs]
-        teacher = Teacher(teacher_model, layers, needs_head=any(t.needs_head for t in terms.values()))
-        self.criterion = DistillCriterion(student, terms, teacher, self._weights())
+        members = named_terms(terms).values()
+        layers = [pair.teacher.layer for term in members for pair in term.pairs]
+        teacher = Teacher(teacher_model, layers, needs_head=any(term.needs_head for term in members))
+        self.criterion = DistillCriterion(student, terms, teacher, weights)
         self.criterion.on_skip = self._warn_skipped
         if self.args.compile and self.criterion.extra_layers:
             raise ConfigError("compile=True works with taps=head only: hooks on other layers break the compiled graph.")
         setattr(student, TERMS, terms)
         student.criterion = self.criterion
-        self._announce(teacher_model)
+        if RANK in {-1, 0}:
+            self._announce(self.criterion)
 
     def _load_teacher(self, student: nn.Module) -> nn.Module:
         model, _ = load_checkpoint(self.kd_config.teacher, trust=self.kd_config.trust_weights)
         detect_head(model, "teacher")
-        own, other = input_channels(student), input_channels(model)
-        if own != other:
-            raise InputError(f"teacher {self.kd_config.teacher} takes {other}-channel images, the student {own}.")
         parameter = next(student.parameters())
         is_nhwc = any(p.ndim == 4 and not p.is_contiguous() for p in student.parameters())
-        model = model.to(parameter.device)
-        return model.to(memory_format=_channels_last()) if is_nhwc else model
+        layout = torch.channels_last if is_nhwc else torch.contiguous_format
+        return model.to(device=parameter.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
     def _weights(self) -> dict[str, WeightedTerm]:
         config = self.kd_config
@@ -151,41 +163,56 @@ class DistillationMixin(CheckpointMixin):
             for name, term, schedule in zip(config.term_names(), config.terms, schedules, strict=True)
         }
 
-    def _announce(self, teacher_model: nn.Module) -> None:
-        assert self.criterion is not None
-        if RANK not in {-1, 0}:
-            return
-        config = self.kd_config
-        if Path(config.teacher).resolve() == Path(str(self.args.model)).resolve():
+    def _check_schedule(self, weights: dict[str, WeightedTerm]) -> None:
+        """Refuses a term with a weight that is off from the first step on; with ``time=`` epochs are not known yet."""
+        off = [name for name, weighted in weights.items() if weighted.weight and not weighted.at(0.0)]
+        if off and not self.args.time:
+            raise ConfigError(
+                f"stop_at=mosaic switches {', '.join(off)} off when mosaic closes, which is at once: close_mosaic="
+                f"{self.args.close_mosaic} of {self.epochs} epochs. Set close_mosaic lower, or stop_at to a share."
+            )
+
+    def _announce(self, criterion: DistillCriterion) -> None:
+        teacher = self.kd_config.teacher
+        if Path(teacher).resolve() == Path(str(self.args.model)).resolve():
             LOGGER.info("kd-yolo: student and teacher are the same file: self-distillation")
-        learnable = sum(p.numel() for p in self.criterion.terms.parameters())
-        LOGGER.info(f"kd-yolo: teacher {config.teacher}, {learnable:,} adapter parameters")
-        for name, term in self.criterion.terms.items():
+        learnable = sum(p.numel() for p in criterion.terms.parameters())
+        LOGGER.info(f"kd-yolo: teacher {teacher}, {learnable:,} adapter parameters")
+        for name, term in named_terms(criterion.terms).items():
             levels = ", ".join(f"{p.student} <- {p.teacher}" for p in term.pairs) or "class logits"
-            LOGGER.info(f"kd-yolo: {name} weight {self.criterion.weights[name].weight:g}: {levels}")
-        if not any(w.weight for w in self.criterion.weights.values()):
+            LOGGER.info(f"kd-yolo: {name} weight {criterion.weights[name].weight:g}: {levels}")
+            for note in term.notes:
+                LOGGER.warning(f"kd-yolo: {name}: {note}")
+        if not any(weighted.weight for weighted in criterion.weights.values()):
             LOGGER.warning("kd-yolo: all weights are 0: this is plain training, the teacher is not run")
 
     # -- step ----------------------------------------------------------------------------------------------------------
     def run_callbacks(self, event: str) -> None:
         """Counts batches of the epoch; an out-of-memory retry restarts the epoch and with it the count."""
-        if event == "on_train_epoch_start":
+        if event == "on_train_epoch_start" and self.criterion is not None:
             self._batches_seen = 0
+            self.criterion.weights = self._weights()  # with time= the number of epochs has changed
         if event == "on_train_epoch_end":
             self._report_skipped()
+        if event == "teardown" and self.criterion is not None:
+            self.criterion.forget()  # after Ctrl-C in a forward pass its hooks would stay on the student
         super().run_callbacks(event)
 
     @property
     def progress(self) -> float:
         """Share of the whole run that is done, from the epoch and batch counters: a resumed run continues the curve."""
         batches = max(len(self.train_loader), 1)
-        return (self.epoch + min(self._batches_seen / batches, 1.0)) / max(self.epochs, 1)
+        share = (self.epoch + min(self._batches_seen / batches, 1.0)) / max(self.epochs, 1)
+        if self.args.time:  # epochs is an estimate that moves, but the curve must not run backwards
+            share = max(share, self._reached)
+        return min(float(share), 1.0)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Prepares the batch, then shows it to the teacher."""
         batch = super().preprocess_batch(batch)
         if self.criterion is not None and unwrap_model(self.model).training:
-            self.criterion.observe(batch["img"], self.progress)
+            self._reached = self.progress
+            self.criterion.observe(batch["img"], self._reached)
             self._batches_seen += 1
         return batch
 
@@ -206,13 +233,13 @@ class DistillationMixin(CheckpointMixin):
     # -- health --------------------------------------------------------------------------------------------------------
     def _warn_skipped(self, name: str, value: float) -> None:
         if self.criterion is not None and self.criterion.skipped[name] == 1:
-            LOGGER.warning(f"kd-yolo: {name} is {value} in epoch {self.epoch + 1}: skipped, training goes on without it")
+            LOGGER.warning(f"kd-yolo: {name} is {value} in epoch {self.epoch + 1}: skipped, training goes on without")
 
     def _report_skipped(self) -> None:
-        if self.criterion is None:
-            return
-        counts = {name: count for name, count in self.criterion.skipped.items() if count}
-        if counts:
+        """Says at the end of an epoch how often terms were skipped, if it happened again."""
+        counts = {} if self.criterion is None else {k: n for k, n in self.criterion.skipped.items() if n}
+        if sum(counts.values()) > self._reported:
+            self._reported = sum(counts.values())
             LOGGER.warning(f"kd-yolo: non-finite terms skipped so far: {counts}")
 
     @contextlib.contextmanager
@@ -229,12 +256,6 @@ class DistillationMixin(CheckpointMixin):
                 setattr(model, TERMS, terms)
             if self.criterion is not None and rebuilt is not None:
                 self.criterion.base = rebuilt
-
-
-def _channels_last() -> Any:
-    import torch
-
-    return torch.channels_last
 
 
 class DistillationTrainer(DistillationMixin, DetectionTrainer):

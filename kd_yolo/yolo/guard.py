@@ -1,4 +1,4 @@
-"""Checks of the installed ultralytics, and settings of our own processes: no telemetry, no run-time installs, threads."""
+"""Checks of the installed ultralytics; settings of our own processes: no telemetry, no installs, all threads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ import torch
 from kd_yolo.errors import ConfigError, MissingDependencyError
 
 SUPPORTED = ">=8.4.140,<8.5"
+SEAMS = (
+    "check_resume",
+    "get_dataset",
+    "set_model_attributes",
+    "preprocess_batch",
+    "get_validator",
+    "save_model",
+    "resume_training",
+    "_handle_nan_recovery",
+    "final_eval",
+    "label_loss_items",
+    "_clear_memory",
+    "optimizer_step",
+    "_setup_train",
+)
 
 
 def prepare_process() -> None:
@@ -51,11 +66,7 @@ def check_ultralytics() -> str:
             f"ultralytics {ultralytics.__version__} is installed, kd-yolo needs {SUPPORTED}:"
             f" pip install 'ultralytics{SUPPORTED}'"
         )
-    seams = (
-        "check_resume get_dataset set_model_attributes preprocess_batch get_validator save_model resume_training "
-        "_handle_nan_recovery final_eval label_loss_items _clear_memory optimizer_step _setup_train"
-    ).split()
-    missing = [name for name in seams if not hasattr(BaseTrainer, name)]
+    missing = [name for name in SEAMS if not hasattr(BaseTrainer, name)]
     if "self.criterion(preds, batch)" not in inspect.getsource(BaseModel.loss):
         missing.append("BaseModel.loss -> criterion")
     if missing:

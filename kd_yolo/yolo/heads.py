@@ -75,7 +75,7 @@ def raw_outputs(preds: Any) -> dict[str, Any]:
     """
     if isinstance(preds, tuple):
         preds = preds[1]
-    outputs: dict[str, Any] = preds["one2many"] if "one2many" in preds else preds
+    outputs: dict[str, Any] = preds.get("one2many", preds)
     return outputs
 
 

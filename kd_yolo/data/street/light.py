@@ -73,7 +73,7 @@ def backdrop_depth(camera: Camera) -> Floats:
     """About how far away each row of the empty street is, (h, 1)."""
     rows = np.arange(camera.height_px, dtype=np.float32)[:, None]
     ground = camera.focal_px * camera.height_m / np.maximum(rows - camera.horizon_px, 1.0)
-    return np.minimum(ground, camera.street.depth_max_m).astype(np.float32)
+    return np.asarray(np.minimum(ground, camera.street.depth_max_m), np.float32)
 
 
 def light_up(picture: Floats, lit: Floats, light: Light, lamps: list[Lamp]) -> Floats:

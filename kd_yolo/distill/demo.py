@@ -1,0 +1,100 @@
+"""What a run without data or teacher uses: the built-in street scenes, and a small teacher trained on them once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ultralytics import YOLO
+
+from kd_yolo.data.detection import make_street
+from kd_yolo.distill.defaults import ROOT, find_weights
+from kd_yolo.distill.eta import say_time_left
+from kd_yolo.errors import InputError
+from kd_yolo.yolo.loading import load_checkpoint
+
+log = logging.getLogger("kd_yolo")
+
+DATA_DEFAULTS: dict[str, Any] = {"imgsz": 192}
+TEACHER = "yolov8s"
+STUDENT_RUN: dict[str, Any] = {  # small batches and no mosaic: from nothing, that learns fastest in few minutes
+    "epochs": 20,
+    "batch": 4,
+    "optimizer": "AdamW",
+    "lr0": 0.002,
+    "warmup_epochs": 1,
+    "mosaic": 0.0,
+}
+TEACHER_RUN: dict[str, Any] = {**STUDENT_RUN, "plots": False}
+
+
+def demo_data(*, write: bool) -> tuple[str, dict[str, Any]]:
+    """The built-in set, drawn into ``datasets/street-demo`` when it is not there.
+
+    Args:
+        write: may it be drawn.
+
+    Returns:
+        Its data YAML and the training arguments that fit it.
+
+    Raises:
+        InputError: it is not there and may not be drawn.
+    """
+    folder = _writable("datasets") / "street-demo"
+    if not write and not (folder / "data.yaml").is_file():
+        raise InputError(f"no data=, and {folder} is not drawn yet: kd-yolo data make street --preset demo")
+    return str(make_street(folder, "demo").data_yaml), dict(DATA_DEFAULTS)
+
+
+def demo_teacher(data: str, overrides: dict[str, Any], *, write: bool) -> str:
+    """A teacher for ``data``: trained once, then kept in ``weights/`` under a name that tells what it was trained on.
+
+    Starts from ``yolov8s.pt`` where that file is present, else from scratch.
+
+    Args:
+        data: data YAML.
+        overrides: the run's ultralytics arguments; the picture size and the device are taken from them.
+        write: may it be trained.
+
+    Raises:
+        InputError: it is not there and may not be trained.
+    """
+    shared: dict[str, Any] = {key: overrides[key] for key in ("imgsz", "device", "workers") if key in overrides}
+    start = find_weights(f"{TEACHER}.pt")
+    start = start if Path(start).is_file() else f"{TEACHER}.yaml"
+    name = _fingerprint(data, start, overrides.get("imgsz", 640))
+    target = _writable("weights") / f"demo-teacher-{name}.pt"
+    if target.is_file():
+        load_checkpoint(target)
+        return str(target)
+    if not write:
+        raise InputError(
+            f"no --teacher, and {target} is not trained yet: run without --dry-run once, or name a teacher."
+        )
+    log.warning("no --teacher: training a small one first (%s, once; kept as %s)", start, target)
+    run = Path("runs/demo").resolve()
+    teacher = YOLO(start)
+    teacher.add_callback("on_fit_epoch_end", say_time_left)
+    teacher.train(data=data, **TEACHER_RUN, **shared, project=str(run), name="teacher", exist_ok=True, verbose=False)
+    partial = target.with_suffix(".partial")
+    shutil.copyfile(teacher.trainer.best, partial)
+    partial.replace(target)
+    return str(target)
+
+
+def _writable(name: str) -> Path:
+    """``name`` in the current folder when it is a project folder, else beside the package."""
+    return (Path(name) if Path(name).is_dir() else ROOT / name).resolve()
+
+
+def _fingerprint(data: str, start: str, imgsz: int) -> str:
+    text = json.dumps([Path(start).name, TEACHER_RUN, imgsz], sort_keys=True)
+    meta = Path(data).with_name("meta.json")
+    with contextlib.suppress(OSError):
+        text += meta.read_text()
+    return hashlib.sha256(f"{text} {Path(data).resolve()}".encode()).hexdigest()[:10]

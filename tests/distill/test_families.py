@@ -1,0 +1,46 @@
+"""One epoch of training, validation, save and reload for student and teacher across families, from YAML at 64 px."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel
+
+PAIRS = [
+    ("yolov8n", "yolov8s"),
+    ("yolo11n", "yolov8s"),
+    ("yolo26n", "yolo11s"),
+    ("yolov5n", "yolov8n"),
+    ("yolov9t", "yolov8s"),
+    ("yolov10n", "yolov8s"),
+    ("yolo12n", "yolo11s"),
+]
+
+
+@pytest.mark.parametrize(("student_name", "teacher_name"), PAIRS)
+def test_pair_trains_and_reloads(
+    train: Any, make_weights: Any, tmp_path: Path, student_name: str, teacher_name: str
+) -> None:
+    gradients: list[float] = []
+
+    def read(trainer: Any) -> None:
+        gradient = next(trainer.model.model[0].parameters()).grad
+        if gradient is not None:  # None right after a step
+            gradients.append(float(gradient.abs().sum()))
+
+    trainer = train(
+        model=f"{student_name}.yaml", teacher=make_weights(f"{teacher_name}.yaml", seed=1), loss="cwd+bkd", epochs=1,
+        nbs=64, on={"on_train_batch_end": read},
+    )  # fmt: skip
+    columns = trainer.csv.read_text().splitlines()[0]
+    assert "train/kd_cwd" in columns
+    assert "train/kd_bkd" in columns
+    assert all(float(trainer.tloss[k]) > 0 for k in ("kd_cwd", "kd_bkd"))
+    assert max(gradients) > 0
+    best = YOLO(str(tmp_path / "run" / "weights" / "best.pt"))
+    assert type(best.model) is DetectionModel
+    assert torch.isfinite(best.model(torch.zeros(1, 3, 64, 64))[0]).all()
