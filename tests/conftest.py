@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", OMP_NUM_THREADS="1")
@@ -50,3 +51,23 @@ def write_tiny_data(folder: Path, *, classes: int = 2, images: int = 8, size_px:
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight 64 px training images of two classes, and as many for validation."""
     return write_tiny_data(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Writes weights of an untrained model, once for each YAML and class count."""
+    folder = tmp_path_factory.mktemp("weights")
+
+    def make(yaml: str, classes: int = 2, seed: int = 0) -> str:
+        path = folder / f"{Path(yaml).stem}-{classes}-{seed}.pt"
+        if not path.is_file():
+            from ultralytics import YOLO
+            from ultralytics.nn.tasks import DetectionModel
+
+            torch.manual_seed(seed)
+            model = YOLO(yaml)
+            model.model = DetectionModel(yaml, nc=classes, verbose=False)
+            model.save(str(path))
+        return str(path)
+
+    return make

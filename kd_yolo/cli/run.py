@@ -15,7 +15,7 @@ from kd_yolo.errors import EXIT_INTERRUPTED, KDYoloError
 
 F = TypeVar("F")
 FULL = {errno.ENOSPC, errno.EDQUOT}
-DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:

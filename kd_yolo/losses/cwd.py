@@ -27,8 +27,8 @@ def channel_wise_kl(student_nchw: Tensor, teacher_nchw: Tensor, *, tau: float) -
     """
     log_s_ncp = F.log_softmax(student_nchw.flatten(2) / tau, dim=-1)
     log_t_ncp = F.log_softmax(teacher_nchw.flatten(2) / tau, dim=-1)
-    kl_nc = F.kl_div(log_s_ncp, log_t_ncp, reduction="none", log_target=True).sum(-1)
-    return tau**2 * kl_nc.mean()
+    num_channels = student_nchw.shape[0] * student_nchw.shape[1]
+    return tau**2 * F.kl_div(log_s_ncp, log_t_ncp, reduction="sum", log_target=True) / num_channels
 
 
 @losses.register("cwd")

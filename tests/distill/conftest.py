@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from ultralytics import YOLO
 
 from kd_yolo.distill.trainer import DistillationTrainer
@@ -15,19 +19,49 @@ from kd_yolo.distill.trainer import DistillationTrainer
 Train = Callable[..., Any]
 
 
+@cache
+def _built(yaml: str, classes: int, channels: int, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    model = YOLO(yaml)
+    build: Any = type(model.model)
+    built = build(yaml, nc=classes, ch=channels, verbose=False)
+    _calibrate(built, channels)
+    return built  # type: ignore[no-any-return]
+
+
+def _calibrate(model: nn.Module, channels: int) -> None:
+    """Fits BatchNorm's statistics: without, features of an untrained model in eval mode are all but 0."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(torch.rand(4, channels, 128, 128))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.running_var.clamp_(min=0.05)  # a channel that was dead on these images would explode on others
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[..., Any]:
+    """Untrained models in memory; every call gives a copy of its own."""
+
+    def make(yaml: str = "yolov8n.yaml", *, classes: int = 2, channels: int = 3, seed: int = 0) -> Any:
+        return deepcopy(_built(yaml, classes, channels, seed))
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Writes weights of an untrained model, once for each YAML and class count."""
     folder = tmp_path_factory.mktemp("weights")
 
-    def make(yaml: str, classes: int = 2, seed: int = 0) -> str:
-        path = folder / f"{Path(yaml).stem}-{classes}-{seed}.pt"
+    def make(yaml: str, classes: int = 2, seed: int = 0, channels: int = 3) -> str:
+        path = folder / f"{Path(yaml).stem}-{classes}-{seed}-{channels}.pt"
         if not path.is_file():
-            from ultralytics.nn.tasks import DetectionModel
-
-            torch.manual_seed(seed)
             model = YOLO(yaml)
-            model.model = DetectionModel(yaml, nc=classes, verbose=False)
+            model.model = deepcopy(_built(yaml, classes, channels, seed))
             model.save(str(path))
         return str(path)
 
@@ -46,25 +80,58 @@ def student(make_weights: Callable[..., str]) -> str:
     return make_weights("yolov8n.yaml")
 
 
+@pytest.fixture(scope="session")
+def train_into(tiny_data: Path, teacher: str, student: str) -> Callable[[Path], Train]:
+    """``train`` with run folders inside a given folder, for fixtures that several tests share."""
+
+    def into(folder: Path) -> Train:
+        def run(
+            *, plain: bool = False, model: str = student, on: dict[str, Any] | None = None, **arguments: Any
+        ) -> Any:
+            yolo = YOLO(model)
+            for event, callback in (on or {}).items():
+                yolo.add_callback(event, callback)
+            defaults: dict[str, Any] = dict(
+                data=str(tiny_data), epochs=2, imgsz=64, batch=4, device="cpu", workers=0, plots=False, verbose=False,
+                optimizer="SGD", lr0=0.01, warmup_epochs=0, project=str(folder), name="run", exist_ok=True,
+            )  # fmt: skip
+            if not plain:
+                defaults |= dict(trainer=DistillationTrainer)
+            if not plain and "resume" not in arguments:
+                defaults |= dict(teacher=teacher, loss="cwd")
+            if "resume" in arguments:  # the checkpoint knows the rest, and batch or imgsz would change it
+                defaults = dict(trainer=DistillationTrainer)
+            yolo.train(**{**defaults, **arguments})
+            return yolo.trainer
+
+        return run
+
+    return into
+
+
 @pytest.fixture
-def train(tiny_data: Path, tmp_path: Path, teacher: str, student: str) -> Train:
-    """Trains for a few seconds and returns the trainer."""
+def train(train_into: Callable[[Path], Train], tmp_path: Path) -> Train:
+    """Trains for a few seconds and returns the trainer; ``on`` takes callbacks by event."""
+    return train_into(tmp_path)
 
-    def run(*, plain: bool = False, model: str = student, on: dict[str, Any] | None = None, **arguments: Any) -> Any:
-        yolo = YOLO(model)
-        for event, callback in (on or {}).items():
-            yolo.add_callback(event, callback)
-        defaults: dict[str, Any] = dict(
-            data=str(tiny_data), epochs=2, imgsz=64, batch=4, device="cpu", workers=0, plots=False, verbose=False,
-            optimizer="SGD", lr0=0.01, warmup_epochs=0, project=str(tmp_path), name="run", exist_ok=True,
-        )  # fmt: skip
-        if not plain:
-            defaults |= dict(trainer=DistillationTrainer)
-        if not plain and "resume" not in arguments:
-            defaults |= dict(teacher=teacher, loss="cwd")
-        if "resume" in arguments:  # the checkpoint knows the rest, and batch or imgsz would change it
-            defaults = dict(trainer=DistillationTrainer)
-        yolo.train(**{**defaults, **arguments})
-        return yolo.trainer
 
-    return run
+@pytest.fixture(scope="session")
+def rows() -> Callable[[Any], list[dict[str, str]]]:
+    """The rows of a run's results.csv."""
+
+    def read(trainer: Any) -> list[dict[str, str]]:
+        with Path(trainer.csv).open() as file:
+            return list(csv.DictReader(file))
+
+    return read
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What ultralytics' logger is told during a test; it does not propagate to pytest's caplog."""
+    from ultralytics.utils import LOGGER
+
+    lines: list[str] = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(LOGGER, level, lambda message, *_a, **_k: lines.append(str(message)))
+    return lines

@@ -44,7 +44,9 @@ CASES = {
     "mosaic closes at resume": dict(close_mosaic=2, epochs=4),
     "accumulation over epochs": dict(batch=2, nbs=6, epochs=4, close_mosaic=0),
     "mgd has its own random mask": dict(loss="mgd", epochs=4, close_mosaic=1),
-    "multi-scale, AdamW, warm-up": dict(imgsz=128, multi_scale=0.5, optimizer="AdamW", lr0=1e-3, warmup_epochs=3, epochs=4),
+    "multi-scale, AdamW, warm-up": dict(
+        imgsz=128, multi_scale=0.5, optimizer="AdamW", lr0=1e-3, warmup_epochs=3, epochs=4
+    ),
 }
 
 

@@ -1,0 +1,113 @@
+"""Response terms: levels both heads have, the gate, and classes that must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from kd_yolo.config.distill import DistillConfig
+from kd_yolo.distill.teacher import TeacherOutputs
+from kd_yolo.distill.terms import StudentOutputs, build_terms, named_terms, select_levels, split_levels
+from kd_yolo.errors import ConfigError
+from kd_yolo.losses.bkd import binary_distillation
+
+Build = Callable[..., Any]
+
+
+def make(student: Any, teacher: Any, **term: Any) -> Any:
+    config = DistillConfig.parse({"teacher": "t", "terms": [term]}, "here")
+    return next(iter(named_terms(build_terms(config, student, teacher, seed=0)).values()))
+
+
+def raw(*sizes: int, classes: int = 2, seed: int = 0) -> dict[str, Any]:
+    """Head outputs whose levels are squares of the given sides."""
+    rng = torch.Generator().manual_seed(seed)
+    anchors = sum(side * side for side in sizes)
+    feats = [torch.zeros(2, 4, side, side) for side in sizes]
+    return {"scores": torch.randn(2, classes, anchors, generator=rng), "feats": feats}
+
+
+def call(term: Any, own: dict[str, Any], other: dict[str, Any]) -> float:
+    return float(term(StudentOutputs({}, own), TeacherOutputs({}, other)))
+
+
+def test_levels_are_split_in_order() -> None:
+    outputs = raw(4, 2, 1)
+    parts = split_levels(outputs["scores"], outputs["feats"])
+    assert [part.shape[-1] for part in parts] == [16, 4, 1]
+    assert torch.equal(torch.cat(parts, -1), outputs["scores"])
+    assert torch.equal(select_levels(outputs["scores"], outputs["feats"], [2, 0]), torch.cat([parts[2], parts[0]], -1))
+    assert select_levels(outputs["scores"], outputs["feats"], [0, 1, 2]) is outputs["scores"]
+
+
+def test_equal_logits_cost_nothing(build: Build) -> None:
+    outputs = raw(8, 4, 2)
+    for loss in ("bkd", "kl"):
+        assert call(make(build(), build(), loss=loss), outputs, outputs) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("gate", ["confidence", "all"])
+def test_gate_weights_anchors_by_the_teachers_confidence(build: Build, gate: str) -> None:
+    own, other = raw(8, 4, 2, seed=1), raw(8, 4, 2, seed=2)
+    loss_na = binary_distillation(own["scores"], other["scores"], tau=1.0, beta=1.0)
+    weight_na = other["scores"].sigmoid().amax(1) if gate == "confidence" else torch.ones_like(loss_na)
+    expected = float((loss_na * weight_na).sum() / weight_na.sum())
+    assert call(make(build(), build(), loss="bkd", gate=gate), own, other) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("bigger", ["yolov8n-p2.yaml", "yolov8n-p6.yaml"])
+def test_only_shared_levels_are_compared(build: Build, bigger: str) -> None:
+    small, large = raw(8, 4, 2, seed=1), raw(16, 8, 4, 2, seed=2) if "p2" in bigger else raw(8, 4, 2, 1, seed=2)
+    shared = slice(256, None) if "p2" in bigger else slice(None, 84)
+    cut = {"scores": large["scores"][..., shared], "feats": small["feats"]}
+    expected = call(make(build(), build(), loss="bkd"), small, cut)
+    assert call(make(build(), build(bigger), loss="bkd"), small, large) == pytest.approx(expected)
+    expected = call(make(build(), build(), loss="bkd"), cut, small)
+    assert call(make(build(bigger), build(), loss="bkd"), large, small) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("loss", ["bkd", "kl"])
+def test_other_class_count(build: Build, loss: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make(build(classes=2), build(classes=5), loss=loss)
+    assert str(caught.value) == (
+        f"teacher has 5 classes, data has 2: response losses ({loss}) need equal classes. Use a feature loss "
+        "(--loss cwd) or fine-tune the teacher on this data first."
+    )
+    assert make(build(classes=2), build(classes=5), loss="cwd").pairs
+
+
+def test_softmax_over_one_class(build: Build) -> None:
+    with pytest.raises(ConfigError, match=r"kl over 1 class is identically 0.*--loss bkd"):
+        make(build(classes=1), build(classes=1), loss="kl")
+    assert make(build(classes=1), build(classes=1), loss="bkd")
+
+
+def test_heads_without_a_shared_stride(build: Build) -> None:
+    student, teacher = build(), build()
+    teacher.model[-1].stride = torch.tensor([64.0, 128.0, 256.0])
+    with pytest.raises(ConfigError, match=r"student strides \(8, 16, 32\) and teacher strides \(64, 128, 256\) share"):
+        make(student, teacher, loss="bkd")
+
+
+def named(build: Build, *names: str) -> Any:
+    model = build(classes=len(names))
+    model.names = dict(enumerate(names))
+    return model
+
+
+def test_same_classes_in_another_order_are_refused(build: Build) -> None:
+    student, teacher = named(build, "cat", "dog"), named(build, "Dog ", "cat")
+    with pytest.raises(ConfigError, match=r"classes \['dog', 'cat'\], data has \['cat', 'dog'\].*same order"):
+        make(student, teacher, loss="bkd")
+    assert not make(student, teacher, loss="cwd").notes
+
+
+def test_other_names_are_mentioned(build: Build) -> None:
+    notes = make(named(build, "cat", "dog"), named(build, "cat", "hund"), loss="bkd").notes
+    assert list(notes) == ["teacher's and data's classes have different names, taken as equal by number: hund -> dog"]
+    assert not make(named(build, "cat", "dog"), build(), loss="bkd").notes  # a model from YAML has numbers only
+    assert not make(named(build, "cat", "dog"), named(build, "Cat", "DOG"), loss="bkd").notes
