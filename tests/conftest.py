@@ -39,7 +39,9 @@ def write_tiny_data(folder: Path, *, classes: int = 2, images: int = 8, size_px:
                 w, h = rng.integers(size_px // 5, size_px // 2, 2)
                 x, y = int(rng.integers(size_px - w)), int(rng.integers(size_px - h))
                 picture[y : y + h, x : x + w, cls % 3] = 220
-                rows.append(f"{cls} {(x + w / 2) / size_px:.5f} {(y + h / 2) / size_px:.5f} {w / size_px:.5f} {h / size_px:.5f}")
+                rows.append(
+                    f"{cls} {(x + w / 2) / size_px:.5f} {(y + h / 2) / size_px:.5f} {w / size_px:.5f} {h / size_px:.5f}"
+                )
             cv2.imwrite(str(folder / "images" / split / f"{i}.png"), picture)
             (folder / "labels" / split / f"{i}.txt").write_text("\n".join(rows) + "\n")
     names = "\n".join(f"  {i}: c{i}" for i in range(classes))

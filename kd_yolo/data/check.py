@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from kd_yolo.errors import ConfigError, InputError
 __all__ = ["DataReport", "SplitReport", "check_detection_data", "resolved_yaml"]
 _SHOWN = 5  # problems named in a message; the rest is a count
 _READERS = 2
+_DECODED = 2000  # pictures; about 5 s
 # OpenCV cannot read these; ultralytics reads them by other means.
 _NOT_OPENCV = frozenset((".dng", ".heic", ".heif"))
 
@@ -101,6 +103,17 @@ def check_detection_data(data_yaml: Path, nc_expected: int | None = None, *, dec
     return DataReport(spec.yaml_path, spec.names, splits, _digest(spec, images))
 
 
+def check_for_training(data_yaml: Path) -> DataReport:
+    """The check before a run; large sets are not decoded, as ultralytics does that itself and caches what it found.
+
+    Raises:
+        InputError: see :func:`check_detection_data`.
+    """
+    spec = read_data_yaml(data_yaml)
+    is_small = sum(len(list_images(spec, split)) for split in spec.splits) <= _DECODED
+    return check_detection_data(data_yaml, decode=is_small)
+
+
 def _check_split(
     spec: DataSpec, split: str, files: list[Path], *, decode: bool
 ) -> tuple[SplitReport, list[LabelProblem]]:
@@ -121,7 +134,7 @@ def _check_split(
         text = label_path(file)
         if not fine or not text.is_file():
             continue
-        labels, bad = read_labels(text, len(spec.names))
+        labels, bad = read_labels(text, len(spec.names), math.prod(spec.raw.get("kpt_shape") or [0]))
         problems += bad
         labelled += bool(labels)
         boxes.update(spec.names[label.class_id] for label in labels)

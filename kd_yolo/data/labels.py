@@ -28,12 +28,13 @@ class LabelProblem:
         return f"{self.file}:{self.line}: {self.what}"
 
 
-def read_labels(file: Path, num_classes: int) -> tuple[list[Label], list[LabelProblem]]:
+def read_labels(file: Path, num_classes: int, keypoint_values: int = 0) -> tuple[list[Label], list[LabelProblem]]:
     """Reads a label file.
 
     Args:
         file: lines of ``class cx cy w h``, or ``class x1 y1 x2 y2 x3 y3 ...`` for outlines, in shares of the picture.
         num_classes: class ids are 0..num_classes-1.
+        keypoint_values: numbers that follow the box in pose data (points times values a point), else 0.
 
     Returns:
         the boxes, and what is wrong with the other lines.
@@ -49,8 +50,11 @@ def read_labels(file: Path, num_classes: int) -> tuple[list[Label], list[LabelPr
         words = line.split()
         if not words:
             continue
-        parsed = _parse(words, num_classes)
-        widths.add(len(words) > 5)
+        if keypoint_values:
+            parsed = _parse_pose(words, num_classes, keypoint_values)
+        else:
+            parsed = _parse(words, num_classes)
+            widths.add(len(words) > 5)
         if isinstance(parsed, Label):
             labels.append(parsed)
         else:
@@ -80,6 +84,13 @@ def _parse(words: list[str], num_classes: int) -> Label | str:
     if min(box[2:]) < 0:
         return f"size {min(box[2:]):g} is negative"
     return Label(int(class_id), box)
+
+
+def _parse_pose(words: list[str], num_classes: int, keypoint_values: int) -> Label | str:
+    """One line of pose data: the box counts, and that all its keypoints are there."""
+    if len(words) != 5 + keypoint_values:
+        return f"has {len(words)} numbers, expected {5 + keypoint_values}: class cx cy w h and the keypoints"
+    return _parse(words[:5], num_classes)
 
 
 def _outline_box(values: list[float]) -> tuple[float, float, float, float]:

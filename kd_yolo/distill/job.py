@@ -12,7 +12,8 @@ from torch import nn
 from ultralytics import YOLO
 
 from kd_yolo.config.distill import DistillConfig, resolve_distill
-from kd_yolo.data.check import check_detection_data
+from kd_yolo.data.check import check_for_training
+from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.defaults import default_student, find_weights
 from kd_yolo.distill.demo import demo_data, demo_teacher
 from kd_yolo.distill.eta import say_time_left
@@ -44,6 +45,7 @@ class Plan:
     config: DistillConfig
     student: str
     data: str
+    data_sha256: str
     overrides: dict[str, Any]
     notes: tuple[str, ...] = ()
 
@@ -77,7 +79,7 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         data, defaults = demo_data(write=write)
         overrides = {**defaults, **overrides}
         notes.append(f"no data=: the built-in street scenes, {data}")
-    check_detection_data(Path(data))
+    report = check_for_training(Path(data))
     teacher = find_weights(request.teacher) if request.teacher else None
     if teacher is None:
         teacher = demo_teacher(data, overrides, write=write)
@@ -89,7 +91,7 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         student, note = default_student(teacher, model)
         notes.append(note)
     config = resolve_distill(teacher, trust_weights=request.trust_weights, **asked)
-    return Plan(config, student, str(data), overrides, tuple(notes))
+    return Plan(config, student, str(data), report.sha256, overrides, tuple(notes))
 
 
 def load_student(plan: Plan) -> YOLO:
@@ -127,7 +129,7 @@ def distil(plan: Plan) -> Result:
     enforce_safe_loading()
     student = load_student(plan)
     trainer = trainer_for(student.task)
-    kd = {"config": plan.config.model_dump()}
+    kd = {"config": plan.config.model_dump(), "data_sha256": plan.data_sha256}
     with _trust(plan):
         return _train(student, trainer, {**plan.overrides, "data": plan.data, "kd": kd})
 
@@ -199,7 +201,7 @@ def describe(plan: Plan) -> list[str]:
 
 def match_classes(model: nn.Module, data: str) -> nn.Module:
     """The student as it will be trained: with as many classes as the data has."""
-    classes = len(check_detection_data(Path(data)).names)
+    classes = len(read_data_yaml(Path(data)).names)
     facts: Any = model
     if classes == facts.model[-1].nc:
         return model

@@ -39,10 +39,13 @@ def side_by_side(
     columns = [("labels", [_labels(f, len(spec.names)) for f in files], spec.names)]
     for title, weights in models:
         columns.append((title, *predict_boxes(weights, files, imgsz=imgsz)))
+    images = [np.asarray(cv2.imread(str(file)), np.uint8) for file in files]
+    height_px = max(round(image.shape[0] * TILE_PX / max(image.shape[:2])) for image in images)
     tiles = []
-    for row, file in enumerate(files):
-        image = np.asarray(cv2.imread(str(file)), np.uint8)
-        tiles += [_tile(image, title if row == 0 else "", found[row], names) for title, found, names in columns]
+    for row, image in enumerate(images):
+        blank = np.zeros((height_px, TILE_PX, 3), np.uint8)
+        titles = [title if row == 0 else "" for title, _, _ in columns]
+        tiles += [_tile(blank.copy(), image, t, c[1][row], c[2]) for t, c in zip(titles, columns, strict=True)]
     write_png(out_png, grid(tiles, len(columns)))
     return out_png
 
@@ -52,12 +55,12 @@ def _labels(file: Path, num_classes: int) -> Prediction:
     return Prediction(*labelled_boxes(label_path(file), num_classes, width, height))
 
 
-def _tile(image: Image, title: str, found: Prediction, names: dict[int, Any]) -> Image:
-    """The picture on a square tile with its boxes and, in the first row, the column's title."""
+def _tile(tile: Image, image: Image, title: str, found: Prediction, names: dict[int, Any]) -> Image:
+    """The picture on a black tile with its boxes and, in the first row, the column's title."""
     scale = TILE_PX / max(image.shape[:2])
     small = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    tile = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
-    tile[: small.shape[0], : small.shape[1]] = small[:TILE_PX, :TILE_PX]
+    height_px, width_px = min(small.shape[0], tile.shape[0]), min(small.shape[1], tile.shape[1])
+    tile[:height_px, :width_px] = small[:height_px, :width_px]
     draw_boxes(tile, found.boxes_xyxy_m4 * scale, found.classes, names)
     if title:
         cv2.rectangle(tile, (0, 0), (TILE_PX, 18), (0, 0, 0), -1)

@@ -94,7 +94,12 @@ def test_dry_run_prints_the_plan_and_writes_nothing(capsys: Any, tiny_data: Path
     teacher = make_weights("yolov8s.yaml", seed=1)
     code, printed = run(["--teacher", teacher, "--loss", "mgd", "--dry-run", f"data={tiny_data}"], capsys)
     assert code == 0, printed
-    for part in ("yolov8n from scratch", "layer 15 (stride 8, 64 channels) <- layer 15", "adapter parameters", "2 classes"):
+    for part in (
+        "yolov8n from scratch",
+        "layer 15 (stride 8, 64 channels) <- layer 15",
+        "adapter parameters",
+        "2 classes",
+    ):
         assert part in printed
     assert not list(Path().iterdir())
 

@@ -93,7 +93,7 @@ def train_into(tiny_data: Path, teacher: str, student: str) -> Callable[[Path], 
                 yolo.add_callback(event, callback)
             defaults: dict[str, Any] = dict(
                 data=str(tiny_data), epochs=2, imgsz=64, batch=4, device="cpu", workers=0, plots=False, verbose=False,
-                optimizer="SGD", lr0=0.01, warmup_epochs=0, project=str(folder), name="run", exist_ok=True,
+                optimizer="SGD", lr0=0.01, nbs=4, warmup_epochs=0, project=str(folder), name="run", exist_ok=True,
             )  # fmt: skip
             if not plain:
                 defaults |= dict(trainer=DistillationTrainer)
