@@ -70,7 +70,7 @@ def test_disk_that_fills_while_our_own_state_is_added(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(saving.os, "fsync", full)
-    with pytest.raises(KDYoloError, match="the checkpoint of epoch 1 could not be written.*choose another folder"):
+    with pytest.raises(KDYoloError, match=r"the checkpoint of epoch 1 could not be written.*choose another folder"):
         train(epochs=1)
     assert list((tmp_path / "run" / "weights").iterdir()) == []
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from kd_yolo.distill.trainer import DistillationTrainer
 from kd_yolo.losses.cwd import ChannelWiseLoss
 
 Train = Callable[..., Any]
@@ -101,7 +102,16 @@ def test_a_term_that_is_not_finite_now_and_then(
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
 
 
-def test_early_stop(train: Train, rows: Any) -> None:
-    trainer = train(epochs=6, patience=1)
-    assert len(rows(trainer)) < 6
+def test_early_stop(train: Train, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    validate = DistillationTrainer.validate
+
+    def no_progress(self: Any) -> tuple[Any, float]:
+        metrics, _ = validate(self)
+        self.best_fitness = 0.5
+        return metrics, 0.5
+
+    monkeypatch.setattr(DistillationTrainer, "validate", no_progress)
+    trainer = train(epochs=9, patience=2)
+    assert len(rows(trainer)) == 3
     assert trainer.best.is_file()
+    assert torch.load(trainer.last, weights_only=False)["optimizer"] is None  # finished, not interrupted
