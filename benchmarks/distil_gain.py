@@ -139,20 +139,30 @@ def write(path: Path, values: dict[str, Any]) -> None:
 
 
 def table(folder: Path) -> str:
-    """The Markdown table of all results of a set."""
-    runs: dict[str, list[float]] = {}
+    """The Markdown table of all results of a set; gains are paired, seed by seed, with the run without distillation."""
+    runs: dict[str, dict[int, float]] = {}
     for file in sorted(folder.glob("*-s*.json")):
         result = json.loads(file.read_text())
-        runs.setdefault(result["recipe"], []).append(result["map"])
-    teacher = json.loads((folder / "teacher.json").read_text())["map"]
-    base = statistics.mean(runs["none"]) if "none" in runs else float("nan")
-    lines = ["| recipe | seeds | mAP50-95 | gap closed |", "|---|---|---|---|", f"| teacher | | {teacher:.4f} | |"]
-    for recipe, values in sorted(runs.items(), key=lambda item: -statistics.mean(item[1])):
-        mean, sd = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
-        lines.append(
-            f"| `{recipe}` | {len(values)} | {mean:.4f} ± {sd:.4f} | {(mean - base) / (teacher - base):+.0%} |"
-        )
+        runs.setdefault(result["recipe"], {})[result["seed"]] = result["map"]
+    teacher, base = json.loads((folder / "teacher.json").read_text())["map"], runs.get("none", {})
+    lines = [
+        "| recipe | seeds | mAP50-95 | gain, paired | gap to the teacher closed |",
+        "|---|---|---|---|---|",
+        f"| teacher | | {teacher:.4f} | | |",
+    ]
+    for recipe, scores in sorted(runs.items(), key=lambda item: -statistics.mean(item[1].values())):
+        gains = [scores[seed] - base[seed] for seed in scores if seed in base]
+        gaps = [teacher - base[seed] for seed in scores if seed in base]
+        gain = spread(gains, "+.4f") if gains and recipe != "none" else ""
+        closed = f"{sum(gains) / sum(gaps):+.0%}" if gain else ""
+        lines.append(f"| `{recipe}` | {len(scores)} | {spread(list(scores.values()), '.4f')} | {gain} | {closed} |")
     return "\n".join(lines)
+
+
+def spread(values: list[float], form: str) -> str:
+    """Mean and standard deviation; the latter needs two values."""
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{deviation}"
 
 
 def main() -> None:

@@ -54,8 +54,9 @@ def _make(flags: Make) -> None:
     from rich.progress import Progress
 
     from kd_yolo.data.detection import make_street
+    from kd_yolo.distill.defaults import project_folder
 
-    folder = flags.out or Path("datasets") / f"street-{flags.preset}"
+    folder = flags.out or project_folder("datasets") / f"street-{flags.preset}"
     with Progress(transient=True) as bar:
         task = bar.add_task("drawing", total=None)
         report = make_street(

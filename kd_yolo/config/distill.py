@@ -15,7 +15,8 @@ from kd_yolo.registry import nearest
 
 Taps = Literal["head", "cv2"] | list[int]
 
-DEFAULT_LOSS = "cwd+bkd"
+DEFAULT_LOSS = "bkd"
+OTHER_CLASSES_LOSS = "cwd"  # the default when teacher and data differ in their classes
 
 # What a bare name on the command line means beside the loss's own defaults.
 TERM_DEFAULTS: dict[str, dict[str, Any]] = {

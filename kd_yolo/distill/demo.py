@@ -13,7 +13,7 @@ from typing import Any
 from ultralytics import YOLO
 
 from kd_yolo.data.detection import make_street
-from kd_yolo.distill.defaults import ROOT, find_weights
+from kd_yolo.distill.defaults import find_weights, project_folder
 from kd_yolo.distill.eta import say_time_left
 from kd_yolo.errors import InputError
 from kd_yolo.yolo.loading import load_checkpoint
@@ -45,7 +45,7 @@ def demo_data(*, write: bool) -> tuple[str, dict[str, Any]]:
     Raises:
         InputError: it is not there and may not be drawn.
     """
-    folder = _writable("datasets") / "street-demo"
+    folder = project_folder("datasets") / "street-demo"
     if not write and not (folder / "data.yaml").is_file():
         raise InputError(f"no data=, and {folder} is not drawn yet: kd-yolo data make street --preset demo")
     return str(make_street(folder, "demo").data_yaml), dict(DATA_DEFAULTS)
@@ -68,7 +68,7 @@ def demo_teacher(data: str, overrides: dict[str, Any], *, write: bool) -> str:
     start = find_weights(f"{TEACHER}.pt")
     start = start if Path(start).is_file() else f"{TEACHER}.yaml"
     name = _fingerprint(data, start, overrides.get("imgsz", 640))
-    target = _writable("weights") / f"demo-teacher-{name}.pt"
+    target = project_folder("weights") / f"demo-teacher-{name}.pt"
     if target.is_file():
         load_checkpoint(target)
         return str(target)
@@ -81,15 +81,11 @@ def demo_teacher(data: str, overrides: dict[str, Any], *, write: bool) -> str:
     teacher = YOLO(start)
     teacher.add_callback("on_fit_epoch_end", say_time_left)
     teacher.train(data=data, **TEACHER_RUN, **shared, project=str(run), name="teacher", exist_ok=True, verbose=False)
+    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
     shutil.copyfile(teacher.trainer.best, partial)
     partial.replace(target)
     return str(target)
-
-
-def _writable(name: str) -> Path:
-    """``name`` in the current folder when it is a project folder, else beside the package."""
-    return (Path(name) if Path(name).is_dir() else ROOT / name).resolve()
 
 
 def _fingerprint(data: str, start: str, imgsz: int) -> str:

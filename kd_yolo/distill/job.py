@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 from ultralytics import YOLO
 
-from kd_yolo.config.distill import DistillConfig, resolve_distill
+from kd_yolo.config.distill import DEFAULT_LOSS, OTHER_CLASSES_LOSS, DistillConfig, resolve_distill
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.defaults import default_student, find_weights
@@ -20,6 +20,7 @@ from kd_yolo.distill.eta import say_time_left
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.report.side_by_side import side_by_side
+from kd_yolo.yolo.heads import head_facts
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 
@@ -90,6 +91,11 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
     if student is None:
         student, note = default_student(teacher, model)
         notes.append(note)
+    if request.loss is None:
+        asked["loss"] = DEFAULT_LOSS
+        if head_facts(model, "teacher").num_classes != len(report.names):
+            asked["loss"] = OTHER_CLASSES_LOSS
+            notes.append(f"no --loss: {asked['loss']}, as the teacher's classes are not those of the data")
     config = resolve_distill(teacher, trust_weights=request.trust_weights, **asked)
     return Plan(config, student, str(data), report.sha256, overrides, tuple(notes))
 
