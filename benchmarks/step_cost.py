@@ -120,13 +120,13 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     """CPU seconds of a step (median over rounds) for every method and for the fused teacher."""
     import torch
 
-    from kd_yolo.distill.teacher import Teacher
     from kd_yolo.yolo.loading import load_checkpoint
 
     trainers = {method: make_trainer(method, args) for method in args.methods}
     batch = next(iter(trainers["plain"].train_loader))
     image = batch["img"].float() / 255
-    teacher = Teacher(load_checkpoint(args.work / "teacher.pt")[0], [], needs_head=True)
+    teacher = load_checkpoint(args.work / "teacher.pt")[0].requires_grad_(False)
+    teacher.fuse(verbose=False)
     jobs = {m: (lambda t=t: step(t, batch)) for m, t in trainers.items()} | {"fused teacher": lambda: teacher(image)}
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for turn in range(args.rounds + 2):
@@ -140,11 +140,11 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
 
 def peak_memory(method: str, args: argparse.Namespace) -> float:
-    """Peak resident memory in MiB of a process that runs this method alone for four steps."""
+    """Peak resident memory in MiB of a process that runs this method alone for four steps; the median of three."""
     words = [sys.executable, __file__, "--memory-of", method, "--work", str(args.work)]
     words += ["--imgsz", str(args.imgsz), "--batch", str(args.batch)]
-    out = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    return float(out.strip().splitlines()[-1])
+    runs = [subprocess.run(words, check=True, capture_output=True, text=True).stdout for _ in range(3)]
+    return statistics.median(float(out.strip().splitlines()[-1]) for out in runs)
 
 
 def run_for_memory(args: argparse.Namespace) -> None:

@@ -96,7 +96,7 @@ class CheckpointMixin(_Base):
 
     def _add_state(self, path: Path) -> None:
         """Replaces upstream's half-precision copies by exact ones and adds what it does not save."""
-        ckpt = self._load_own(path)
+        ckpt = torch.load(path, map_location="cpu", weights_only=False)  # this process wrote it a moment ago
         ema = deepcopy(self.ema.ema).to(memory_format=torch.contiguous_format)
         ema.criterion = None
         ckpt.update(ema=ema, optimizer=self.optimizer.state_dict())
@@ -160,6 +160,9 @@ class CheckpointMixin(_Base):
         if RANK not in {-1, 0} or not self.csv.is_file():
             return
         header, *rows = self.csv.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+        if not header.endswith("\n"):  # upstream writes the header into a new file only
+            self.csv.unlink()
+            return
         columns = header.count(",")
         kept = [r for r in rows if r.endswith("\n") and r.count(",") == columns and _epoch_of(r) <= self.start_epoch]
         partial = self.csv.with_suffix(".partial")

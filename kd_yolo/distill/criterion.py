@@ -50,6 +50,7 @@ class DistillCriterion:
         self.base: Any = None  # built at the first call: class weights are set after the criterion
         self.factors: dict[str, float] = {}
         self.skipped = dict.fromkeys(weights, 0)
+        self.static_graph = False  # DDP with compile: every parameter needs a gradient in every step
         self.on_skip: Callable[[str, float], None] | None = None
         self.head_layers = head_facts(model).layers
         layers = {pair.student.layer for term in named_terms(terms).values() for pair in term.pairs}
@@ -86,24 +87,30 @@ class DistillCriterion:
 
     def _distil(self, preds: Any, like: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum of the weighted terms, and each of them by name; all zero when the teacher was not run."""
-        zero = torch.zeros((), device=like.device)
-        named = dict.fromkeys(self.weights, zero)
-        if self._pending is None:
-            return zero, named
-        teacher, student = self._pending, self._student_outputs(preds)
-        self._pending, total = None, zero
-        for name, factor in self.factors.items():
-            if factor == 0:
-                continue
-            value = factor * self.terms[name](student, teacher)
-            if not bool(torch.isfinite(value.detach())):
-                self.skipped[name] += 1
-                if self.on_skip is not None:
-                    self.on_skip(name, float(value.detach()))
-                continue
-            total = total + value
-            named[name] = value.detach()
+        total = torch.zeros((), device=like.device)
+        named = dict.fromkeys(self.weights, total)
+        teacher, self._pending = self._pending, None
+        student = None if teacher is None else self._student_outputs(preds)
+        for name in self.weights:
+            value = None if student is None or teacher is None else self._value(name, student, teacher)
+            if value is not None:
+                total, named[name] = total + value, value.detach()
+            elif self.static_graph:
+                total = total + zero_of(self.terms[name])
         return total, named
+
+    def _value(self, name: str, student: StudentOutputs, teacher: TeacherOutputs) -> Tensor | None:
+        """One weighted term; None when it is off, or not finite and therefore skipped."""
+        factor = self.factors[name]
+        if factor == 0:
+            return None
+        value: Tensor = factor * self.terms[name](student, teacher)
+        if bool(torch.isfinite(value.detach())):
+            return value
+        self.skipped[name] += 1
+        if self.on_skip is not None:
+            self.on_skip(name, float(value.detach()))
+        return None
 
     def _student_outputs(self, preds: Any) -> StudentOutputs:
         raw = raw_outputs(preds)
@@ -127,3 +134,9 @@ class DistillCriterion:
 
     def __reduce__(self) -> Any:
         return type(None), ()
+
+
+def zero_of(module: nn.Module) -> Tensor:
+    """0 with a gradient of 0 for every parameter of a module, also where parameters are not finite."""
+    never = torch.zeros((), dtype=torch.bool, device=next(module.parameters(), torch.zeros(())).device)
+    return sum((torch.where(never, p, 0.0).sum() for p in module.parameters()), torch.zeros((), device=never.device))

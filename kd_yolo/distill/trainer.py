@@ -140,6 +140,7 @@ class DistillationMixin(CheckpointMixin):
         teacher = Teacher(teacher_model, layers, needs_head=any(term.needs_head for term in members))
         self.criterion = DistillCriterion(student, terms, teacher, weights)
         self.criterion.on_skip = self._warn_skipped
+        self.criterion.static_graph = self.world_size > 1 and bool(self.args.compile)
         if self.args.compile and self.criterion.extra_layers:
             raise ConfigError("compile=True works with taps=head only: hooks on other layers break the compiled graph.")
         setattr(student, TERMS, terms)

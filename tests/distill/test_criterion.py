@@ -150,6 +150,22 @@ def test_a_term_that_is_not_finite_is_skipped_and_counted(make: Make, bad: float
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in criterion.model.parameters())
 
 
+def test_a_static_graph_keeps_terms_that_are_off_in_it(make: Make) -> None:
+    """DDP with compile=True wants a gradient for every parameter in every step: 0, whatever the parameter holds."""
+    criterion, data = make({"loss": "cwd"}, {"loss": "bkd"}, schedule=Schedule("constant", stop_at=0.5)), batch()
+    weight = criterion.terms["kd_cwd"].adapters[0].weight
+    step(criterion, data, 0.9)[0].sum().backward()
+    assert weight.grad is None
+    criterion.static_graph = True
+    weight.data[0] = float("nan")
+    vector = step(criterion, data, 0.9)[0]
+    vector.sum().backward()
+    assert float(vector[3]) == 0.0
+    assert torch.equal(weight.grad, torch.zeros_like(weight))
+    assert step(criterion, data, 0.1)[0].isfinite().all()  # skipped
+    assert criterion.skipped["kd_cwd"] == 1
+
+
 def hooks(model: Any) -> int:
     return sum(len(module._forward_hooks) for module in model.modules())
 

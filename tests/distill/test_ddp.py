@@ -21,9 +21,7 @@ def launch(out: Path, *arguments: str, processes: int) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     run = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", str(port)]
-    environment = {
-        **os.environ, "PYTHONPATH": str(ROOT), "YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "YOLO_AUTOINSTALL": "false", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *(run if processes > 1 else []), str(WORKER), str(out), *arguments],
         cwd=out, env=environment, capture_output=True, text=True, check=False, timeout=300,
@@ -34,9 +32,9 @@ def launch(out: Path, *arguments: str, processes: int) -> None:
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, student: str, teacher: str) -> Path:
     folder = tmp_path_factory.mktemp("ddp")
-    launch(folder, str(tiny_data), student, teacher, processes=2)
+    launch(folder, str(tiny_data), student, teacher, "sum", "sync", processes=2)
     (folder / "one").mkdir()
-    launch(folder / "one", str(tiny_data), student, teacher, processes=1)
+    launch(folder / "one", str(tiny_data), student, teacher, "sum", processes=1)
     return folder
 
 
@@ -83,3 +81,15 @@ def test_two_halves_have_the_gradient_of_the_whole_batch(out: Path) -> None:
             assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max())), name
             compared += is_terms(name) or name == "model.0.conv.weight"
     assert compared == 7
+
+
+@pytest.mark.slow
+def test_a_compiled_run_whose_distillation_stops(tmp_path: Path, tiny_data: Path, student: str, teacher: str) -> None:
+    """With compile=True upstream wraps with a static graph, in which every parameter needs a gradient in every step."""
+    launch(tmp_path, str(tiny_data), student, teacher, "compile", processes=2)
+    first, second = read(tmp_path, "compile", 0), read(tmp_path, "compile", 1)
+    assert len(first["gradients"]) == 4
+    assert all(torch.equal(first["state"][n], second["state"][n]) for n in first["names"])
+    for step, is_on in ((0, True), (3, False)):
+        pairs = zip(first["names"], first["gradients"][step], strict=True)
+        assert any(is_terms(name) and gradient.any() for name, gradient in pairs if gradient is not None) is is_on

@@ -65,12 +65,15 @@ def test_frozen_backbone_stays_and_the_rest_learns(train: Train, rows: Any) -> N
     assert columns_are_positive(rows(trainer))
 
 
-def test_image_size_that_changes_and_rectangles(train: Train, rows: Any) -> None:
-    trainer = train(imgsz=128, multi_scale=0.5, epochs=3, loss="cwd+bkd+mgd", close_mosaic=1)
+def test_image_size_that_changes(train: Train, rows: Any) -> None:
+    trainer = train(imgsz=128, multi_scale=0.5, epochs=2, loss="cwd+bkd+mgd", close_mosaic=1)
     assert columns_are_positive(rows(trainer))
     assert columns_are_positive(rows(trainer), "train/kd_mgd")
-    trainer = train(imgsz=128, rect=True, epochs=1, loss="cwd+bkd")
-    assert columns_are_positive(rows(trainer), "train/kd_bkd")
+
+
+@pytest.mark.slow
+def test_rectangular_batches(train: Train, rows: Any) -> None:
+    assert columns_are_positive(rows(train(imgsz=128, rect=True, epochs=1, loss="cwd+bkd")), "train/kd_bkd")
 
 
 def test_accumulated_micro_batches_add_up(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:

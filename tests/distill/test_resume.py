@@ -40,12 +40,12 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 
 
 CASES = {
-    "mosaic closed before": dict(close_mosaic=4, epochs=5),
-    "mosaic closes at resume": dict(close_mosaic=2, epochs=4),
-    "accumulation over epochs": dict(batch=2, nbs=6, epochs=4, close_mosaic=0),
-    "mgd has its own random mask": dict(loss="mgd", epochs=4, close_mosaic=1),
+    "mosaic closed before": dict(close_mosaic=3, epochs=4),
+    "mosaic closes at resume": dict(close_mosaic=1, epochs=3),
+    "accumulation over epochs": dict(batch=2, nbs=6, epochs=3, close_mosaic=0),
+    "mgd has its own random mask": dict(loss="mgd", epochs=3, close_mosaic=1),
     "multi-scale, AdamW, warm-up": dict(
-        imgsz=128, multi_scale=0.5, optimizer="AdamW", lr0=1e-3, warmup_epochs=3, epochs=4
+        imgsz=128, multi_scale=0.5, optimizer="AdamW", lr0=1e-3, warmup_epochs=3, epochs=3
     ),
 }
 

@@ -81,6 +81,15 @@ def test_the_log_says_what_is_compared(train: Train, logged: list[str]) -> None:
     assert "kd_cwd" in next(line for line in logged if "box_loss" in line)  # the progress bar's header
 
 
+def test_levels_that_only_one_side_has_are_said(
+    train: Train, make_weights: Callable[..., str], logged: list[str]
+) -> None:
+    train(teacher=make_weights("yolov8n-p6.yaml"), loss="cwd+bkd", epochs=1)
+    left = "has no partner and is not used"
+    assert f"kd-yolo: kd_cwd: teacher layer 29 (stride 64, 256 channels) {left}" in logged
+    assert f"kd-yolo: kd_bkd: teacher level of stride 64 {left}" in logged
+
+
 def test_args_yaml_holds_the_resolved_configuration(several: Any, tiny_data: Path, teacher: str) -> None:
     kd = yaml.safe_load((several.save_dir / "args.yaml").read_text())["kd"]
     config = DistillConfig.parse(kd["config"], "args.yaml")

@@ -114,7 +114,7 @@ def test_the_student_learns_what_the_teacher_says(train: Train) -> None:
     values: list[float] = []
     on = {"on_train_batch_end": lambda t: values.append(float(t.loss_items["kd_pkd"]))}
     still = dict(mosaic=0, hsv_h=0, hsv_s=0, hsv_v=0, scale=0, translate=0, fliplr=0)
-    train(loss="pkd", weight=10, schedule="constant", epochs=6, optimizer="AdamW", lr0=2e-3, val=False, on=on, **still)
+    train(loss="pkd", weight=10, schedule="constant", epochs=4, optimizer="AdamW", lr0=3e-3, val=False, on=on, **still)
     assert sum(values[-2:]) < 0.8 * sum(values[:2])  # 0.72 when this was written
 
 

@@ -15,8 +15,9 @@ CASES = {
     "SGD, mosaic closes, accumulation": dict(
         optimizer="SGD", batch=2, nbs=4, epochs=3, close_mosaic=1, warmup_epochs=1
     ),
-    "AdamW, multi-scale": dict(optimizer="AdamW", lr0=1e-3, imgsz=128, multi_scale=0.5, epochs=2),
-    "frozen backbone, class weights": dict(optimizer="SGD", freeze=10, cls_pw=0.5, epochs=2),
+    "AdamW, multi-scale, frozen backbone, class weights": dict(
+        optimizer="AdamW", lr0=1e-3, imgsz=128, multi_scale=0.5, freeze=10, cls_pw=0.5, epochs=2
+    ),
 }
 
 

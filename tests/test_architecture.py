@@ -1,0 +1,99 @@
+"""The rules of the layout: imports point one way, one door to ultralytics, nothing grows too long."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ORDER = ["errors", "registry", "geometry", "losses", "config", "data", "yolo", "distill", "report", "cli"]
+# docs/adr/0001: the part of `distill` that runs inside ultralytics' loop, or starts it
+TRAINER = {f"distill/{name}.py" for name in ("trainer", "checkpoint", "job", "demo", "eta")}
+MAX_FILE, MAX_FUNCTION = 300, 60
+
+PACKAGE = ROOT / "kd_yolo"
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+SOURCES = sorted(
+    path.relative_to(ROOT) for folder in ("kd_yolo", "patches", "tests") for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and name of everything that a file imports, inside functions too; ``from a import b`` gives ``a.b``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def package_of(file: Path) -> str:
+    return file.parts[0].removesuffix(".py")
+
+
+def test_every_package_has_its_place() -> None:
+    assert {package_of(file) for file in FILES} - {"__init__"} <= set(ORDER)
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for file in FILES:
+        own = package_of(file)
+        if own == "__init__":  # the front door hands out the trainer, lazily
+            continue
+        for line, name in imports(PACKAGE / file):
+            parts = name.split(".")
+            if (
+                parts[0] == "kd_yolo"
+                and len(parts) > 1
+                and parts[1] in ORDER
+                and ORDER.index(parts[1]) > ORDER.index(own)
+            ):
+                wrong.append(f"kd_yolo/{file}:{line}: '{own}' imports '{parts[1]}', which comes after it")
+    assert wrong == []
+
+
+def test_the_one_door_to_ultralytics() -> None:
+    wrong = [
+        f"kd_yolo/{file}:{line}: {name}"
+        for file in FILES
+        if package_of(file) != "yolo" and file.as_posix() not in TRAINER
+        for line, name in imports(PACKAGE / file)
+        if name.split(".")[0] == "ultralytics"
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", ["losses", "geometry"])
+def test_formulas_know_no_detector_and_no_pruner(package: str) -> None:
+    names = {name.split(".")[0] for file in FILES if package_of(file) == package for _, name in imports(PACKAGE / file)}
+    assert not names & {"ultralytics", "torch_pruning"}
+
+
+def test_losses_start_without_ultralytics() -> None:
+    modules = "kd_yolo, kd_yolo.losses, kd_yolo.geometry.schedule, kd_yolo.config.distill, kd_yolo.data"
+    script = f"import sys; import {modules}; print('ultralytics' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {str(path): len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert {path: lines for path, lines in lengths.items() if lines > MAX_FILE} == {}
+
+
+def test_no_function_is_too_long() -> None:
+    long = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno is not None:
+                lines = node.end_lineno - node.lineno + 1
+                if lines > MAX_FUNCTION:
+                    long[f"{path}:{node.lineno} {node.name}"] = lines
+    assert long == {}
