@@ -6,11 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+
+if TYPE_CHECKING:  # importing it costs an import of torch and ultralytics
+    from kd_yolo.distill.job import Result
 
 DESCRIPTION = """Trains a YOLO student under a frozen teacher.
 
@@ -77,7 +80,7 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
     own = {"device": flags.device, "seed": flags.seed}
     overrides |= {key: value for key, value in own.items() if value is not None}
     if flags.resume:
-        finish(job.resume(flags.resume, overrides))
+        finish(job.resume(flags.resume, overrides, trust_weights=flags.trust_weights))
         return
     request = job.Request(
         flags.teacher, flags.student, flags.loss, _term_flags(flags), flags.trust_weights, overrides
@@ -111,11 +114,9 @@ def _print_losses() -> None:
         print(f"{'':9} {info.kind} loss; {info.paper}; parameters: {', '.join(info.parameters) or 'none'}\n")
 
 
-def finish(result: object) -> None:
+def finish(result: Result) -> None:
     """Where the results are, and what to type next."""
-    from kd_yolo.distill.job import Result
-
-    assert isinstance(result, Result), "a job returns its result"
+    _draw(result)
     best = _relative(result.best)
     score = result.metrics.get("metrics/mAP50-95(B)")
     print(f"\nresults: {_relative(result.save_dir)} (results.csv, results.png, side_by_side.png)")
@@ -123,6 +124,16 @@ def finish(result: object) -> None:
         print(f"mAP50-95 of best.pt on val: {score:.4f}")
     print(f"student: {best}, a plain model: YOLO('{best}')")
     print(f"next:    yolo val model={best} data={_relative(result.save_dir)}/data.yaml")
+
+
+def _draw(result: Result) -> None:
+    """``side_by_side.png``: labels, teacher and student on some val pictures; detectors only."""
+    from kd_yolo.report.side_by_side import side_by_side
+
+    data = result.save_dir / "data.yaml"
+    if result.task == "detect" and data.is_file() and result.best.is_file():
+        models: list[tuple[str, str | Path]] = [("teacher", result.teacher), ("student", result.best)]
+        side_by_side(models, data, result.save_dir / "side_by_side.png", imgsz=result.imgsz)
 
 
 def _relative(path: Path) -> str:

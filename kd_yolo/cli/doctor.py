@@ -35,7 +35,8 @@ def _run() -> None:
     for package in PACKAGES:
         print(f"{package:13} {_version(package)}")
     import torch
-    from ultralytics.utils import ONLINE
+
+    from kd_yolo.yolo.health import is_online, tiny_forward
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"threads       {torch.get_num_threads()}")
@@ -43,9 +44,9 @@ def _run() -> None:
     for extra, module in EXTRAS.items():
         found = importlib.util.find_spec(module) is not None
         print(f"[{extra}]".ljust(13), "installed" if found else f"missing: pip install 'kd-yolo[{extra}]'")
-    print(f"network       {'online' if ONLINE else 'offline: official weights cannot be fetched, give files'}")
+    print(f"network       {'online' if is_online() else 'offline: official weights cannot be fetched, give files'}")
     print(f"ultralytics   {check_ultralytics()} has the seams that the trainers need")
-    print(f"forward       {_tiny_forward()}")
+    print(f"forward       {tiny_forward()}")
 
 
 def _version(package: str) -> str:
@@ -53,13 +54,3 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed as a package"
-
-
-def _tiny_forward() -> str:
-    """A training forward pass of the smallest student, 64 px."""
-    import torch
-    from ultralytics.nn.tasks import DetectionModel
-
-    model = DetectionModel("yolov8n.yaml", nc=2, verbose=False)
-    boxes = model.train()(torch.zeros(1, 3, 64, 64))["boxes"]
-    return f"yolov8n at 64 px gives boxes {tuple(boxes.shape)}, {'finite' if boxes.isfinite().all() else 'NOT FINITE'}"

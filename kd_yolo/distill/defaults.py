@@ -15,7 +15,7 @@ SCALED = re.compile(r"^(yolo(?:v\d+|\d+))([a-z])(-.*)?$")
 
 
 def project_folder(name: str) -> Path:
-    """``datasets``, ``weights`` or ``runs`` of the project: here if it is here, else in the checkout, else made here."""
+    """``datasets`` or ``weights`` of the project: here if it is here, else in the checkout, else made here."""
     is_checkout = (ROOT / "pyproject.toml").is_file()
     return (ROOT / name if is_checkout and not Path(name).is_dir() else Path(name)).resolve()
 

@@ -17,9 +17,9 @@ from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.defaults import default_student, find_weights
 from kd_yolo.distill.demo import demo_data, demo_teacher
 from kd_yolo.distill.eta import say_time_left
+from kd_yolo.distill.provenance import warn_unreadable
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.report.side_by_side import side_by_side
 from kd_yolo.yolo.heads import head_facts
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
@@ -58,6 +58,9 @@ class Result:
     save_dir: Path
     best: Path
     metrics: dict[str, float]
+    teacher: str
+    task: str
+    imgsz: int
 
 
 def make_plan(request: Request, *, write: bool = True) -> Plan:
@@ -81,6 +84,7 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         overrides = {**defaults, **overrides}
         notes.append(f"no data=: the built-in street scenes, {data}")
     report = check_for_training(Path(data))
+    warn_unreadable(report)
     teacher = find_weights(request.teacher) if request.teacher else None
     if teacher is None:
         teacher = demo_teacher(data, overrides, write=write)
@@ -140,22 +144,29 @@ def distil(plan: Plan) -> Result:
         return _train(student, trainer, {**plan.overrides, "data": plan.data, "kd": kd})
 
 
-def resume(path: str, overrides: dict[str, Any]) -> Result:
+def resume(path: str, overrides: dict[str, Any], *, trust_weights: bool = False) -> Result:
     """Continues an interrupted run from its ``last.pt``.
+
+    Args:
+        path: the checkpoint.
+        overrides: ultralytics arguments that may change on resume (device, workers, patience, ...).
+        trust_weights: the checkpoint and the teacher may hold classes outside the allow-list.
 
     Raises:
         InputError: the checkpoint is missing, finished, or of another kind of run.
     """
     enforce_safe_loading()
-    ckpt = load_checkpoint_dict(path)
+    ckpt = load_checkpoint_dict(path, trust=trust_weights)
     arguments = ckpt.get("train_args") or {}
     if "kd" not in arguments:
         raise InputError(f"{path} is not an unfinished distillation run: --resume takes its weights/last.pt.")
     if ckpt.get("epoch", -1) < 0 or ckpt.get("optimizer") is None:
         raise InputError(f"{path} is finished, there is nothing to resume: start a new run with --student {path}")
     trainer = trainer_for(str(arguments.get("task", "detect")))
-    student = YOLO(path)
-    return _train(student, trainer, {**overrides, "resume": path, "data": str(arguments["data"])})
+    folder = str(Path(path).resolve().parents[1])
+    with trusted(folder, arguments["kd"]["config"]["teacher"]) if trust_weights else contextlib.nullcontext():
+        kept = {"resume": path, "data": str(arguments["data"]), "trust_weights": trust_weights or None}
+        return _train(YOLO(path), trainer, {**overrides, **kept})
 
 
 def trainer_for(task: str) -> Any:
@@ -181,17 +192,14 @@ def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
             log.warning("\ninterrupted before the first epoch ended: nothing to resume, type the same command again")
         raise
     run = student.trainer
-    result = Result(Path(run.save_dir), Path(run.best), dict(run.metrics or {}))
-    _draw(result, run)
-    return result
-
-
-def _draw(result: Result, run: Any) -> None:
-    """``side_by_side.png``: labels, teacher and student on some val pictures (where the teacher knows boxes)."""
-    models = [("teacher", run.kd_config.teacher), ("student", result.best)]
-    data = result.save_dir / "data.yaml"
-    if data.is_file() and run.args.task == "detect" and result.best.is_file():
-        side_by_side(models, data, result.save_dir / "side_by_side.png", imgsz=run.args.imgsz)
+    return Result(
+        save_dir=Path(run.save_dir),
+        best=Path(run.best),
+        metrics=dict(run.metrics or {}),
+        teacher=str(run.kd_config.teacher),
+        task=str(run.args.task),
+        imgsz=int(run.args.imgsz),
+    )
 
 
 def describe(plan: Plan) -> list[str]:

@@ -27,11 +27,12 @@ from ultralytics.utils import DEFAULT_CFG, LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.config.distill import DistillConfig, resolve_distill
-from kd_yolo.data.check import check_detection_data
+from kd_yolo.data.check import check_for_training
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.distill.checkpoint import CheckpointMixin
 from kd_yolo.distill.criterion import DistillCriterion, WeightedTerm
 from kd_yolo.distill.exact_resume import TERMS
+from kd_yolo.distill.provenance import warn_unreadable, write_provenance
 from kd_yolo.distill.teacher import Teacher
 from kd_yolo.distill.terms import build_terms, named_terms
 from kd_yolo.errors import ConfigError
@@ -108,15 +109,14 @@ class DistillationMixin(CheckpointMixin):
         """Checks the data set and gives upstream a copy of its YAML with absolute paths, kept in the run folder."""
         source = Path(str(self.args.data))
         if source.suffix in {".yaml", ".yml"} and source.is_file():
-            if self.args.task == "detect" and RANK in {-1, 0}:
-                self._warn_unreadable(check_detection_data(source).unreadable)
+            if "data_sha256" not in self.args.kd and RANK in {-1, 0}:  # the command has checked it already
+                report = check_for_training(source)
+                warn_unreadable(report)
+                self.args.kd["data_sha256"] = report.sha256
             self.args.data = str(resolved_yaml(source, self.save_dir))
+        if RANK in {-1, 0}:
+            write_provenance(self.save_dir, self.args.kd, self.args.seed)
         return super().get_dataset()  # type: ignore[no-any-return]
-
-    def _warn_unreadable(self, files: tuple[Path, ...]) -> None:
-        if files:
-            names = ", ".join(str(file) for file in files[:5])
-            LOGGER.warning(f"kd-yolo: {len(files)} pictures do not decode and are skipped: {names}")
 
     def get_validator(self) -> Any:
         """Upstream's validator; it refuses argument names that it does not know, so ours are out of sight."""
