@@ -1,4 +1,4 @@
-"""Official weights and real pictures: every loss trains, its column is finite and positive, and its gradient arrives."""
+"""Official weights, real pictures: every loss trains, its column is finite and positive, its gradient arrives."""
 
 from __future__ import annotations
 
@@ -54,4 +54,3 @@ def test_every_loss_on_coco_classes(shared: Path, coco: Path, tmp_path: Path, lo
     assert all(0 < arrived[k] < float("inf") for k in columns), arrived
     assert 0 < arrived["gradient"] < float("inf")
     assert all(0 < float(student.trainer.tloss[k]) < float("inf") for k in columns)
-
