@@ -139,24 +139,31 @@ def write(path: Path, values: dict[str, Any]) -> None:
 
 
 def table(folder: Path) -> str:
-    """The Markdown table of all results of a set; gains are paired, seed by seed, with the run without distillation."""
+    """The Markdown table of all results of a set; gains are paired, seed by seed, with two other recipes."""
     runs: dict[str, dict[int, float]] = {}
     for file in sorted(folder.glob("*-s*.json")):
         result = json.loads(file.read_text())
         runs.setdefault(result["recipe"], {})[result["seed"]] = result["map"]
-    teacher, base = json.loads((folder / "teacher.json").read_text())["map"], runs.get("none", {})
+    teacher = json.loads((folder / "teacher.json").read_text())["map"]
     lines = [
-        "| recipe | seeds | mAP50-95 | gain, paired | gap to the teacher closed |",
-        "|---|---|---|---|---|",
-        f"| teacher | | {teacher:.4f} | | |",
+        "| recipe | seeds | mAP50-95 | gain over `none` | gain over `shipped` | gap to the teacher closed |",
+        "|---|---|---|---|---|---|",
+        f"| teacher | | {teacher:.4f} | | | |",
     ]
     for recipe, scores in sorted(runs.items(), key=lambda item: -statistics.mean(item[1].values())):
-        gains = [scores[seed] - base[seed] for seed in scores if seed in base]
-        gaps = [teacher - base[seed] for seed in scores if seed in base]
-        gain = spread(gains, "+.4f") if gains and recipe != "none" else ""
-        closed = f"{sum(gains) / sum(gaps):+.0%}" if gain else ""
-        lines.append(f"| `{recipe}` | {len(scores)} | {spread(list(scores.values()), '.4f')} | {gain} | {closed} |")
+        cells = [f"`{recipe}`", str(len(scores)), spread(list(scores.values()), ".4f")]
+        cells += [gain(scores, runs.get(other, {})) if recipe != other else "" for other in ("none", "shipped")]
+        base = {seed: runs["none"][seed] for seed in scores if seed in runs.get("none", {})}
+        closed = sum(scores[s] - base[s] for s in base) / sum(teacher - base[s] for s in base) if base else 0.0
+        cells.append(f"{closed:+.0%}" if base and recipe != "none" else "")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def gain(scores: dict[int, float], other: dict[int, float]) -> str:
+    """Mean and standard deviation of the differences between runs of the same seed."""
+    gains = [scores[seed] - other[seed] for seed in scores if seed in other]
+    return spread(gains, "+.4f") if gains else ""
 
 
 def spread(values: list[float], form: str) -> str:

@@ -47,8 +47,5 @@ class TrainingOnly(nn.ModuleDict):
     EMA model, auto-batch, AMP checks) is None and a pickle of it is None: no checkpoint of the student holds it.
     """
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        return None
-
     def __reduce__(self) -> Any:
-        return type(None), ()
+        return type(None), ()  # for pickle and for deepcopy

@@ -145,11 +145,10 @@ class CheckpointMixin(_Base):
     def _restore_flow(self, state: dict[str, Any]) -> None:
         """Random states, data order, mosaic buffer and accumulated gradients, as at the end of the saved epoch."""
         loader = self.train_loader
-        restore_mosaic(loader.dataset, state["mosaic"])
-        if self.args.close_mosaic and self.start_epoch > self.epochs - self.args.close_mosaic:
-            self._close_dataloader_mosaic()
-            loader.reset = lambda: None  # the loop closes mosaic again: the loader was reset when it first closed
-        if loader.num_workers == 0:
+        if loader.num_workers == 0:  # worker processes have copies of the data set, which only upstream's reset reaches
+            restore_mosaic(loader.dataset, state["mosaic"])
+            if self.args.close_mosaic and self.start_epoch > self.epochs - self.args.close_mosaic:
+                loader.reset = lambda: None  # the loop closes mosaic again: the loader was reset when it first closed
             exhaust_epoch(loader)
         restore_random(state["random"], loader)
         self._last_step = state["last_step"]

@@ -129,11 +129,8 @@ class DistillCriterion:
             return update
         raise AttributeError(name)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        return None
-
     def __reduce__(self) -> Any:
-        return type(None), ()
+        return type(None), ()  # for pickle and for deepcopy
 
 
 def zero_of(module: nn.Module) -> Tensor:

@@ -53,8 +53,5 @@ class Teacher:
             raw = raw_outputs(self.model(image_nchw))
         return TeacherOutputs(features, raw if self.needs_head else None)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        return None
-
     def __reduce__(self) -> Any:
-        return type(None), ()
+        return type(None), ()  # for pickle and for deepcopy

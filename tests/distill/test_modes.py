@@ -38,6 +38,21 @@ def test_time_limit_keeps_progress_in_range_and_monotone(train: Train, monkeypat
     assert trainer.best.is_file()
 
 
+def test_time_limit_stops_with_mosaic_of_the_newest_estimate(train: Train) -> None:
+    factors: list[float] = []
+
+    def estimate(trainer: Any) -> None:  # after upstream's
+        trainer.epochs = trainer.args.epochs = 3
+
+    on = {
+        "on_train_batch_end": lambda t: factors.append(t.criterion.factors["kd_cwd"]),
+        "on_fit_epoch_end": estimate,
+        "on_train_epoch_end": stop_after(3),
+    }
+    train(epochs=100, time=1.0, schedule="constant", stop_at="mosaic", close_mosaic=1, on=on)
+    assert factors == [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+
+
 def stop_after(epochs: int) -> Callable[[Any], None]:
     def callback(trainer: Any) -> None:
         trainer.stop = trainer.epoch + 1 >= epochs

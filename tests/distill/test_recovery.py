@@ -15,35 +15,36 @@ from kd_yolo.losses.cwd import ChannelWiseLoss
 Train = Callable[..., Any]
 
 
-def test_out_of_memory_in_the_distillation_halves_the_batch(
-    train: Train, rows: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compute, calls = ChannelWiseLoss.compute, []
+@pytest.mark.parametrize("where", ["distillation", "student"])
+def test_out_of_memory_halves_the_batch(train: Train, rows: Any, where: str) -> None:
+    sizes: list[int] = []
     progress: list[tuple[int, float]] = []
+    left: dict[str, Any] = {}
 
-    def once(self: Any, *maps: torch.Tensor) -> torch.Tensor:
-        calls.append(len(maps[0]))
-        if len(calls) == 5:  # the second level of the second batch
+    def fail_in_second_batch(_module: Any, inputs: Any) -> None:
+        sizes.append(len(inputs[0]))
+        if len(sizes) == 2:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return compute(self, *maps)
 
-    monkeypatch.setattr(ChannelWiseLoss, "compute", once)
-    seen: dict[str, Any] = {}
+    def start(trainer: Any) -> None:
+        term = trainer.criterion.terms["kd_cwd"]
+        module = term.adapters[1] if where == "distillation" else trainer.model.model[18]
+        module.register_forward_pre_hook(fail_in_second_batch)
 
-    def after_restart(trainer: Any) -> None:
-        if len(calls) >= 5 and not seen:
-            seen.update(
-                pending=trainer.criterion._pending, hooks=sum(len(m._forward_hooks) for m in trainer.model.modules())
-            )
+    def at_restart(trainer: Any) -> None:
+        if len(sizes) == 2:
+            hooks = sum(len(module._forward_hooks) for module in trainer.model.modules())
+            left.update(pending=trainer.criterion._pending, hooks=hooks)
 
     on = {
-        "on_train_epoch_start": after_restart,
+        "on_train_start": start,
+        "on_train_epoch_start": at_restart,
         "on_train_batch_end": lambda t: progress.append((t.epoch, t._reached)),
     }
     trainer = train(batch=4, epochs=2, taps=[4, 15, 18], schedule="linear", on=on)
     assert trainer.batch_size == 2
-    assert seen == {"pending": None, "hooks": 0}
-    assert calls[-1] == 2
+    assert left == {"pending": None, "hooks": 0}
+    assert sizes[:3] == [4, 4, 2]
     # one batch of the lost epoch, then both epochs from their start with four batches each
     assert progress == [(0, 0.0), *((i // 4, pytest.approx(i / 8)) for i in range(8))]
     assert [float(row["train/kd_cwd"]) > 0 for row in rows(trainer)] == [True, True]

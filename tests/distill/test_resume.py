@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from kd_yolo.distill import checkpoint
+from kd_yolo.distill.exact_resume import capture_random
 from kd_yolo.yolo.loading import load_checkpoint
 
 
@@ -86,3 +89,17 @@ def test_resume_refuses_other_losses(train: Any, tmp_path: Path) -> None:
     last = str(tmp_path / "cut" / "weights" / "last.pt")
     with pytest.raises(ConfigError, match="keeps its loss"):
         train(model=last, resume=last, loss="l2")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_closed_mosaic_reaches_worker_processes(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    """Workers hold copies of the data set with mosaic open: the reset by which upstream starts them anew must stay."""
+    monkeypatch.setattr(checkpoint, "exhaust_epoch", lambda _loader: None)
+    reset = object()
+    loader = SimpleNamespace(num_workers=workers, dataset=None, reset=reset, generator=torch.Generator())
+    state = {"mosaic": [], "random": capture_random(loader), "last_step": 0, "gradients": {}}
+    trainer: Any = SimpleNamespace(
+        train_loader=loader, args=SimpleNamespace(close_mosaic=2), start_epoch=3, epochs=4, _last_step=-1, _carried=None
+    )
+    checkpoint.CheckpointMixin._restore_flow(trainer, state)
+    assert (loader.reset is reset) is (workers > 0)

@@ -38,8 +38,11 @@ def test_fused_teacher_says_what_the_model_said(build: Build, yaml: str) -> None
     assert torch.allclose(said.raw["scores"], raw["scores"], atol=1e-3)
 
 
-def test_end_to_end_teachers_answer_with_their_one_to_many_branch(build: Build) -> None:
+@pytest.mark.parametrize("end2end", [False, True])
+def test_end_to_end_teachers_answer_with_their_one_to_many_branch(build: Build, end2end: bool) -> None:
+    """Also where upstream's fuse would drop that branch, because the checkpoint says that the other one is used."""
     model = build("yolov10n.yaml").eval()
+    model.model[-1].end2end = end2end
     model.model[-1].cv3[0][-1].bias.data += 5  # the branches now differ
     with torch.no_grad():
         both = model(IMAGE)[1]
@@ -56,7 +59,7 @@ def test_is_frozen_and_in_eval_whatever_it_was(build: Build) -> None:
     assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in teacher.model.modules())
     before = {k: v.clone() for k, v in teacher.model.state_dict().items()}
-    said = teacher(IMAGE)
+    said = teacher(IMAGE.clone().requires_grad_())
     assert not said.features[15].requires_grad
     assert said.raw is not None
     assert not said.raw["scores"].requires_grad
