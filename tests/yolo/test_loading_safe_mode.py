@@ -21,11 +21,15 @@ from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 pytestmark = pytest.mark.usefixtures("no_installs")
 
 
+UPSTREAM = (tasks.SAFE_LOAD, tasks.torch_safe_load, torch_utils.torch_load)  # read before any test has run
+
+
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Undoes what the functions under test do to the process."""
+    """Starts from upstream's own functions, and undoes what the functions under test do to the process."""
     before = (tasks.SAFE_LOAD, tasks.torch_safe_load, torch_utils.torch_load)
     monkeypatch.setenv("ULTRALYTICS_SAFE_LOAD", "0")
+    tasks.SAFE_LOAD, tasks.torch_safe_load, torch_utils.torch_load = UPSTREAM
     yield
     tasks.SAFE_LOAD, tasks.torch_safe_load, torch_utils.torch_load = before
 
