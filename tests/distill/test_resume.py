@@ -43,10 +43,9 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 
 
 CASES = {
-    "mosaic closed before": dict(close_mosaic=3, epochs=4),
+    "mosaic closed before, mgd with its own random mask": dict(loss="mgd", close_mosaic=2, epochs=3),
     "mosaic closes at resume": dict(close_mosaic=1, epochs=3),
     "accumulation over epochs": dict(batch=2, nbs=6, epochs=3, close_mosaic=0),
-    "mgd has its own random mask": dict(loss="mgd", epochs=3, close_mosaic=1),
     "multi-scale, AdamW, warm-up": dict(
         imgsz=128, multi_scale=0.5, optimizer="AdamW", lr0=1e-3, warmup_epochs=3, epochs=3
     ),
@@ -79,16 +78,6 @@ def test_schedule_continues(train: Any, tmp_path: Path) -> None:
     assert len(seen) == 4
     assert seen == sorted(seen, reverse=True)
     assert seen[0] == pytest.approx(0.1 + 0.9 * 0.5)  # cosine at half of the run, not at its start
-
-
-def test_resume_refuses_other_losses(train: Any, tmp_path: Path) -> None:
-    from kd_yolo.errors import ConfigError
-
-    with pytest.raises(Killed):
-        train(name="cut", on={"on_train_batch_end": kill_at(epoch=1, batch=0)})
-    last = str(tmp_path / "cut" / "weights" / "last.pt")
-    with pytest.raises(ConfigError, match="keeps its loss"):
-        train(model=last, resume=last, loss="l2")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
