@@ -25,8 +25,8 @@ def channel_wise_kl(student_nchw: Tensor, teacher_nchw: Tensor, *, tau: float) -
         Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction", ICCV 2021, arXiv 2011.13256: the softmax
         over the positions of a channel and the KL divergence times T^2, averaged over channels.
     """
-    log_s_ncp = F.log_softmax(student_nchw.flatten(2) / tau, dim=-1)
-    log_t_ncp = F.log_softmax(teacher_nchw.flatten(2) / tau, dim=-1)
+    maps = (x.flatten(2) if tau == 1 else x.flatten(2) / tau for x in (student_nchw, teacher_nchw))  # no copy for 1
+    log_s_ncp, log_t_ncp = (F.log_softmax(x_ncp, dim=-1) for x_ncp in maps)
     num_channels = student_nchw.shape[0] * student_nchw.shape[1]
     return tau**2 * F.kl_div(log_s_ncp, log_t_ncp, reduction="sum", log_target=True) / num_channels
 
