@@ -31,12 +31,16 @@ def prepare_process() -> None:
     """Sets up a process of ours; call it first in every command, before ultralytics is imported.
 
     No pip installs at run time, no analytics, and all cores: importing ultralytics sets ``OMP_NUM_THREADS`` to 1 when
-    the user has not set it, which leaves torch on one thread.
+    the user has not set it, and choosing the CPU sets torch to one thread less than there are cores: one of two.
     """
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    threads = int(os.environ["OMP_NUM_THREADS"])
+    torch.set_num_threads(threads)
     switch_off_telemetry()
+    from ultralytics.utils import torch_utils
+
+    torch_utils.NUM_THREADS = threads
 
 
 def switch_off_telemetry() -> None:
