@@ -19,7 +19,7 @@ minutes of training from nothing give is little: the demo shows that everything 
 class DemoFlags:
     """Flags of the command."""
 
-    epochs: int = 11
+    epochs: int = 14
     """Epochs of the student."""
     device: str = "cpu"
     """cpu, or a GPU's number."""
