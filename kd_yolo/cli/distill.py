@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+from kd_yolo.errors import ConfigError
 
 if TYPE_CHECKING:  # importing it costs an import of torch and ultralytics
     from kd_yolo.distill.job import Result
@@ -80,7 +81,8 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
     own = {"device": flags.device, "seed": flags.seed}
     overrides |= {key: value for key, value in own.items() if value is not None}
     if flags.resume:
-        finish(job.resume(flags.resume, overrides, trust_weights=flags.trust_weights))
+        _refuse_changes(flags)
+        finish(job.resume(flags.resume, overrides, teacher=flags.teacher, trust_weights=flags.trust_weights))
         return
     request = job.Request(
         flags.teacher, flags.student, flags.loss, _term_flags(flags), flags.trust_weights, overrides
@@ -92,6 +94,17 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
         print("\n".join([*job.describe(plan), "dry run: nothing was written"]))
         return
     finish(job.distil(plan))
+
+
+def _refuse_changes(flags: DistillFlags) -> None:
+    """A resumed run keeps its settings; a flag that would be ignored is an error."""
+    given = {"student": flags.student, "loss": flags.loss, "name": flags.name, **_term_flags(flags)}
+    changed = [f"--{key.replace('_', '-')}" for key, value in given.items() if value is not None]
+    if changed:
+        raise ConfigError(
+            f"--resume continues the run as it was started: {', '.join(changed)} cannot change. Leave out "
+            f"{'it' if len(changed) == 1 else 'them'}, or start a new run."
+        )
 
 
 def _term_flags(flags: DistillFlags) -> dict[str, object]:

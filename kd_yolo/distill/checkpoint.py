@@ -96,7 +96,7 @@ class CheckpointMixin(_Base):
 
     def _add_state(self, path: Path) -> None:
         """Replaces upstream's half-precision copies by exact ones and adds what it does not save."""
-        ckpt = torch.load(path, map_location="cpu", weights_only=False)  # this process wrote it a moment ago
+        ckpt = self._load_own(path)
         ema = deepcopy(self.ema.ema).to(memory_format=torch.contiguous_format)
         ema.criterion = None
         ckpt.update(ema=ema, optimizer=self.optimizer.state_dict())

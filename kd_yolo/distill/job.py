@@ -22,6 +22,7 @@ from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.yolo.heads import head_facts
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
+from kd_yolo.yolo.locate import locate
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 
 log = logging.getLogger("kd_yolo")
@@ -144,12 +145,15 @@ def distil(plan: Plan) -> Result:
         return _train(student, trainer, {**plan.overrides, "data": plan.data, "kd": kd})
 
 
-def resume(path: str, overrides: dict[str, Any], *, trust_weights: bool = False) -> Result:
+def resume(
+    path: str, overrides: dict[str, Any], *, teacher: str | None = None, trust_weights: bool = False
+) -> Result:
     """Continues an interrupted run from its ``last.pt``.
 
     Args:
         path: the checkpoint.
         overrides: ultralytics arguments that may change on resume (device, workers, patience, ...).
+        teacher: where the teacher is now, if it was moved.
         trust_weights: the checkpoint and the teacher may hold classes outside the allow-list.
 
     Raises:
@@ -164,8 +168,11 @@ def resume(path: str, overrides: dict[str, Any], *, trust_weights: bool = False)
         raise InputError(f"{path} is finished, there is nothing to resume: start a new run with --student {path}")
     trainer = trainer_for(str(arguments.get("task", "detect")))
     folder = str(Path(path).resolve().parents[1])
-    with trusted(folder, arguments["kd"]["config"]["teacher"]) if trust_weights else contextlib.nullcontext():
-        kept = {"resume": path, "data": str(arguments["data"]), "trust_weights": trust_weights or None}
+    teacher = str(locate(teacher).resolve()) if teacher else None
+    openable = (folder, teacher or arguments["kd"]["config"]["teacher"])
+    with trusted(*openable) if trust_weights else contextlib.nullcontext():
+        data = str(arguments["data"])
+        kept = {"resume": path, "data": data, "teacher": teacher, "trust_weights": trust_weights or None}
         return _train(YOLO(path), trainer, {**overrides, **kept})
 
 

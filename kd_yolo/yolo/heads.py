@@ -95,7 +95,7 @@ def fuse_keeping_branches(model: nn.Module) -> nn.Module:
 def input_channels(model: nn.Module) -> int:
     """Channels of the image that the model takes (3 for RGB)."""
     conv = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
-    return conv.in_channels * (1 if conv.groups == 1 else conv.groups)
+    return conv.in_channels
 
 
 def probe_image(*models: nn.Module) -> Tensor:

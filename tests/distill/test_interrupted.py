@@ -89,7 +89,7 @@ def test_a_file_where_the_run_folder_should_be(train: Train, tmp_path: Path) -> 
     assert (tmp_path / "run").read_text() == "in the way"
 
 
-@pytest.mark.parametrize("where", ["forward", "backward"])
+@pytest.mark.parametrize("where", ["forward", pytest.param("backward", marks=pytest.mark.slow)])
 def test_ctrl_c_in_mid_epoch(train: Train, tmp_path: Path, where: str) -> None:
     seen: dict[str, Any] = {}
 

@@ -79,7 +79,7 @@ def test_nan_in_the_weights_is_recovered_adapters_included(train: Train, rows: A
     assert all(float(row["train/kd_cwd"]) > 0 for row in table)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("bad", [math.nan, pytest.param(math.inf, marks=pytest.mark.slow)])
 def test_a_term_that_is_not_finite_now_and_then(
     train: Train, rows: Any, monkeypatch: pytest.MonkeyPatch, logged: list[str], bad: float
 ) -> None:

@@ -67,6 +67,7 @@ def test_resumed_run_equals_undisturbed(train: Any, tmp_path: Path, case: str) -
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
 
 
+@pytest.mark.slow  # the bit-exact cases above imply it; this one says what is wrong
 def test_schedule_continues(train: Any, tmp_path: Path) -> None:
     seen: list[float] = []
     arguments = dict(epochs=4, close_mosaic=0)

@@ -13,7 +13,7 @@ from kd_yolo.yolo.loading import load_checkpoint
 
 CASES = {
     "SGD, mosaic closes, accumulation": dict(
-        optimizer="SGD", batch=2, nbs=4, epochs=3, close_mosaic=1, warmup_epochs=1
+        optimizer="SGD", batch=2, nbs=4, epochs=2, close_mosaic=1, warmup_epochs=1
     ),
     "AdamW, multi-scale, frozen backbone, class weights": dict(
         optimizer="AdamW", lr0=1e-3, imgsz=128, multi_scale=0.5, freeze=10, cls_pw=0.5, epochs=2
