@@ -37,6 +37,7 @@ def run(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]
         (["--loss", "l2", "--tau", "2"], "none of l2 has a temperature"),
         (["--loss", "bkd", "--taps", "cv2"], "only feature losses have taps"),
         (["--schedule", "sine"], "cosine"),
+        (["--resume", "last.pt", "--loss", "cwd", "--stop-at", "mosaic"], "--loss, --stop-at cannot change"),
         (["--weight", "heavy"], "--weight must be a number"),
         (["--loss", "missing.yaml"], "missing.yaml: no such file"),
     ],
