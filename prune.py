@@ -1,7 +1,8 @@
-"""Pruning is not there yet; this file keeps its place on the customer's top level."""
+"""Removes channels from a YOLO network: ``python prune.py --help``."""
 
 import sys
 
+from kd_yolo.cli.prune import main
+
 if __name__ == "__main__":
-    sys.stderr.write("error: prune.py: not yet. Distillation works: python train_distill.py --help\n")
-    sys.exit(2)
+    sys.exit(main())

@@ -1,24 +1,26 @@
 """kd-yolo: makes a trained YOLO detector small and fast without losing what it knows.
 
-Read top to bottom: ``errors``, ``registry``, ``geometry``, ``losses``, ``config``, ``data``, ``yolo``, ``distill``,
-``report``, ``cli``. Each meets only what stands before it.
+Read top to bottom: ``errors``, ``registry``, ``geometry``, ``losses``, ``config``, ``data``, ``yolo``, ``prune``,
+``training``, ``distill``, ``report``, ``pipeline``, ``cli``. Each meets only what stands before it.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kd_yolo.distill.trainer import DistillationTrainer
+    from kd_yolo.pipeline.model import PruneModel
 
-__all__ = ["DistillationTrainer"]
+__all__ = ["DistillationTrainer", "PruneModel"]
 __version__ = "0.1.0"
+
+_PLACES = {"DistillationTrainer": "kd_yolo.distill.trainer", "PruneModel": "kd_yolo.pipeline.model"}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the trainer when it is asked for: losses and geometry must not cost an import of ultralytics."""
-    if name == "DistillationTrainer":
-        from kd_yolo.distill.trainer import DistillationTrainer
-
-        return DistillationTrainer
-    raise AttributeError(f"module 'kd_yolo' has no attribute '{name}'")
+    """Imports a class when it is asked for: losses and geometry must not cost an import of ultralytics."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'kd_yolo' has no attribute '{name}'")
+    return getattr(importlib.import_module(_PLACES[name]), name)

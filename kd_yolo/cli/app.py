@@ -9,6 +9,11 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "distill": ("kd_yolo.cli.distill", "train a student under a frozen teacher"),
+    "sparse": ("kd_yolo.cli.train:sparse", "train so that a share of the channels can go"),
+    "prune": ("kd_yolo.cli.prune", "remove channels: a smaller, faster network"),
+    "retrain": ("kd_yolo.cli.train:retrain", "train a pruned network with the widths that it has"),
+    "pipeline": ("kd_yolo.cli.pipeline", "a whole chain from a recipe, resumable"),
+    "compare": ("kd_yolo.cli.compare", "size, accuracy and latency of any weights in one table"),
     "data": ("kd_yolo.cli.data", "make the built-in data set, check one of yours"),
     "demo": ("kd_yolo.cli.demo", "the main job on built-in data, from nothing, in minutes"),
     "doctor": ("kd_yolo.cli.doctor", "versions, threads, devices, extras, a tiny forward pass"),
@@ -28,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f" Did you mean '{near[0]}'?" if near else ""
         print(f"error: unknown command '{words[0]}'.{hint} Known: {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
-    module = importlib.import_module(COMMANDS[words[0]][0])
-    return int(module.main(words[1:], prog=f"kd-yolo {words[0]}"))
+    module, _, function = COMMANDS[words[0]][0].partition(":")
+    command = getattr(importlib.import_module(module), function or "main")
+    return int(command(words[1:], prog=f"kd-yolo {words[0]}"))
 
 
 def entry() -> None:

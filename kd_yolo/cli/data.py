@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,19 +12,21 @@ import tyro
 
 from kd_yolo.cli.run import parse_flags, run_guarded
 
-DESCRIPTION = """make: draws the built-in street scenes.  check: reads a data YAML and its labels as training would."""
+DESCRIPTION = (
+    """make: draws built-in street scenes or diagrams.  check: reads a data YAML and its labels as training would."""
+)
 
 
 @dataclass(frozen=True)
 class Make:
-    """Draws the built-in street scenes as a YOLO detection set."""
+    """Draws a built-in YOLO detection set."""
 
-    what: Annotated[Literal["street"], tyro.conf.Positional]
-    """The only built-in set: street."""
+    what: Annotated[Literal["street", "diagram"], tyro.conf.Positional]
+    """street: people, cars, dogs, signs.  diagram: nested hand-drawn processes, with the parent of each box."""
     preset: Literal["smoke", "demo", "bench"] = "demo"
-    """smoke (seconds), demo (about 250 images), bench (thousands)."""
+    """smoke (seconds), demo (about 250 street scenes or 160 diagrams), bench (thousands)."""
     out: Path | None = None
-    """Folder (default: datasets/street-<preset>)."""
+    """Folder (default: datasets/street-<preset>; datasets/diagram for the demo preset of diagrams)."""
     seed: int = 0
     """Seed of everything drawn."""
     force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     kinds: dict[str, type[Make] | type[Check]] = {"make": Make, "check": Check}
     if not words or words[0] not in kinds:
-        print(f"usage: {prog} make street [--preset smoke|demo|bench] | check data.yaml\n\n{DESCRIPTION}")
+        print(f"usage: {prog} make street|diagram [--preset smoke|demo|bench] | check data.yaml\n\n{DESCRIPTION}")
         return 0 if words and words[0] in {"-h", "--help"} else 2
     flags = parse_flags(kinds[words[0]], words[1:], prog=f"{prog} {words[0]}", description=DESCRIPTION)
     return run_guarded(lambda: _make(flags) if isinstance(flags, Make) else _check(flags))
@@ -53,13 +55,16 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
 def _make(flags: Make) -> None:
     from rich.progress import Progress
 
-    from kd_yolo.data.detection import make_street
+    from kd_yolo.data.detection import StreetReport, make_street
+    from kd_yolo.data.diagram_set import DiagramReport, make_diagram
     from kd_yolo.distill.defaults import project_folder
 
-    folder = flags.out or project_folder("datasets") / f"street-{flags.preset}"
+    name = "diagram" if flags.what == "diagram" and flags.preset == "demo" else f"{flags.what}-{flags.preset}"
+    folder = flags.out or project_folder("datasets") / name
+    make: Callable[..., StreetReport | DiagramReport] = make_street if flags.what == "street" else make_diagram
     with Progress(transient=True) as bar:
         task = bar.add_task("drawing", total=None)
-        report = make_street(
+        report = make(
             folder, flags.preset, seed=flags.seed, force=flags.force,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip

@@ -40,7 +40,7 @@ def _run(flags: DemoFlags) -> None:
     from kd_yolo.cli.distill import finish
     from kd_yolo.distill import job
     from kd_yolo.distill.demo import STUDENT_RUN, demo_data
-    from kd_yolo.distill.eta import duration
+    from kd_yolo.training.eta import duration
 
     start = time.monotonic()
     print("[1/3] street scenes", flush=True)

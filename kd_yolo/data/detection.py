@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -13,13 +11,12 @@ from pathlib import Path
 
 import cv2
 
-from kd_yolo.data.meta import GENERATOR, VERSION, Record, label_line, picture_record, set_header, yaml_text
+from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+from kd_yolo.data.meta import GENERATOR, VERSION, label_line, picture_record, set_header, yaml_text
 from kd_yolo.data.picture import draw_pictures, is_labelled
 from kd_yolo.data.presets import SPLITS, StreetPreset, get_preset
-from kd_yolo.errors import ConfigError
 
 _JPEG_QUALITY = 85
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -73,73 +70,12 @@ def make_street(
         ConfigError: unknown preset, or ``out_dir`` holds something else.
     """
     plan, out_dir = get_preset(preset), Path(out_dir).absolute()
-    found = _find(out_dir, plan, seed, force=force)
-    if found is not None:
-        return found
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.partial-", dir=out_dir.parent))
-    try:
-        header = _write_set(partial, plan, seed, workers, progress)
-        partial.chmod(0o755)
-        _move_into_place(partial, out_dir)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return _report(out_dir, header, reused=False)
-
-
-def _find(out_dir: Path, plan: StreetPreset, seed: int, *, force: bool) -> StreetReport | None:
-    """The set when it is there already; None when there is room for it."""
-    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
-        return None
-    header = _read_header(out_dir)
-    if header is None:
-        raise ConfigError(
-            f"{out_dir} is not empty and was not made by this generator: it is left alone."
-            " Name another folder or move it away."
-        )
     wanted = {"preset": plan.name, "seed": seed, "version": VERSION}
-    if {key: header.get(key) for key in wanted} == wanted and _is_complete(out_dir, header):
-        return _report(out_dir, header, reused=True)
-    if force:
-        return None
-    there = ", ".join(f"{key} {header.get(key)}" for key in wanted)
-    asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
-    raise ConfigError(
-        f"{out_dir} holds another street set, or an incomplete one ({there}; asked for: {asked})."
-        " Use --force to replace it or name another folder."
-    )
-
-
-def _read_header(out_dir: Path) -> Record | None:
-    try:
-        header = json.loads((out_dir / "meta.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return header if isinstance(header, dict) and header.get("generator") == GENERATOR else None
-
-
-def _is_complete(out_dir: Path, header: Record) -> bool:
-    """Whether somebody has taken pictures or labels out of the set."""
-    return (out_dir / "data.yaml").is_file() and all(
-        sum(1 for _ in (out_dir / kind / split).glob(f"*.{ending}")) == header["images"][split]
-        for kind, ending in (("images", "jpg"), ("labels", "txt"))
-        for split in SPLITS
-    )
-
-
-def _move_into_place(partial: Path, out_dir: Path) -> None:
-    """Renames the finished set to its name; a set to be replaced is renamed first and removed afterwards."""
-    old = partial.with_name(partial.name.replace(".partial-", ".old-"))
-    if out_dir.exists():
-        out_dir.rename(old)
-    try:
-        partial.rename(out_dir)
-    except OSError as error:
-        if old.exists() and not out_dir.exists():
-            old.rename(out_dir)
-        raise ConfigError(f"{out_dir} cannot be replaced ({error}): another process may use it. Try again.") from error
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    found = find_made(out_dir, GENERATOR, wanted, {"images": "jpg", "labels": "txt"}, force=force)
+    if found is not None:
+        return _report(out_dir, found, reused=True)
+    header = write_whole(out_dir, lambda partial: _write_set(partial, plan, seed, workers, progress))
+    return _report(out_dir, header, reused=False)
 
 
 def _write_set(folder: Path, plan: StreetPreset, seed: int, workers: int, progress: Progress | None) -> Record:
@@ -157,7 +93,6 @@ def _write_set(folder: Path, plan: StreetPreset, seed: int, workers: int, progre
     header = set_header(plan, seed, records)
     (folder / "meta.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     (folder / "data.yaml").write_text(yaml_text(plan, seed))
-    (folder / "meta.json").write_text(json.dumps(header, indent=2) + "\n")
     return header
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import groupby
-from typing import Any
 
 import yaml
 
+from kd_yolo.data.folder import Record
 from kd_yolo.data.picture import LONG_SIDE_MIN_PX, SHORT_SIDE_MIN_PX, VISIBLE_SHARE_MIN, Picture, is_labelled
 from kd_yolo.data.presets import SPLITS, StreetPreset
 from kd_yolo.data.street.actors import CLASS_NAMES
@@ -15,7 +15,6 @@ from kd_yolo.data.street.render import Truth
 
 GENERATOR = "street"
 VERSION = 1  # raise it whenever the same seed gives other pictures or labels
-Record = dict[str, Any]
 
 
 def label_line(truth: Truth, plan: StreetPreset) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -41,7 +43,9 @@ class StreetPreset:
         return range(start, start + self.identities[place])
 
 
-_ALL = (
+P = TypeVar("P", StreetPreset, "DiagramPreset")
+
+_STREET = (
     StreetPreset("smoke", 160, 120, (12, 6, 6), (24, 12, 12), 4),
     StreetPreset("demo", 384, 288, (170, 40, 40), (80, 40, 40), 12),
     StreetPreset("bench", 512, 384, (2400, 400, 400), (400, 160, 160), 24),
@@ -50,7 +54,7 @@ _ALL = (
 
 def preset_names() -> list[str]:
     """All presets, the smallest first."""
-    return [preset.name for preset in _ALL]
+    return [preset.name for preset in _STREET]
 
 
 def get_preset(name: str) -> StreetPreset:
@@ -59,7 +63,45 @@ def get_preset(name: str) -> StreetPreset:
     Raises:
         ConfigError: no such preset.
     """
-    for preset in _ALL:
+    return _find(_STREET, name)
+
+
+@dataclass(frozen=True)
+class DiagramPreset:
+    """How many diagrams are drawn and how large.
+
+    Args:
+        name: as typed on the command line.
+        width_px: picture width.
+        height_px: picture height.
+        images: pictures by split.
+    """
+
+    name: str
+    width_px: int
+    height_px: int
+    images: dict[str, int]
+
+
+_DIAGRAM = (
+    DiagramPreset("smoke", 320, 240, {"train": 8, "val": 4}),
+    DiagramPreset("demo", 640, 480, {"train": 120, "val": 40}),
+    DiagramPreset("bench", 640, 480, {"train": 1200, "val": 300}),
+)
+
+
+def get_diagram_preset(name: str) -> DiagramPreset:
+    """The preset of this name.
+
+    Raises:
+        ConfigError: no such preset.
+    """
+    return _find(_DIAGRAM, name)
+
+
+def _find(presets: Sequence[P], name: str) -> P:
+    names = [preset.name for preset in presets]
+    for preset in presets:
         if preset.name == name:
             return preset
-    raise ConfigError(f"unknown preset '{name}'.{nearest(name, preset_names())} Known: {', '.join(preset_names())}.")
+    raise ConfigError(f"unknown preset '{name}'.{nearest(name, names)} Known: {', '.join(names)}.")

@@ -14,8 +14,8 @@ from ultralytics import YOLO
 
 from kd_yolo.data.detection import make_street
 from kd_yolo.distill.defaults import find_weights, project_folder
-from kd_yolo.distill.eta import say_time_left
 from kd_yolo.errors import InputError
+from kd_yolo.training.eta import say_time_left
 from kd_yolo.yolo.loading import load_checkpoint
 
 log = logging.getLogger("kd_yolo")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,14 @@ from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.defaults import default_student, find_weights
 from kd_yolo.distill.demo import demo_data, demo_teacher
-from kd_yolo.distill.eta import say_time_left
-from kd_yolo.distill.provenance import warn_unreadable
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.training.provenance import warn_unreadable
+from kd_yolo.training.run import run_training
 from kd_yolo.yolo.heads import head_facts
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.locate import locate
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
-
-log = logging.getLogger("kd_yolo")
 
 
 @dataclass(frozen=True)
@@ -145,9 +142,7 @@ def distil(plan: Plan) -> Result:
         return _train(student, trainer, {**plan.overrides, "data": plan.data, "kd": kd})
 
 
-def resume(
-    path: str, overrides: dict[str, Any], *, teacher: str | None = None, trust_weights: bool = False
-) -> Result:
+def resume(path: str, overrides: dict[str, Any], *, teacher: str | None = None, trust_weights: bool = False) -> Result:
     """Continues an interrupted run from its ``last.pt``.
 
     Args:
@@ -188,17 +183,7 @@ def trainer_for(task: str) -> Any:
 
 
 def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
-    student.add_callback("on_fit_epoch_end", say_time_left)
-    try:
-        student.train(trainer=trainer, **arguments)
-    except KeyboardInterrupt:
-        run = student.trainer
-        if run is not None and Path(run.last).is_file():
-            log.warning("\nsaved up to the last full epoch; continue with: train_distill.py --resume %s", run.last)
-        else:
-            log.warning("\ninterrupted before the first epoch ended: nothing to resume, type the same command again")
-        raise
-    run = student.trainer
+    run = run_training(student, trainer, arguments, resume_command="train_distill.py --resume {last}")
     return Result(
         save_dir=Path(run.save_dir),
         best=Path(run.best),

@@ -12,8 +12,6 @@ The order in which upstream does things decides where each part goes:
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +21,20 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.obb import OBBTrainer
 from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.models.yolo.segment import SegmentationTrainer
-from ultralytics.utils import DEFAULT_CFG, LOGGER, RANK
+from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.config.distill import DistillConfig, resolve_distill
-from kd_yolo.data.check import check_for_training
-from kd_yolo.data.resolve import resolved_yaml
-from kd_yolo.distill.checkpoint import CheckpointMixin
+from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
 from kd_yolo.distill.criterion import DistillCriterion, WeightedTerm
-from kd_yolo.distill.exact_resume import TERMS
-from kd_yolo.distill.provenance import warn_unreadable, write_provenance
 from kd_yolo.distill.teacher import Teacher
 from kd_yolo.distill.terms import build_terms, named_terms
 from kd_yolo.errors import ConfigError
-from kd_yolo.yolo.guard import check_ultralytics, switch_off_telemetry
 from kd_yolo.yolo.heads import detect_head
 from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.safe_mode import enforce_safe_loading
-
-FLAGS = ("teacher", "loss", "weight", "tau", "taps", "schedule", "stop_at", "trust_weights")
 
 
-class DistillationMixin(CheckpointMixin):
+class DistillationMixin(TermsCheckpointMixin):
     """Distillation for any ultralytics trainer whose model ends in a Detect head (or a subclass of it).
 
     Takes, beside every ultralytics argument, ``teacher``, ``loss``, ``weight``, ``tau``, ``taps``, ``schedule``,
@@ -57,45 +47,24 @@ class DistillationMixin(CheckpointMixin):
         InputError: teacher or data that cannot be used.
     """
 
-    criterion: DistillCriterion | None = None
-
-    def __init__(self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: Any = None) -> None:
-        check_ultralytics()
-        switch_off_telemetry()
-        enforce_safe_loading()
-        overrides = dict(overrides or {})
-        self._kd_flags = {key: overrides.pop(key) for key in (*FLAGS, "kd") if key in overrides}
-        self._kd_flags = {key: value for key, value in self._kd_flags.items() if value is not None}
-        source = (self._kd_flags.get("kd") or {}).get("data")
-        if source and not overrides.get("resume"):  # a DDP worker: the copy in the run folder is gone
-            overrides["data"] = source
-        self._batches_seen, self._reached, self._reported = 0, 0.0, 0
-        super().__init__(cfg, overrides, _callbacks)
+    kind = "distillation"
+    flags = ("teacher", "loss", "weight", "tau", "taps", "schedule", "stop_at", "trust_weights")
+    _reached = 0.0
+    _reported = 0
 
     # -- configuration -------------------------------------------------------------------------------------------------
-    def check_resume(self, overrides: dict[str, Any]) -> None:
-        """After upstream settled ``args`` (from the checkpoint on resume), adds the distillation settings to them."""
-        super().check_resume(overrides)
-        if self.args.distill_model:
-            raise ConfigError("distill_model is ultralytics' own distillation: use it or teacher=, not both.")
-        kd = {**self._saved_settings(), **(self._kd_flags.pop("kd", None) or {})}
-        kd.setdefault("data", str(self.args.data))
-        if "config" not in kd or self._kd_flags:
-            kd["config"] = self._resolve_config(kd.get("config")).model_dump()
-        self.args.kd = kd
-        self.kd_config = DistillConfig.parse(kd["config"], "kd")
+    def settle(self, saved: dict[str, Any] | None, flags: dict[str, Any]) -> dict[str, Any]:
+        """A resumed run keeps its settings, except where the teacher is and whether files are trusted."""
+        if saved is None or flags:
+            saved = self._resolve_config(saved, flags).model_dump()
+        self.kd_config = DistillConfig.parse(saved, "kd")
+        return saved
 
-    def _saved_settings(self) -> dict[str, Any]:
-        """The settings of the run that is resumed, without its trust in files: a file must not vouch for itself."""
-        if not self.resume:
-            return {}
-        saved = getattr(self.args, "kd", None)
-        if not isinstance(saved, dict) or not isinstance(saved.get("config"), dict):
-            raise ConfigError(f"{self.args.model} is not an unfinished distillation run: resume its weights/last.pt.")
-        return {**saved, "config": {**saved["config"], "trust_weights": False}}
+    def saved_config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The settings in a checkpoint, without its trust in files: a file must not vouch for itself."""
+        return {**config, "trust_weights": False}
 
-    def _resolve_config(self, saved: dict[str, Any] | None) -> DistillConfig:
-        flags = dict(self._kd_flags)
+    def _resolve_config(self, saved: dict[str, Any] | None, flags: dict[str, Any]) -> DistillConfig:
         if saved is not None:
             changed = sorted(set(flags) - {"teacher", "trust_weights"})
             if changed:
@@ -104,27 +73,6 @@ class DistillationMixin(CheckpointMixin):
         if not flags.get("teacher"):
             raise ConfigError("no teacher: DistillationTrainer needs teacher=path/to/weights.pt.")
         return resolve_distill(**flags)
-
-    def get_dataset(self) -> dict[str, Any]:
-        """Checks the data set and gives upstream a copy of its YAML with absolute paths, kept in the run folder."""
-        source = Path(str(self.args.data))
-        if source.suffix in {".yaml", ".yml"} and source.is_file():
-            if "data_sha256" not in self.args.kd and RANK in {-1, 0}:  # the command has checked it already
-                report = check_for_training(source)
-                warn_unreadable(report)
-                self.args.kd["data_sha256"] = report.sha256
-            self.args.data = str(resolved_yaml(source, self.save_dir))
-        if RANK in {-1, 0}:
-            write_provenance(self.save_dir, self.args.kd, self.args.seed)
-        return super().get_dataset()  # type: ignore[no-any-return]
-
-    def get_validator(self) -> Any:
-        """Upstream's validator; it refuses argument names that it does not know, so ours are out of sight."""
-        kd = self.args.__dict__.pop("kd")
-        try:
-            return super().get_validator()
-        finally:
-            self.args.kd = kd
 
     # -- model ---------------------------------------------------------------------------------------------------------
     def set_model_attributes(self) -> None:
@@ -189,9 +137,8 @@ class DistillationMixin(CheckpointMixin):
 
     # -- step ----------------------------------------------------------------------------------------------------------
     def run_callbacks(self, event: str) -> None:
-        """Counts batches of the epoch; an out-of-memory retry restarts the epoch and with it the count."""
+        """Keeps the weights up to date, says what was skipped, and cleans up at the end."""
         if event == "on_train_epoch_start" and self.criterion is not None:
-            self._batches_seen = 0
             self.criterion.weights = self._weights()  # with time= the number of epochs has changed
         if event == "on_train_epoch_end":
             self._report_skipped()
@@ -210,11 +157,11 @@ class DistillationMixin(CheckpointMixin):
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Prepares the batch, then shows it to the teacher."""
+        if self.criterion is None or not unwrap_model(self.model).training:
+            return super().preprocess_batch(batch)
+        self._reached = self.progress  # before this batch counts as done
         batch = super().preprocess_batch(batch)
-        if self.criterion is not None and unwrap_model(self.model).training:
-            self._reached = self.progress
-            self.criterion.observe(batch["img"], self._reached)
-            self._batches_seen += 1
+        self.criterion.observe(batch["img"], self._reached)
         return batch
 
     def _clear_memory(self, threshold: float | None = None) -> None:
@@ -242,21 +189,6 @@ class DistillationMixin(CheckpointMixin):
         if sum(counts.values()) > self._reported:
             self._reported = sum(counts.values())
             LOGGER.warning(f"kd-yolo: non-finite terms skipped so far: {counts}")
-
-    @contextlib.contextmanager
-    def plain_student(self) -> Iterator[None]:
-        """Hides terms and criterion while upstream loads state dicts strictly, copies the EMA or rebuilds criteria."""
-        model = unwrap_model(self.model)
-        terms = model._modules.pop(TERMS, None)
-        model.criterion = None
-        try:
-            yield
-        finally:
-            rebuilt, model.criterion = model.criterion, self.criterion
-            if terms is not None:
-                setattr(model, TERMS, terms)
-            if self.criterion is not None and rebuilt is not None:
-                self.criterion.base = rebuilt
 
 
 class DistillationTrainer(DistillationMixin, DetectionTrainer):

@@ -11,20 +11,25 @@ from ultralytics.utils import DEFAULT_CFG, DEFAULT_CFG_DICT
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
 
-OURS = {"model": "--student", "distill_model": "--teacher", "resume": "--resume", "mode": "the command itself"}
+OURS = {"distill_model": "--teacher", "resume": "--resume", "mode": "the command itself"}
 
 
-def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
+def parse_overrides(pairs: Iterable[str], *, model_flag: str = "--student") -> dict[str, Any]:
     """Turns ``["epochs=10", "imgsz=320"]`` into training arguments.
+
+    Args:
+        pairs: the words.
+        model_flag: the command's flag for the model, named when somebody writes ``model=``.
 
     Raises:
         ConfigError: every unknown key with the nearest spelling, every value that ultralytics refuses.
     """
     overrides, problems = {}, []
+    ours = {**OURS, "model": model_flag}
     for pair in pairs:
         key, _, value = pair.partition("=")
-        if key in OURS:
-            problems.append(f"'{key}=' is set by {OURS[key]} here.")
+        if key in ours:
+            problems.append(f"'{key}=' is set by {ours[key]} here.")
         elif key not in DEFAULT_CFG_DICT:
             problems.append(f"'{key}' is not an ultralytics argument.{nearest(key, DEFAULT_CFG_DICT)}")
         elif not value:
@@ -33,8 +38,22 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
             overrides[key] = parse_key_value_pair(pair)[1]
     if problems:
         raise ConfigError("\n".join(problems))
+    return check_arguments(overrides)
+
+
+def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Checks names and values of training arguments and returns them.
+
+    Raises:
+        ConfigError: unknown names with the nearest spelling, values that ultralytics refuses.
+    """
+    unknown = [key for key in arguments if key not in DEFAULT_CFG_DICT]
+    if unknown:
+        raise ConfigError(
+            "\n".join(f"'{key}' is not an ultralytics argument.{nearest(key, DEFAULT_CFG_DICT)}" for key in unknown)
+        )
     try:
-        get_cfg(DEFAULT_CFG, overrides)
+        get_cfg(DEFAULT_CFG, arguments)
     except (TypeError, ValueError, SyntaxError) as error:
         raise ConfigError(str(error)) from None
-    return overrides
+    return arguments

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kd_yolo.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -25,13 +27,18 @@ class Prediction:
 
 
 def predict_boxes(
-    weights: str | Path, images: Sequence[Path], *, imgsz: int, score_min: float = 0.25, device: str = ""
+    weights: str | Path,
+    images: Sequence[Path | npt.NDArray[Any]],
+    *,
+    imgsz: int,
+    score_min: float = 0.25,
+    device: str = "",
 ) -> tuple[list[Prediction], dict[int, str]]:
     """Runs a checkpoint on pictures.
 
     Args:
         weights: a checkpoint; loaded by the process's loading rules.
-        images: picture files.
+        images: picture files, or pictures (H,W,3) in BGR order.
         imgsz: longer side in pixels.
         score_min: boxes below this score are left out.
         device: as ultralytics takes it.
@@ -43,7 +50,31 @@ def predict_boxes(
 
     model = YOLO(str(weights))
     results = model.predict(
-        [str(i) for i in images], imgsz=imgsz, conf=score_min, device=device or None, verbose=False, save=False
+        [str(i) if isinstance(i, Path) else i for i in images],
+        imgsz=imgsz,
+        conf=score_min,
+        device=device or None,
+        verbose=False,
+        save=False,
     )
     found = [Prediction(np.asarray(r.boxes.xyxy.cpu()), [int(c) for c in r.boxes.cls.tolist()]) for r in results]
     return found, {int(k): str(v) for k, v in model.names.items()}
+
+
+def export_model(weights: str | Path, kind: str, arguments: dict[str, Any]) -> Path:
+    """Exports a checkpoint with ultralytics, beside it.
+
+    Args:
+        weights: a checkpoint; loaded by the process's loading rules.
+        kind: ultralytics' name of the format (``onnx``, ``openvino``, ``torchscript``, ...).
+        arguments: ultralytics' export arguments.
+
+    Raises:
+        ConfigError: a format or an argument that ultralytics does not know.
+    """
+    from ultralytics import YOLO
+
+    try:
+        return Path(str(YOLO(str(weights)).export(format=kind, **arguments)))
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise ConfigError(f"export to '{kind}': {error}") from None

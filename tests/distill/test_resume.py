@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from kd_yolo.distill import checkpoint
-from kd_yolo.distill.exact_resume import capture_random
 from kd_yolo.yolo.loading import load_checkpoint
 
 
@@ -79,17 +76,3 @@ def test_schedule_continues(train: Any, tmp_path: Path) -> None:
     assert len(seen) == 4
     assert seen == sorted(seen, reverse=True)
     assert seen[0] == pytest.approx(0.1 + 0.9 * 0.5)  # cosine at half of the run, not at its start
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_closed_mosaic_reaches_worker_processes(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    """Workers hold copies of the data set with mosaic open: the reset by which upstream starts them anew must stay."""
-    monkeypatch.setattr(checkpoint, "exhaust_epoch", lambda _loader: None)
-    reset = object()
-    loader = SimpleNamespace(num_workers=workers, dataset=None, reset=reset, generator=torch.Generator())
-    state = {"mosaic": [], "random": capture_random(loader), "last_step": 0, "gradients": {}}
-    trainer: Any = SimpleNamespace(
-        train_loader=loader, args=SimpleNamespace(close_mosaic=2), start_epoch=3, epochs=4, _last_step=-1, _carried=None
-    )
-    checkpoint.CheckpointMixin._restore_flow(trainer, state)
-    assert (loader.reset is reset) is (workers > 0)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from kd_yolo.distill.checkpoint import STATE, CheckpointMixin
 from kd_yolo.distill.trainer import DistillationTrainer
 from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.training.checkpoint import STATE
 
 Train = Callable[..., Any]
 
@@ -83,27 +82,6 @@ def test_a_teacher_that_is_gone(trusting: Any, train: Train, tmp_path: Path) -> 
     torch.save(ckpt, tmp_path / "last.pt")
     with pytest.raises(InputError, match=r"gone\.pt"):
         train(model=str(tmp_path / "last.pt"), resume=str(tmp_path / "last.pt"))
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("epoch,time,a\n1,2,3\n2,2,3\n3,2,3\n", "epoch,time,a\n1,2,3\n2,2,3\n"),  # epoch 3 runs again
-        ("epoch,time,a\n1,2,3\n2,2", "epoch,time,a\n1,2,3\n"),
-        ("epoch,time,a\n1,2,3\n2,2,3", "epoch,time,a\n1,2,3\n"),  # perhaps 2,2,35
-        ("epoch,ti", None),  # upstream writes a header only where there is no file
-        ("", None),
-    ],
-)
-def test_a_results_table_that_was_cut_off(tmp_path: Path, before: str, after: str | None) -> None:
-    table = tmp_path / "results.csv"
-    table.write_text(before)
-    run: Any = SimpleNamespace(csv=table, start_epoch=2)
-    CheckpointMixin._trim_results(run)
-    assert (table.read_text() if table.is_file() else None) == after
-    table.unlink(missing_ok=True)
-    CheckpointMixin._trim_results(run)
-    assert not table.exists()
 
 
 def test_a_checkpoint_without_our_state_starts_adapters_anew(

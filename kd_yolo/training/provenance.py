@@ -16,17 +16,23 @@ log = logging.getLogger("kd_yolo")
 PACKAGES = ("torch", "torchvision", "ultralytics", "numpy", "opencv-python")
 
 
-def write_provenance(folder: Path, kd: dict[str, Any], seed: int) -> Path:
-    """Writes ``run.json``: versions, seed, the data's path and content hash, the distillation's configuration."""
-    versions = {name: _version(name) for name in PACKAGES}
+def write_provenance(folder: Path, settings: dict[str, Any], seed: int, kind: str) -> Path:
+    """Writes ``run.json``: versions, seed, the data's path and content hash, the run's own settings.
+
+    Args:
+        folder: the run's.
+        settings: ``data``, ``data_sha256`` and ``config``, as in ``args.kd``.
+        seed: of everything random.
+        kind: what the run does; the settings' key.
+    """
     values = {
         "kd_yolo": __version__,
         "python": platform.python_version(),
-        **versions,
+        **{name: _version(name) for name in PACKAGES},
         "seed": seed,
-        "data": kd.get("data"),
-        "data_sha256": kd.get("data_sha256"),
-        "distillation": kd.get("config"),
+        "data": settings.get("data"),
+        "data_sha256": settings.get("data_sha256"),
+        kind: settings.get("config"),
     }
     target, partial = folder / "run.json", folder / "run.partial"
     partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

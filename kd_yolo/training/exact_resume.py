@@ -1,9 +1,9 @@
 """What an exact resume needs beyond ultralytics' own checkpoint.
 
 Upstream saves the EMA weights and the optimizer in half precision, and neither the live weights nor any random state:
-a resumed run is another run. Here is the missing rest: live weights, term parameters, gradients that were accumulated
-but not yet applied, random states, and the mosaic buffer. With in-process data loading (always so on CPU) a resumed
-run then repeats the undisturbed one bit for bit.
+a resumed run is another run. Here is the missing rest: live weights, gradients that were accumulated but not yet
+applied, random states, and the mosaic buffer. With in-process data loading (always so on CPU) a resumed run then
+repeats the undisturbed one bit for bit.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-
-TERMS = "kd_adapters"
 
 
 def capture_random(loader: Any) -> dict[str, Any]:
@@ -66,9 +64,8 @@ def restore_mosaic(dataset: Any, indices: list[int]) -> None:
 
 
 def live_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Copies of the student's own parameters and buffers, without the terms that train with it."""
-    state = model.state_dict()
-    return {k: v.detach().cpu().clone() for k, v in state.items() if not k.startswith(f"{TERMS}.")}
+    """Copies of a model's parameters and buffers."""
+    return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
 
 
 def pending_gradients(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,0 +1,77 @@
+"""``kd-yolo pipeline``: a whole chain from a recipe, resumable."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+from kd_yolo.errors import ConfigError
+
+DESCRIPTION = """Runs a chain: (base training, sparse training,) prune, retrain, distil, compare.
+
+The recipe is a YAML file, or a name in cfg/prune/. Everything goes into runs/prune/<name>/; the same command goes on
+where an interrupted one stopped, and refuses settings that have changed. key=value goes to ultralytics, every stage."""
+
+
+@dataclass(frozen=True)
+class PipelineFlags:
+    """Flags of the command."""
+
+    recipe: Annotated[str, tyro.conf.Positional]
+    """A recipe: path of a YAML, or a name in cfg/prune/."""
+    name: str | None = None
+    """Name of the folder in runs/prune/; default: the recipe's name."""
+    gate: str | None = None
+    """Exit code 4 when missed: max-map-drop=0.02 (mAP50-95 lost against the first network)."""
+    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo pipeline") -> int:
+    """Runs the command and returns its exit code."""
+    words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
+    flags = parse_flags(PipelineFlags, words, prog=prog, description=DESCRIPTION)
+    return run_guarded(lambda: _run(flags, pairs))
+
+
+def _run(flags: PipelineFlags, pairs: list[str]) -> None:
+    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+
+    prepare_process()
+    check_ultralytics()
+    from kd_yolo.config.base import find_recipe
+    from kd_yolo.pipeline.chain import read_recipe, run_chain
+    from kd_yolo.yolo.arguments import parse_overrides
+
+    recipe = find_recipe(flags.recipe, "prune")
+    if recipe is None:
+        raise ConfigError(f"no recipe '{flags.recipe}' in cfg/prune: give the path of a YAML.")
+    config = read_recipe(recipe, train=parse_overrides(pairs), gate=parse_gate(flags.gate))
+    folder = Path("runs/prune") / (flags.name or recipe.stem)
+    result = run_chain(config, folder, trust=flags.trust_weights)
+    if result.table is not None:
+        result.table.print()
+    print(f"\nresults: {folder} (compare.csv, compare.md, compare.json, channels.png, timeline.png)")
+    print(f"network: {result.steps[-1].path}, a plain model: YOLO('{result.steps[-1].path}')")
+    print(f"next:    yolo export model={result.steps[-1].path} format=onnx")
+
+
+def parse_gate(text: str | None) -> dict[str, float]:
+    """``"max-map-drop=0.02"`` as a dict.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    if text is None:
+        return {}
+    name, _, value = text.partition("=")
+    try:
+        return {name: float(value)}
+    except ValueError:
+        raise ConfigError(f"--gate {text!r}: expected name=number, for example max-map-drop=0.02.") from None

@@ -1,0 +1,197 @@
+"""``prune.py`` / ``kd-yolo prune``: removes channels from a detector."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+from kd_yolo.errors import ConfigError
+from kd_yolo.registry import nearest
+
+if TYPE_CHECKING:  # importing them costs an import of torch and ultralytics
+    from kd_yolo.config.prune import PruneSettings
+    from kd_yolo.prune.result import PruneResult
+
+DESCRIPTION = """Removes channels from a YOLO network: weights/pruned.pt, a plain model with narrower layers.
+
+--factor is the share of the channels that is REMOVED: 0.2 removes about 36 % of the parameters and FLOPs, 0.5 about
+75 %. (Some code that passes a factor under the same name means the share that is KEPT.) Instead of it a target can be
+given, or a plan. mAP near zero is normal afterwards; retraining brings it back: kd-yolo retrain.
+
+Written key=value: data= (for Taylor importance and BatchNorm statistics), imgsz=, batch=, device=, seed=, project=,
+name=. Targets below 1 are shares of the unpruned network's, counted in the form in which it is deployed."""
+PAIRS = ("data", "imgsz", "batch", "device", "seed", "project", "name")
+OUTPUT = ("dry_run", "sensitivity", "save_dir", "name", "no_recalibrate")  # flags that are no settings
+
+
+@dataclass(frozen=True)
+class PruneFlags:
+    """Flags of the command; see DESCRIPTION."""
+
+    model: str | None = None
+    """Weights to prune; already pruned ones can be pruned further."""
+    factor: float | None = None
+    """Share of the prunable channels that is removed, between 0 and 1 (default: 0.2)."""
+    target_flops: str | None = None
+    """Instead of --factor: 0.5 (of the unpruned network's), 4.1 or 4.1G."""
+    target_params: str | None = None
+    """Instead of --factor: 0.5 (of the unpruned network's), 1.5 or 1.5M."""
+    target_latency: str | None = None
+    """Instead of --factor: 0.5 (of the unpruned network's), 12 or 12ms; measured here, on one thread of the CPU."""
+    plan: str | None = None
+    """Instead of --factor: a plan.yaml with widths by layer, from --sensitivity or an earlier run."""
+    importance: Literal["taylor", "l2", "bn", "lamp", "fpgm", "random"] | None = None
+    """Which channels matter (default: taylor with data=, l2 without)."""
+    global_ranking: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="global")] = False
+    """Rank the channels of all layers together: keeps more mAP at equal parameters, less at equal FLOPs."""
+    round_to: int | None = None
+    """Widths are multiples of this, the nearest ones (default: 8); other widths save little time."""
+    min_channels: int | None = None
+    """No layer gets narrower (default: 8)."""
+    ignore: tuple[str, ...] = ()
+    """Layers that stay whole: names of convs or modules (model.0 model.22), * and ? allowed."""
+    iterative: int | None = None
+    """Steps to the final widths, with BatchNorm statistics estimated anew in between (default: 1)."""
+    batches: int | None = None
+    """Labelled batches for taylor (default: 8)."""
+    no_recalibrate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Keep the BatchNorm statistics; else they are estimated anew when there is data=."""
+    runtime: Literal["torch", "onnx"] | None = None
+    """What latency is measured in (default: torch)."""
+    save_dir: str | None = None
+    """A file to which pruned.pt is copied, such as weights/prune.pt."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the plan layer by layer, parameters, FLOPs and latency; write nothing."""
+    sensitivity: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Measure the mAP after pruning each layer alone: a picture, and a plan for --plan."""
+    sensitivity_images: int | None = None
+    """Validation pictures for --sensitivity (default: 100)."""
+    name: str | None = None
+    """Name of the run folder in runs/prune/ (default: that of the model)."""
+    device: str | None = None
+    """cpu, or a GPU's number."""
+    seed: int | None = None
+    """Seed of everything random."""
+    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "prune.py") -> int:
+    """Runs the command and returns its exit code."""
+    words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
+    flags = parse_flags(PruneFlags, words, prog=prog, description=DESCRIPTION)
+    return run_guarded(lambda: _run(flags, pairs))
+
+
+def _run(flags: PruneFlags, pairs: list[str]) -> None:
+    settings, project, name = _settings(flags, pairs)
+    _check_output(flags)
+    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+
+    prepare_process()
+    check_ultralytics()
+    from kd_yolo.distill.defaults import find_weights
+    from kd_yolo.prune.job import preview, prune
+    from kd_yolo.training.stage import new_folder
+
+    settings = settings.model_copy(update={"model": find_weights(settings.model)})
+    if flags.sensitivity:
+        _analyse(settings, new_folder(project / f"{name}-sensitivity"))
+    elif flags.dry_run:
+        result = preview(settings, say=_say)
+        _print_plan(result)
+        print("\n".join([*result.lines(), "dry run: nothing was written"]))
+    else:
+        result = prune(settings, new_folder(project / name), say=_say)
+        print("\n".join(["", *result.lines()]))
+        _finish(result, flags.save_dir)
+
+
+def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path, str]:
+    """Settings, the folder of all runs, and the name of this one.
+
+    Raises:
+        ConfigError: words that mean nothing, values that do not fit.
+    """
+    from kd_yolo.config.prune import PruneSettings
+
+    if flags.model is None:
+        raise ConfigError("--model is missing: the weights to prune, such as runs/detect/train/weights/best.pt.")
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if key == "model":
+            raise ConfigError("'model=' is set by --model here.")
+        if key not in PAIRS:
+            takes = ", ".join(f"{name}=" for name in PAIRS)
+            raise ConfigError(f"'{key}=' means nothing to pruning.{nearest(key, PAIRS)} It takes {takes}.")
+        given[key] = value
+    project, name = Path(given.pop("project", "runs/prune")), given.pop("name", None)
+    own = {key: value for key, value in vars(flags).items() if key not in OUTPUT and value not in (None, (), False)}
+    if flags.no_recalibrate:
+        own["recalibrate"] = False
+    return PruneSettings.parse({**given, **own}, "prune.py"), project, flags.name or name or Path(flags.model).stem
+
+
+def _check_output(flags: PruneFlags) -> None:
+    """Flags that would be ignored are errors."""
+    if flags.dry_run and flags.sensitivity:
+        raise ConfigError("--dry-run measures nothing on pictures: leave it or --sensitivity out.")
+    if flags.sensitivity_images is not None and not flags.sensitivity:
+        raise ConfigError("--sensitivity-images is for --sensitivity: add that, or leave it out.")
+    if flags.save_dir is None:
+        return
+    if flags.dry_run or flags.sensitivity:
+        raise ConfigError("--save-dir is for the pruned network, and none is written here: leave it out.")
+    if Path(flags.save_dir).suffix != ".pt" or Path(flags.save_dir).is_dir():
+        raise ConfigError(f"--save-dir is '{flags.save_dir}', expected the name of a file such as weights/prune.pt.")
+
+
+def _analyse(settings: PruneSettings, folder: Path) -> None:
+    from kd_yolo.prune.sensitivity import analyse
+    from kd_yolo.report.sensitivity_plot import draw_sensitivity
+
+    found = analyse(settings, say=_say)
+    found.write(folder, settings.model)
+    drops = {row.names[0]: row.drop for row in found.drops}
+    draw_sensitivity(drops, found.metric.removeprefix("metrics/"), found.base, folder / "sensitivity.png")
+    worst = sorted(found.drops, key=lambda row: row.drop, reverse=True)[:5]
+    print(f"\n{found.metric} of the whole network: {found.base:.4f}; most is lost by pruning")
+    print("\n".join(f"  {row.names[0]:30} {row.width} -> {row.left} channels: -{row.drop:.4f}" for row in worst))
+    print(f"results: {folder} (sensitivity.png, sensitivity.json, plan.yaml)")
+    print(f"next:    python prune.py --model {settings.model} --plan {folder / 'plan.yaml'} data={settings.data}")
+
+
+def _print_plan(result: PruneResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("layer", "channels", "left", "", "why whole", title="plan", title_justify="left")
+    for name, before, after, why in result.plan_rows():
+        table.add_row(name, str(before), str(after), f"{after / before:.0%}", why)
+    Console().print(table, markup=False)
+
+
+def _finish(result: PruneResult, save_dir: str | None) -> None:
+    """The picture and the copy, where the results are, and what to type next."""
+    from kd_yolo.report.files import write_bytes
+    from kd_yolo.report.prune_plots import draw_channels
+
+    assert result.path is not None
+    folder, network = result.path.parents[1], str(result.path)
+    draw_channels(*result.channels, folder / "channels.png")
+    if save_dir is not None:
+        network = str(write_bytes(save_dir, result.path.read_bytes()))
+    print(f"\nresults: {folder} (weights/pruned.pt, plan.yaml, report.json, channels.png)")
+    print(f"network: {network}, a plain model: YOLO('{network}')")
+    print(f"next:    kd-yolo retrain --model {network} data={result.settings.data or 'my/data.yaml'}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,114 @@
+"""``kd-yolo sparse`` and ``kd-yolo retrain``: the two plain trainings of the pruning chain as commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+from kd_yolo.errors import ConfigError
+
+SPARSE = """Sparse training: a share of the BatchNorm gammas becomes exactly zero (proximal L1), for pruning by gamma.
+
+The result is weights/sparse.pt, the last and sparsest weights, not best.pt. key=value goes to ultralytics."""
+RETRAIN = """Trains a network with the widths that it has: what a pruned network needs after pruning.
+
+ultralytics' own `yolo train model=pruned.pt` builds the unpruned network again. key=value goes to ultralytics."""
+
+
+@dataclass(frozen=True)
+class TrainFlags:
+    """Flags of ``retrain``."""
+
+    model: str | None = None
+    """Weights, or a model YAML for a network from nothing."""
+    resume: str | None = None
+    """Continue an interrupted run from its weights/last.pt, with its settings."""
+    name: str | None = None
+    """Name of the run folder; default: that of the model."""
+    device: str | None = None
+    """cpu, 0, or 0,1 (several: DDP)."""
+    seed: int | None = None
+    """Seed of everything random."""
+    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
+
+
+@dataclass(frozen=True)
+class SparseFlags(TrainFlags):
+    """Flags of ``sparse``."""
+
+    sparsity: float | None = None
+    """Share of the gammas of prunable channels that are zero at the end; 0.5 when not said."""
+
+
+def sparse(argv: Sequence[str] | None = None, prog: str = "kd-yolo sparse") -> int:
+    """Runs ``kd-yolo sparse`` and returns the exit code."""
+    return _main(SparseFlags, argv, prog, SPARSE)
+
+
+def retrain(argv: Sequence[str] | None = None, prog: str = "kd-yolo retrain") -> int:
+    """Runs ``kd-yolo retrain`` and returns the exit code."""
+    return _main(TrainFlags, argv, prog, RETRAIN)
+
+
+def _main(kind: type[TrainFlags], argv: Sequence[str] | None, prog: str, description: str) -> int:
+    words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
+    flags = parse_flags(kind, words, prog=prog, description=description)
+    return run_guarded(lambda: _run(flags, pairs))
+
+
+def _run(flags: TrainFlags, pairs: list[str]) -> None:
+    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+
+    prepare_process()
+    check_ultralytics()
+    from kd_yolo.training.sparse import SPARSE_TRAINERS
+    from kd_yolo.training.stage import resume_stage, train_stage
+    from kd_yolo.training.trainers import RETRAINERS
+
+    is_sparse = isinstance(flags, SparseFlags)
+    trainers = SPARSE_TRAINERS if is_sparse else RETRAINERS
+    if flags.resume:
+        given = [key for key, value in vars(flags).items() if value and key not in ("resume", "trust_weights")]
+        if given or pairs:
+            raise ConfigError(f"--resume continues a run as it was started: leave out {', '.join([*given, *pairs])}.")
+        best = resume_stage(trainers, Path(flags.resume), trust=flags.trust_weights)
+    else:
+        weights, folder, arguments = _new_run(flags, pairs, Path("runs/sparse" if is_sparse else "runs/retrain"))
+        best = train_stage(trainers, weights, folder, arguments, trust=flags.trust_weights)
+    _finish(best, is_sparse=is_sparse)
+
+
+def _new_run(flags: TrainFlags, pairs: list[str], parent: Path) -> tuple[str, Path, dict[str, Any]]:
+    """Weights, folder and arguments of a run that starts."""
+    from kd_yolo.distill.defaults import find_weights
+    from kd_yolo.distill.demo import demo_data
+    from kd_yolo.training.stage import new_folder
+    from kd_yolo.yolo.arguments import parse_overrides
+
+    if flags.model is None:
+        raise ConfigError("--model is missing: weights, or a model YAML such as yolov8n.yaml.")
+    own = {"device": flags.device, "seed": flags.seed, "sparsity": getattr(flags, "sparsity", None)}
+    arguments = parse_overrides(pairs, model_flag="--model")
+    arguments |= {key: value for key, value in own.items() if value is not None}
+    if "data" not in arguments:
+        data, defaults = demo_data(write=True)
+        arguments = {**defaults, **arguments, "data": data}
+        print(f"warning: no data=: the built-in street scenes, {data}")
+    return find_weights(flags.model), new_folder(parent / (flags.name or Path(flags.model).stem)), arguments
+
+
+def _finish(best: Path, *, is_sparse: bool) -> None:
+    from kd_yolo.training.sparse import SPARSE_FILE
+
+    result = best.with_name(SPARSE_FILE) if is_sparse else best
+    print(f"\nresults: {best.parents[1]} (results.csv, results.png)")
+    print(f"network: {result}, a plain model: YOLO('{result}')")
+    following = f"python prune.py --model {result} --importance bn" if is_sparse else f"yolo val model={result}"
+    print(f"next:    {following}")

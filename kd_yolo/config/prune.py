@@ -1,0 +1,204 @@
+"""Settings of one pruning: ``prune.py``, ``PruneModel.prune`` and the ``prune:`` part of a recipe."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from kd_yolo.config.base import StrictModel
+
+ImportanceName = Literal["taylor", "l2", "bn", "lamp", "fpgm", "random"]
+Measured = Literal["flops", "params", "latency"]
+
+DEFAULT_FACTOR = 0.2
+# What a bare number of 1 or more means, and what a suffix makes of it.
+UNITS: dict[Measured, tuple[str, dict[str, float]]] = {
+    "flops": ("GFLOPs", {"m": 1e-3, "g": 1.0, "t": 1e3}),
+    "params": ("M parameters", {"k": 1e-3, "m": 1.0, "g": 1e3}),
+    "latency": ("ms", {"ms": 1.0, "s": 1e3}),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a pruned network may cost.
+
+    Attributes:
+        what: GFLOPs, millions of parameters, or milliseconds an image.
+        value: that many, or the share of the unpruned network's.
+        is_share: which of the two.
+    """
+
+    what: Measured
+    value: float
+    is_share: bool
+
+    def limit(self, whole: float) -> float:
+        """The most that is allowed, for a network that costs ``whole``."""
+        return self.value * whole if self.is_share else self.value
+
+    def show(self, value: float) -> str:
+        """A value with its unit."""
+        return f"{value:.4g} {UNITS[self.what][0]}"
+
+    def __str__(self) -> str:
+        shown = f"{self.value:g} of the unpruned network's" if self.is_share else self.show(self.value)
+        return f"--target-{self.what} {shown}"
+
+
+def parse_target(what: Measured, text: str | float) -> Target:
+    """Reads a target: below 1 without a unit it is a share, else an absolute value.
+
+    Args:
+        what: what is limited.
+        text: ``0.5``, ``"4.1G"`` (FLOPs), ``"1.5M"`` (parameters), ``"12ms"``; from 1 on a number without a unit is in
+            GFLOPs, millions of parameters, milliseconds.
+
+    Raises:
+        ValueError: none of these.
+    """
+    unit, factors = UNITS[what]
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z]*)", str(text).strip().lower())
+    suffixes = ", ".join(suffix if what == "latency" else suffix.upper() for suffix in factors)
+    if found is None or float(found[1]) <= 0 or (found[2] and found[2] not in factors):
+        raise ValueError(
+            f"target_{what} is {text!r}, expected a share of the unpruned network's below 1 (0.5), or an absolute"
+            f" value: a number of {unit}, or one with a unit ({suffixes})."
+        )
+    number = float(found[1])
+    return Target(what, number * factors.get(found[2], 1.0), is_share=not found[2] and number < 1)
+
+
+class PruneSettings(StrictModel):
+    """How a network is pruned.
+
+    Attributes:
+        model: its weights.
+        data: data YAML (a classifier: its folder), for Taylor importance, BatchNorm statistics and sensitivity.
+        factor: share of the prunable channels that is REMOVED; 0.2 when no target and no plan is given.
+        target_flops, target_params, target_latency: what the pruned network may cost, see :func:`parse_target`; counted
+            in the form in which it is deployed (fused, one-to-one branch only).
+        plan: a ``plan.yaml`` with a width for each group.
+        importance: which channels matter; None is ``taylor`` with data and ``l2`` without.
+        global_ranking: rank the channels of all layers against each other; else each layer loses the same share. The
+            wide layers at the end then lose most: many parameters, few FLOPs.
+        round_to: widths are multiples of this, the nearest ones.
+        min_channels: no layer gets narrower; those that are not wider already stay.
+        ignore: layers that stay whole: names of convs or modules, ``*`` and ``?`` allowed.
+        iterative: number of steps to the final widths.
+        recalibrate: estimate the BatchNorm statistics anew; None is yes with data and no without.
+        batches: labelled batches for Taylor importance.
+        recalibration_images: training pictures for the BatchNorm statistics.
+        sensitivity_images: validation pictures for each measurement of the sensitivity.
+        imgsz: longer side of the pictures in pixels, also for GFLOPs and latency.
+        batch: pictures in a batch.
+        runtime: what latency is measured in: PyTorch, or ONNX Runtime; always one image on one thread of the CPU.
+        latency_rounds: timed rounds.
+        seed: of the choice of pictures and of random importance.
+        device: where gradients and statistics are computed, as ultralytics takes it.
+        trust_weights: load checkpoints that name classes outside the allow-list: runs the code they hold.
+    """
+
+    model: str = Field(min_length=1)
+    data: str | None = Field(default=None, min_length=1)
+    factor: float | None = None
+    target_flops: str | float | None = None
+    target_params: str | float | None = None
+    target_latency: str | float | None = None
+    plan: str | None = None
+    importance: ImportanceName | None = None
+    global_ranking: bool = False
+    round_to: int = Field(default=8, ge=1)
+    min_channels: int = Field(default=8, ge=1)
+    ignore: tuple[str, ...] = ()
+    iterative: int = Field(default=1, ge=1)
+    recalibrate: bool | None = None
+    batches: int = Field(default=8, ge=1)
+    recalibration_images: int = Field(default=200, ge=1)
+    sensitivity_images: int = Field(default=100, ge=1)
+    imgsz: int = Field(default=640, ge=32)
+    batch: int = Field(default=8, ge=1)
+    runtime: Literal["torch", "onnx"] = "torch"
+    latency_rounds: int = Field(default=10, ge=1)
+    seed: int = Field(default=0, ge=0)
+    device: str | None = None
+    trust_weights: bool = False
+
+    @field_validator("factor")
+    @classmethod
+    def _check_factor(cls, value: float | None) -> float | None:
+        if value is not None and not 0 < value < 1:
+            raise ValueError(
+                f"factor is {value:g}, expected a share between 0 and 1: the share of the channels that is removed"
+                " (0.2 removes about 36 % of the parameters)."
+            )
+        return value
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _device_as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+    @model_validator(mode="after")
+    def _check_together(self) -> PruneSettings:
+        names = ("factor", "target_flops", "target_params", "target_latency", "plan")
+        given = [f"{name}={getattr(self, name)}" for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{', '.join(given)}: each says how much is pruned. Give one of them.")
+        if self.data is None and self.importance == "taylor":
+            raise ValueError("importance=taylor needs labelled pictures: add data=, or use importance=l2.")
+        if self.data is None and self.recalibrate:
+            raise ValueError("recalibrate needs pictures: add data=, or leave it out.")
+        _ = self.target  # its form is checked
+        return self
+
+    @property
+    def target(self) -> Target | None:
+        """The one target that was given."""
+        given: dict[Measured, str | float | None] = {
+            "flops": self.target_flops, "params": self.target_params, "latency": self.target_latency,
+        }  # fmt: skip
+        return next((parse_target(what, value) for what, value in given.items() if value is not None), None)
+
+    @property
+    def share(self) -> float:
+        """The factor, or its default."""
+        return DEFAULT_FACTOR if self.factor is None else self.factor
+
+    @property
+    def criterion(self) -> ImportanceName:
+        """The importance, or its default."""
+        return self.importance or ("taylor" if self.data is not None else "l2")
+
+    @property
+    def ranks_globally(self) -> bool:
+        """Whether layers compete: LAMP says how layers compare, and within one layer ranks as L2 does."""
+        return self.global_ranking or self.criterion == "lamp"
+
+    @property
+    def recalibrates(self) -> bool:
+        """Whether BatchNorm statistics are estimated anew."""
+        return self.data is not None if self.recalibrate is None else self.recalibrate
+
+
+class PlanFile(StrictModel):
+    """A ``plan.yaml``: widths, and where they come from.
+
+    Attributes:
+        widths: output channels by group name; groups not named stay whole.
+        model: the weights that the plan was made for; for the reader only.
+    """
+
+    widths: dict[str, int] = Field(min_length=1)
+    model: str | None = None
+
+    @field_validator("widths")
+    @classmethod
+    def _positive(cls, value: dict[str, int]) -> dict[str, int]:
+        wrong = [f"{name}: {width}" for name, width in value.items() if width < 1]
+        if wrong:
+            raise ValueError(f"widths must be 1 or more: {', '.join(wrong)}.")
+        return value

@@ -1,0 +1,105 @@
+"""Built-in sets as folders: complete or absent, reused when equal, never written over somebody's files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kd_yolo.errors import ConfigError
+
+Record = dict[str, Any]
+Progress = Callable[[int, int], None]
+
+
+def find_made(out_dir: Path, generator: str, wanted: Record, kinds: Mapping[str, str], *, force: bool) -> Record | None:
+    """The header of the set when it is there already; None when there is room for it.
+
+    Args:
+        out_dir: the set's folder.
+        generator: what ``meta.json`` calls the maker of the set.
+        wanted: what the header must say for the set to be reused.
+        kinds: folders with a file a picture, and how these files end.
+        force: another set of this generator may be replaced.
+
+    Raises:
+        ConfigError: ``out_dir`` holds something else.
+    """
+    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
+        return None
+    header = _read_header(out_dir, generator)
+    if header is None:
+        raise ConfigError(
+            f"{out_dir} is not empty and was not made by this generator: it is left alone."
+            " Name another folder or move it away."
+        )
+    if {key: header.get(key) for key in wanted} == wanted and _is_complete(out_dir, header, kinds):
+        return header
+    if force:
+        return None
+    there = ", ".join(f"{key} {header.get(key)}" for key in wanted)
+    asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
+    raise ConfigError(
+        f"{out_dir} holds another {generator} set, or an incomplete one ({there}; asked for: {asked})."
+        " Use --force to replace it or name another folder."
+    )
+
+
+def _read_header(out_dir: Path, generator: str) -> Record | None:
+    try:
+        header = json.loads((out_dir / "meta.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return header if isinstance(header, dict) and header.get("generator") == generator else None
+
+
+def _is_complete(out_dir: Path, header: Record, kinds: Mapping[str, str]) -> bool:
+    """Whether somebody has taken pictures or labels out of the set."""
+    return (out_dir / "data.yaml").is_file() and all(
+        sum(1 for _ in (out_dir / kind / split).glob(f"*.{ending}")) == count
+        for kind, ending in kinds.items()
+        for split, count in header["images"].items()
+    )
+
+
+def write_whole(out_dir: Path, write: Callable[[Path], Record]) -> Record:
+    """Writes a set beside its folder and moves it into place when it is complete.
+
+    Args:
+        out_dir: the set's folder; what is there is replaced.
+        write: fills the folder that it is given and returns the header.
+
+    Returns:
+        The header, which is also in ``meta.json``.
+
+    Raises:
+        ConfigError: another process uses ``out_dir``.
+    """
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.partial-", dir=out_dir.parent))
+    try:
+        header = write(partial)
+        (partial / "meta.json").write_text(json.dumps(header, indent=2) + "\n")
+        partial.chmod(0o755)
+        _move_into_place(partial, out_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return header
+
+
+def _move_into_place(partial: Path, out_dir: Path) -> None:
+    """Renames the finished set to its name; a set to be replaced is renamed first and removed afterwards."""
+    old = partial.with_name(partial.name.replace(".partial-", ".old-"))
+    if out_dir.exists():
+        out_dir.rename(old)
+    try:
+        partial.rename(out_dir)
+    except OSError as error:
+        if old.exists() and not out_dir.exists():
+            old.rename(out_dir)
+        raise ConfigError(f"{out_dir} cannot be replaced ({error}): another process may use it. Try again.") from error
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,126 @@
+"""A whole chain from a recipe: every stage, the table, the pictures, the gate."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_yolo.config.base import read_yaml
+from kd_yolo.config.pipeline import PipelineConfig
+from kd_yolo.errors import ConfigError, GateError
+from kd_yolo.pipeline.model import PruneModel
+from kd_yolo.pipeline.step import Step
+from kd_yolo.registry import nearest
+from kd_yolo.report.compare import Comparison
+from kd_yolo.report.prune_plots import draw_channels, draw_gammas, draw_timeline
+
+log = logging.getLogger("kd_yolo")
+GATES = ("max-map-drop",)
+
+
+@dataclass(frozen=True)
+class ChainResult:
+    """A finished chain.
+
+    Attributes:
+        folder: where everything is.
+        steps: its stages, in order.
+        table: the comparison of the unpruned network and every stage since.
+    """
+
+    folder: Path
+    steps: tuple[Step, ...]
+    table: Comparison | None
+
+
+def read_recipe(path: Path, *, train: dict[str, Any], gate: dict[str, float]) -> PipelineConfig:
+    """Reads a recipe and lays what the command line said over it.
+
+    Raises:
+        ConfigError: unknown keys, values of the wrong kind, an unknown gate.
+    """
+    values = read_yaml(path)
+    values["train"] = {**(values.get("train") or {}), **train}
+    values["data"] = values["train"].pop("data", None) or values.get("data")
+    values["gate"] = {**(values.get("gate") or {}), **gate}
+    for name in values["gate"]:
+        if name not in GATES:
+            raise ConfigError(f"unknown gate '{name}'.{nearest(name, GATES)} Known: {', '.join(GATES)}.")
+    return PipelineConfig.parse(values, str(path))
+
+
+def run_chain(config: PipelineConfig, folder: Path, *, trust: bool = False) -> ChainResult:
+    """Runs all stages of a recipe, those that are finished excepted.
+
+    Args:
+        config: the recipe.
+        folder: where the chain lives; a folder with ``state.json`` goes on.
+        trust: ``--trust-weights``.
+
+    Raises:
+        GateError: the last network lost more accuracy than the gate allows; everything is written.
+        ConfigError: a stage of the folder was started with other settings.
+        InputError: weights or data that cannot be used.
+    """
+    model = PruneModel(config.model, folder=folder, trust_weights=trust, **config.train)
+    steps = _run_stages(model, config)
+    shown = steps if steps[0].stage != "prune" else [model.unpruned_step(), *steps]
+    table = _compare(model, config, shown)
+    _draw(model.folder, shown)
+    _check_gate(config, shown, model.folder)
+    return ChainResult(model.folder, tuple(steps), table)
+
+
+def _run_stages(model: PruneModel, config: PipelineConfig) -> list[Step]:
+    steps: list[Step] = []
+    data = config.data
+    if config.base is not None:
+        steps.append(model.base_train(data, config.base.epochs, **config.base.train))
+    if config.sparse is not None:
+        sparse = config.sparse
+        steps.append(model.sparse_train(data, sparse.epochs, sparse.sparsity, **sparse.train))
+    steps.append(model.prune(data=data, **config.prune))
+    if config.retrain is not None:
+        steps.append(model.train(data, config.retrain.epochs, **config.retrain.train))
+    if config.distill is not None:
+        own = config.distill.model_dump(exclude={"teacher", "loss", "epochs", "train"}, exclude_none=True)
+        teacher, loss, epochs = config.distill.teacher, config.distill.loss, config.distill.epochs
+        steps.append(model.distill(teacher, loss, data, epochs, **own, **config.distill.train))
+    return steps
+
+
+def _compare(model: PruneModel, config: PipelineConfig, shown: list[Step]) -> Comparison | None:
+    """The table; measured anew each time, it costs a validation a stage."""
+    if config.compare is None:
+        return None
+    settings = {"imgsz": model.imgsz, "runtime": config.compare.runtime, "rounds": config.compare.rounds}
+    settings["trust_weights"] = model.trust_weights
+    table = model.compare([step.path for step in shown], model.data, **settings)
+    table.write(model.folder)
+    return table
+
+
+def _draw(folder: Path, shown: list[Step]) -> None:
+    """``channels.png``, ``gammas.png`` (after sparse training) and ``timeline.png``."""
+    report = json.loads((folder / "prune" / "report.json").read_text(encoding="utf-8"))
+    draw_channels(report["before"]["channels"], report["after"]["channels"], folder / "channels.png")
+    gammas = folder / "sparse" / "gammas.npz"
+    if gammas.is_file():
+        with np.load(gammas) as arrays:
+            draw_gammas({name: arrays[name] for name in arrays.files}, folder / "gammas.png")
+    draw_timeline([(step.stage, step.metrics["map50_95"]) for step in shown], folder / "timeline.png")
+
+
+def _check_gate(config: PipelineConfig, shown: list[Step], folder: Path) -> None:
+    limit = config.gate.get("max-map-drop")
+    before, after = (step.metrics["map50_95"] for step in (shown[0], shown[-1]))
+    if limit is not None and before - after > limit:
+        raise GateError(
+            f"max-map-drop: mAP50-95 fell from {before:.4f} ({shown[0].stage}) to {after:.4f} ({shown[-1].stage}), by "
+            f"{before - after:.4f}, allowed {limit:g}: prune less (factor), or train longer. Everything is in {folder}."
+        )

@@ -1,0 +1,166 @@
+"""The stages of a chain: each takes a :class:`Job` and returns a :class:`~kd_yolo.pipeline.step.Step`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kd_yolo.config.prune import PruneSettings
+from kd_yolo.distill import job as distillation
+from kd_yolo.distill.trainer import TRAINERS
+from kd_yolo.pipeline.step import Step
+from kd_yolo.prune.job import prune as run_prune
+from kd_yolo.training.run import Progress, progress_of
+from kd_yolo.training.sparse import SPARSE_FILE, SPARSE_TRAINERS
+from kd_yolo.training.stage import resume_stage, train_stage
+from kd_yolo.training.trainers import RETRAINERS
+from kd_yolo.yolo.arguments import check_arguments
+from kd_yolo.yolo.evaluate import validate
+from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.measure import measure_size
+from kd_yolo.yolo.predict import export_model
+
+__all__ = [
+    "Job",
+    "check_arguments",
+    "check_weights",
+    "distill",
+    "export",
+    "measured",
+    "prune",
+    "retrain",
+    "sparse_train",
+]
+
+log = logging.getLogger("kd_yolo")
+TERM_FLAGS = ("weight", "tau", "taps", "schedule", "stop_at")
+OURS = {
+    "retrain": (),
+    "base": (),
+    "sparse": ("sparsity",),
+    "distill": ("teacher", "loss", *TERM_FLAGS),
+    "prune": ("retrain_epochs", "train"),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage works with.
+
+    Attributes:
+        stage: its name; a digit at the end counts repetitions.
+        weights: the network that it starts from.
+        folder: its own folder.
+        settings: ultralytics arguments and those of the stage.
+        trust: ``--trust-weights``.
+    """
+
+    stage: str
+    weights: str
+    folder: Path
+    settings: dict[str, Any]
+    trust: bool
+
+    def check(self) -> None:
+        """Checks the settings before anything is written.
+
+        Raises:
+            ConfigError: unknown names, values that do not fit.
+        """
+        kind = self.stage.rstrip("0123456789")
+        if kind == "prune":
+            prune_settings(self)
+            check_arguments(self.settings.get("train") or {})
+        else:
+            check_arguments({k: v for k, v in self.settings.items() if k not in OURS[kind]})
+
+
+def check_weights(weights: str, *, trust: bool) -> str:
+    """Refuses weights that cannot be used, before anything is written; a model YAML passes.
+
+    Raises:
+        InputError: missing, damaged, unsafe, or no YOLO model.
+    """
+    if not weights.endswith((".yaml", ".yml")):
+        model, _ = load_checkpoint(weights, trust=trust)
+        return str(Path(str(model.pt_path)).resolve())
+    return weights
+
+
+def retrain(job: Job) -> Step:
+    """Trains the network with the widths that it has."""
+    return measured(job, train_stage(RETRAINERS, job.weights, job.folder, job.settings, trust=job.trust))
+
+
+def sparse_train(job: Job) -> Step:
+    """Trains with zeroing of BatchNorm gammas; hands on the sparse weights, not the best (the least sparse) ones."""
+    best = train_stage(SPARSE_TRAINERS, job.weights, job.folder, job.settings, trust=job.trust)
+    return measured(job, best.with_name(SPARSE_FILE))
+
+
+def distill(job: Job) -> Step:
+    """Trains the network under a teacher."""
+    last = job.folder / "weights" / "last.pt"
+    progress = progress_of(last, trust=job.trust)
+    if progress is Progress.NOTHING:
+        settings = dict(job.settings)
+        own = {key: settings.pop(key) for key in OURS["distill"] if key in settings}
+        flags = {key: own[key] for key in TERM_FLAGS if key in own}
+        place = {"project": str(job.folder.parent), "name": job.folder.name, "exist_ok": True}
+        request = distillation.Request(
+            own.get("teacher"), job.weights, own.get("loss"), flags, job.trust, {**settings, **place}
+        )  # fmt: skip
+        distillation.distil(distillation.make_plan(request))
+    elif progress is Progress.TRAINING:
+        distillation.resume(str(last), {}, trust_weights=job.trust)
+    elif progress is Progress.TRAINED:
+        resume_stage(TRAINERS, last, trust=job.trust)
+    return measured(job, last.with_name("best.pt"))
+
+
+def prune_settings(job: Job) -> PruneSettings:
+    """The stage's settings.
+
+    Raises:
+        ConfigError: unknown names, values that do not fit.
+    """
+    given = {key: value for key, value in job.settings.items() if value is not None and key not in OURS["prune"]}
+    return PruneSettings.parse({**given, "model": job.weights, "trust_weights": job.trust}, "prune")
+
+
+def prune(job: Job) -> Step:
+    """Removes channels; an iterative pruning trains between its steps when ``retrain_epochs`` says so."""
+    epochs, train = (job.settings.get(key) for key in OURS["prune"])
+
+    def retrain_step(path: Path, step: int) -> Path:
+        settings = {**(train or {}), "data": job.settings["data"], "epochs": epochs}
+        return train_stage(RETRAINERS, str(path), job.folder / f"retrain{step}", settings, trust=job.trust)
+
+    settings = prune_settings(job)
+    result = run_prune(settings, job.folder, retrain=retrain_step if epochs else None, say=log.warning)
+    assert result.path is not None, "not a dry run"
+    return measured(job, result.path, tuple(result.lines()))
+
+
+def measured(job: Job, path: Path, notes: tuple[str, ...] = ()) -> Step:
+    """The step with its size, and its accuracy where there is data."""
+    model, _ = load_checkpoint(path, trust=job.trust)
+    imgsz = int(job.settings.get("imgsz") or 640)
+    size = measure_size(model, imgsz)
+    metrics = {"parameters": float(size.parameters), "gflops": size.gflops}
+    if job.settings.get("data"):
+        found = validate(model, str(job.settings["data"]), imgsz=imgsz, device=job.settings.get("device"))
+        metrics = {"map50_95": found["metrics/mAP50-95(B)"], "map50": found["metrics/mAP50(B)"], **metrics}
+    return Step(job.stage, path, metrics, notes)
+
+
+def export(weights: str, kind: str, arguments: dict[str, Any], *, trust: bool) -> Path:
+    """Exports weights with ultralytics.
+
+    Raises:
+        InputError: weights that cannot be used.
+    """
+    load_checkpoint(weights, trust=trust)
+    return export_model(weights, kind, arguments)

@@ -1,0 +1,172 @@
+"""Which layers a network can spare: its accuracy after pruning each group alone, and a plan that follows from it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kd_yolo.config.prune import PruneSettings
+from kd_yolo.data.sample import sample_classes, sample_detection
+from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.prune import network
+from kd_yolo.prune.plan import MAX_SHARE, Rules, Unit, Widths, units_of
+from kd_yolo.prune.result import plan_yaml, write_text
+from kd_yolo.yolo.evaluate import check_data, validate
+
+# Ultralytics' names, the one that decides for a task first.
+SCORES = ("metrics/mAP50-95(M)", "metrics/mAP50-95(P)", "metrics/mAP50-95(B)", "metrics/accuracy_top1")
+BISECTIONS = 40
+
+
+@dataclass(frozen=True)
+class UnitDrop:
+    """One unit pruned alone.
+
+    Attributes:
+        names: its groups.
+        width: their channels.
+        left: channels that were left.
+        score: the network's accuracy then.
+        drop: the accuracy of the whole network less that.
+    """
+
+    names: tuple[str, ...]
+    width: int
+    left: int
+    score: float
+    drop: float
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The result of :func:`analyse`.
+
+    Attributes:
+        metric: ultralytics' name of the accuracy.
+        base: that of the whole network on the same pictures.
+        drops: a row a unit, in network order; units too narrow to lose a block are left out.
+        widths: the plan that follows, by group name.
+    """
+
+    metric: str
+    base: float
+    drops: tuple[UnitDrop, ...]
+    widths: Widths
+
+    def write(self, folder: Path, model: str) -> None:
+        """Writes ``sensitivity.json`` and ``plan.yaml``."""
+        body = {"model": model, "metric": self.metric, "base": self.base, "drops": [asdict(row) for row in self.drops]}
+        write_text(folder / "sensitivity.json", json.dumps(body, indent=1) + "\n")
+        write_text(folder / "plan.yaml", plan_yaml(model, self.widths))
+
+
+def analyse(settings: PruneSettings, *, say: Callable[[str], None]) -> Sensitivity:
+    """Prunes each unit alone by the factor, estimates BatchNorm statistics anew, and validates.
+
+    Args:
+        settings: ``data`` is needed; ``sensitivity_images`` pictures of its validation split are used.
+        say: called with a line a unit.
+
+    Raises:
+        ConfigError: no data, a target or a plan instead of a factor, nothing that can be pruned.
+        InputError: weights or data that cannot be used.
+    """
+    if settings.data is None:
+        raise ConfigError("--sensitivity measures accuracy: add data=my/data.yaml")
+    if settings.target is not None or settings.plan is not None:
+        raise ConfigError("--sensitivity prunes each layer by --factor: leave the target or plan out.")
+    rules = Rules(settings.round_to, settings.min_channels)
+    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(settings.seed)
+        bench = _open_bench(settings, Path(folder) / "set")
+        units = units_of(bench.found.groups)
+        tried = [(unit, left) for unit in units if (left := _left(unit, settings.share, rules)) < unit.width]
+        if not tried:
+            raise ConfigError(f"factor {settings.share:g} is too small for a block of {settings.round_to} channels.")
+        metric, base = bench.accuracy(bench.model)
+        if not base:
+            raise InputError(f"{settings.model} finds nothing on {settings.data}: no pruning can make that worse.")
+        drops = []
+        for i, (unit, left) in enumerate(tried, 1):
+            score = bench.without(unit, left)
+            say(f"[{i}/{len(tried)}] {unit.name}: {unit.width} -> {left} channels, {metric} {score:.4f}")
+            drops.append(UnitDrop(unit.names, unit.width, left, score, base - score))
+    return Sensitivity(metric, base, tuple(drops), plan_by_drop(units, drops, settings.share, rules))
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A network, and the pictures on which it is measured."""
+
+    model: Any
+    settings: PruneSettings
+    found: network.Study
+    data: Path
+
+    def accuracy(self, model: Any) -> tuple[str, float]:
+        """The name and value of what counts for the model's task."""
+        device = str(next(model.parameters()).device)
+        found = validate(model, self.data, imgsz=self.settings.imgsz, batch=self.settings.batch, device=device)
+        name = next(name for name in SCORES if name in found)
+        return name, found[name]
+
+    def without(self, unit: Unit, left: int) -> float:
+        """Accuracy when one unit alone is cut to its ``left`` best channels."""
+        model = copy.deepcopy(self.model)
+        network.cut(model, self.settings, self.found.scores, dict.fromkeys(unit.names, left))
+        network.recalibrate_on(model, self.settings, self.settings.recalibration_images)
+        return self.accuracy(model)[1]
+
+
+def _open_bench(settings: PruneSettings, folder: Path) -> _Bench:
+    assert settings.data is not None
+    model, _ = network.load_network(settings)
+    check_data(model, settings.data)
+    sample = sample_classes if model.task == "classify" else sample_detection
+    data = sample(settings.data, "val", settings.sensitivity_images, settings.seed, folder)
+    return _Bench(model, settings, network.study(model, settings), data)
+
+
+def _left(unit: Unit, factor: float, rules: Rules) -> int:
+    return rules.clamped(unit.width * (1 - factor), unit.width)
+
+
+def plan_by_drop(units: Sequence[Unit], drops: Sequence[UnitDrop], factor: float, rules: Rules) -> Widths:
+    """A plan that takes about ``factor`` of all channels, most from the units whose pruning cost least.
+
+    Units are ranked by their drop; the share that each loses falls from the least sensitive one to none at the most
+    sensitive one. Ranks, not the drops themselves: a few pictures tell which layer is worse, but hardly by how much.
+
+    Args:
+        units: all units.
+        drops: of those that can lose a block.
+        factor: share of all channels.
+        rules: see :class:`~kd_yolo.prune.plan.Rules`.
+    """
+    ranked = sorted(drops, key=lambda row: row.drop)
+    spared = {row.names: i / max(len(ranked) - 1, 1) for i, row in enumerate(ranked)}
+    wanted = factor * sum(unit.width * len(unit.names) for unit in units)
+
+    def plan(slope: float) -> Widths:
+        shares = {unit: min(MAX_SHARE, slope * (1 - spared.get(unit.names, 1.0))) for unit in units}
+        return {
+            name: rules.clamped(unit.width * (1 - share), unit.width)
+            for unit, share in shares.items()
+            for name in unit.names
+        }
+
+    def taken(widths: Widths) -> float:
+        return sum(unit.width - widths[name] for unit in units for name in unit.names)
+
+    low, high = 0.0, float(len(ranked))  # there the second most sensitive unit loses all that it may
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if taken(plan(middle)) <= wanted else (low, middle)
+    return plan(low)

@@ -1,0 +1,276 @@
+"""Checkpoints of a run: written atomically, exact on resume, and plain models for everybody else."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import ultralytics.nn.tasks as tasks
+from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
+
+from kd_yolo.errors import KDYoloError
+from kd_yolo.training.exact_resume import (
+    CarriedAccumulation,
+    capture_mosaic,
+    capture_random,
+    exhaust_epoch,
+    live_weights,
+    pending_gradients,
+    restore_mosaic,
+    restore_random,
+)
+from kd_yolo.yolo.saving import save_atomically
+
+if TYPE_CHECKING:
+    from ultralytics.engine.trainer import BaseTrainer as _Base
+else:
+    _Base = object
+
+STATE = "kd_yolo"  # top-level key of a checkpoint; upstream ignores keys that it does not know
+
+
+class CheckpointMixin(_Base):
+    """Saving, resuming and recovering a run, for any ultralytics trainer with settings in ``args.kd``.
+
+    Attributes:
+        unsaved: what starts anew when a checkpoint without our state is resumed, for the warning.
+    """
+
+    unsaved = "random states"
+    wdir: Path
+    last: Path
+    best: Path
+    _batches_seen = 0
+    _last_step = -1
+    _carried: CarriedAccumulation | None = None
+
+    # -- what a trainer has beside the model ---------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def plain_model(self) -> Iterator[None]:
+        """Hides what a trainer registered on the model, while upstream loads state dicts strictly or copies the EMA."""
+        yield
+
+    def own_state(self) -> dict[str, Any]:
+        """What a trainer needs for an exact resume beyond the model; plain containers and tensors."""
+        return {}
+
+    def restore_own_state(self, state: dict[str, Any]) -> None:
+        """Takes back what :meth:`own_state` returned, after a resume and after a recovery from NaN."""
+
+    def add_files(self, stage: Path) -> None:
+        """Writes further files into ``stage``; they are renamed into the weights folder with upstream's own."""
+
+    def load_own(self, path: Path) -> dict[str, Any]:
+        """A checkpoint of this run, by the process's loading rules."""
+        return _load(path)
+
+    # -- save ----------------------------------------------------------------------------------------------------------
+    def save_model(self) -> bool:
+        """Writes ``last.pt`` (with the state for an exact resume), ``best.pt`` and ``epochN.pt``, each atomically.
+
+        Raises:
+            KDYoloError: the disk is full or not writable; the previous checkpoints are untouched.
+        """
+        try:
+            with self._staged_weights() as stage:
+                saved = super().save_model()
+                if (stage / "last.pt").is_file():
+                    self.add_files(stage)
+                    self._add_state(stage / "last.pt")
+            return bool(saved)
+        except (OSError, KDYoloError) as error:
+            reason = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(reason, OSError):
+                raise
+            raise KDYoloError(
+                f"the checkpoint of epoch {self.epoch + 1} could not be written to {self.wdir} "
+                f"({reason.strerror or reason}). {self._way_out()}"
+            ) from reason
+
+    def _way_out(self) -> str:
+        if not self.last.is_file():
+            return "Make room, or choose another folder with project=, and start again."
+        return f"The previous one is unharmed: make room, then continue with --resume {self.last}"
+
+    @contextlib.contextmanager
+    def _staged_weights(self) -> Iterator[Path]:
+        """Points upstream's file names into a folder beside the real one; renames the files when all are written."""
+        real = self.wdir, self.last, self.best
+        stage = self.wdir / ".partial"
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir(parents=True)
+        self.wdir, self.last, self.best = stage, stage / "last.pt", stage / "best.pt"
+        try:
+            yield stage
+            # last.pt at the end: it is what tells how far the run got
+            for file in sorted(stage.iterdir(), key=lambda file: (file.name == "last.pt", file.name)):
+                file.replace(real[0] / file.name)
+        finally:
+            self.wdir, self.last, self.best = real
+            shutil.rmtree(stage, ignore_errors=True)
+
+    def _add_state(self, path: Path) -> None:
+        """Replaces upstream's half-precision copies by exact ones and adds what it does not save."""
+        ckpt = self.load_own(path)
+        ema = deepcopy(self.ema.ema).to(memory_format=torch.contiguous_format)
+        ema.criterion = None
+        ckpt.update(ema=ema, optimizer=self.optimizer.state_dict())
+        ckpt[STATE] = self._exact_state()
+        save_atomically(ckpt, path)
+
+    def _exact_state(self) -> dict[str, Any]:
+        model = unwrap_model(self.model)
+        with self.plain_model():
+            weights = live_weights(model)
+        return {
+            "weights": weights,
+            "gradients": pending_gradients(model),
+            "last_step": self._last_step,
+            "random": capture_random(self.train_loader),
+            "mosaic": capture_mosaic(self.train_loader.dataset),
+            **self.own_state(),
+        }
+
+    # -- resume and recovery -------------------------------------------------------------------------------------------
+    def resume_training(self, ckpt: dict[str, Any] | None) -> None:
+        """Upstream's resume, then everything that it does not restore."""
+        if ckpt is None or not self.resume:
+            super().resume_training(ckpt)
+            return
+        with self.plain_model():
+            super().resume_training(ckpt)
+        self._trim_results()
+        state = ckpt.get(STATE)
+        if state is None:
+            LOGGER.warning(f"kd-yolo: {self.args.model} has no exact state: {self.unsaved} start anew")
+            return
+        with self.plain_model():
+            unwrap_model(self.model).load_state_dict(state["weights"])
+        self.restore_own_state(state)
+        if self.world_size <= 1:
+            self._restore_flow(state)
+
+    def _restore_flow(self, state: dict[str, Any]) -> None:
+        """Random states, data order, mosaic buffer and accumulated gradients, as at the end of the saved epoch."""
+        loader = self.train_loader
+        if loader.num_workers == 0:  # worker processes have copies of the data set, which only upstream's reset reaches
+            restore_mosaic(loader.dataset, state["mosaic"])
+            if self.args.close_mosaic and self.start_epoch > self.epochs - self.args.close_mosaic:
+                loader.reset = lambda: None  # the loop closes mosaic again: the loader was reset when it first closed
+            exhaust_epoch(loader)
+        restore_random(state["random"], loader)
+        self._last_step = state["last_step"]
+        self._carried = CarriedAccumulation(state["gradients"], state["last_step"])
+
+    def _trim_results(self) -> None:
+        """Drops rows of ``results.csv`` that were written after the checkpoint, or cut off in the middle."""
+        if RANK not in {-1, 0} or not self.csv.is_file():
+            return
+        header, *rows = self.csv.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+        if not header.endswith("\n"):  # upstream writes the header into a new file only
+            self.csv.unlink()
+            return
+        columns = header.count(",")
+        kept = [r for r in rows if r.endswith("\n") and r.count(",") == columns and _epoch_of(r) <= self.start_epoch]
+        partial = self.csv.with_suffix(".partial")
+        partial.write_text("".join([header, *kept]), encoding="utf-8")
+        partial.replace(self.csv)
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        """Upstream's recovery from ``last.pt``, then what is ours: it may hold the NaN as well."""
+        with self.plain_model():
+            recovered = bool(super()._handle_nan_recovery(epoch))
+        if recovered:
+            state = self.load_own(self.last).get(STATE)
+            if state is not None:
+                self.restore_own_state(state)
+        return recovered
+
+    # -- step ----------------------------------------------------------------------------------------------------------
+    def run_callbacks(self, event: str) -> None:
+        """Counts batches of the epoch; an out-of-memory retry restarts the epoch and with it the count."""
+        if event == "on_train_epoch_start":
+            self._batches_seen = 0
+        super().run_callbacks(event)
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Prepares the batch, and counts it if it is trained on."""
+        batch = super().preprocess_batch(batch)
+        if unwrap_model(self.model).training:
+            self._batches_seen += 1
+            if self._carried is not None:
+                self._carried.begin_batch(self, unwrap_model(self.model))
+        return batch
+
+    def optimizer_step(self) -> None:
+        """Upstream's step, unless accumulation was carried over a resume and the step is not yet due."""
+        step = self.global_batch
+        if self._carried is not None:
+            if not self._carried.is_due(self, step):
+                return
+            self._carried = None
+        self._last_step = step
+        super().optimizer_step()
+
+    @property
+    def global_batch(self) -> int:
+        """Index of the current batch over the whole run, as the training loop counts it."""
+        return int(self._batches_seen - 1 + len(self.train_loader) * self.epoch)
+
+    # -- end -----------------------------------------------------------------------------------------------------------
+    def final_eval(self) -> None:
+        """Drops the resume state from the finished checkpoints, leaving a line on where the network came from."""
+        if RANK in {-1, 0}:
+            for path in (self.best, self.last):
+                if path.is_file():
+                    save_atomically(without_state(self.load_own(path)), path)
+        super().final_eval()
+
+
+def without_state(ckpt: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint without what a resume needs of ours; the run's settings stay, under a key of their own."""
+    kd = (ckpt.get("train_args") or {}).pop("kd", None)
+    if kd is not None:
+        ckpt[STATE] = {key: value for key, value in kd.items() if key not in ("data", "data_sha256")}
+    for key in ("ema", "model"):
+        arguments = getattr(ckpt.get(key), "args", None) or {}
+        (arguments if isinstance(arguments, dict) else vars(arguments)).pop("kd", None)
+    return ckpt
+
+
+def finish_checkpoint(path: Path) -> None:
+    """Does what the end of a run does to a checkpoint, for a run that was cut off just before.
+
+    Args:
+        path: ``best.pt`` or ``last.pt``; nothing happens when it is missing or finished.
+    """
+    if not path.is_file():
+        return
+    ckpt = _load(path)
+    if ckpt.get("optimizer") is None:
+        return
+    part = path.with_name(f".{path.stem}.part.pt")
+    try:
+        save_atomically(without_state(ckpt), part)
+        strip_optimizer(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """By ultralytics' own name, which stands for our loader (``enforce_safe_loading``) and knows the trusted files."""
+    return tasks.torch_safe_load(path)[0]  # type: ignore[no-any-return]
+
+
+def _epoch_of(row: str) -> int:
+    try:
+        return int(float(row.split(",", 1)[0]))
+    except ValueError:
+        return 1 << 30

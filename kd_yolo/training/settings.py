@@ -1,0 +1,115 @@
+"""Our own arguments beside ultralytics', and what is done to a data set before ultralytics sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ultralytics.utils import DEFAULT_CFG, RANK
+
+from kd_yolo.data.check import check_for_training
+from kd_yolo.data.resolve import resolved_yaml
+from kd_yolo.errors import ConfigError
+from kd_yolo.training.provenance import warn_unreadable, write_provenance
+from kd_yolo.yolo.guard import check_ultralytics, switch_off_telemetry
+from kd_yolo.yolo.safe_mode import enforce_safe_loading
+
+if TYPE_CHECKING:
+    from ultralytics.engine.trainer import BaseTrainer as _Base
+else:
+    _Base = object
+
+UNMARKED = "distillation"  # the kind of run whose settings do not name their kind
+
+
+class SettingsMixin(_Base):
+    """Takes its own arguments out of the overrides and keeps them in ``args.kd``: plain values, saved with the run.
+
+    ``args.kd`` reaches DDP workers and resumed runs as ultralytics' own arguments do. It holds ``data`` (what the user
+    gave), ``data_sha256``, ``kind`` and ``config`` (the settings).
+
+    Attributes:
+        kind: what the run does, for messages and for telling a run from one of another kind.
+        flags: names of the arguments that are not ultralytics'.
+
+    Raises:
+        ConfigError: settings that do not fit, or a run of another kind to resume.
+        InputError: data that cannot be used.
+    """
+
+    kind = "retraining"
+    flags: tuple[str, ...] = ()
+
+    def __init__(self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: Any = None) -> None:
+        check_ultralytics()
+        switch_off_telemetry()
+        enforce_safe_loading()
+        overrides = dict(overrides or {})
+        given = {key: overrides.pop(key) for key in (*self.flags, "kd") if key in overrides}
+        self._kd: dict[str, Any] = given.pop("kd", None) or {}
+        self._flags = {key: value for key, value in given.items() if value is not None}
+        if self._kd.get("data") and not overrides.get("resume"):  # a DDP worker: the copy in the run folder is gone
+            overrides["data"] = self._kd["data"]
+        super().__init__(cfg, overrides, _callbacks)
+
+    # -- what a trainer says about its settings ------------------------------------------------------------------------
+    def settle(self, saved: dict[str, Any] | None, flags: dict[str, Any]) -> dict[str, Any]:
+        """The settings of this run.
+
+        Args:
+            saved: those of the run that is resumed, or of the process that started this worker; None for a new run.
+            flags: what was given now, without what is None.
+        """
+        del flags
+        return saved or {}
+
+    def saved_config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """What a resumed run takes over of the settings in its checkpoint."""
+        return config
+
+    # -- ultralytics' seams --------------------------------------------------------------------------------------------
+    def check_resume(self, overrides: dict[str, Any]) -> None:
+        """After upstream settled ``args`` (from the checkpoint on resume), adds our settings to them."""
+        super().check_resume(overrides)
+        if self.args.distill_model:
+            raise ConfigError(
+                "distill_model is ultralytics' own distillation and cannot be mixed with our trainers: use"
+                " ultralytics' trainer for it, or DistillationTrainer with teacher= for ours."
+            )
+        kd = {**self._saved(), **self._kd}
+        kd.setdefault("data", str(self.args.data))
+        kd["config"] = self.settle(kd.get("config"), self._flags)
+        if self.kind != UNMARKED:
+            kd["kind"] = self.kind
+        self.args.kd = kd
+
+    def _saved(self) -> dict[str, Any]:
+        """``args.kd`` of the run that is resumed."""
+        if not self.resume:
+            return {}
+        saved = getattr(self.args, "kd", None)
+        is_ours = isinstance(saved, dict) and isinstance(saved.get("config"), dict)
+        if not isinstance(saved, dict) or not is_ours or saved.get("kind", UNMARKED) != self.kind:
+            raise ConfigError(f"{self.args.model} is not an unfinished {self.kind} run: resume its weights/last.pt.")
+        return {**saved, "config": self.saved_config(saved["config"])}
+
+    def get_dataset(self) -> dict[str, Any]:
+        """Checks the data set and gives upstream a copy of its YAML with absolute paths, kept in the run folder."""
+        source = Path(str(self.args.data))
+        if source.suffix in {".yaml", ".yml"} and source.is_file():
+            if "data_sha256" not in self.args.kd and RANK in {-1, 0}:  # the command has checked it already
+                report = check_for_training(source)
+                warn_unreadable(report)
+                self.args.kd["data_sha256"] = report.sha256
+            self.args.data = str(resolved_yaml(source, self.save_dir))
+        if RANK in {-1, 0}:
+            write_provenance(self.save_dir, self.args.kd, self.args.seed, self.kind)
+        return super().get_dataset()  # type: ignore[no-any-return]
+
+    def get_validator(self) -> Any:
+        """Upstream's validator; it refuses argument names that it does not know, so ours are out of sight."""
+        kd = self.args.__dict__.pop("kd")
+        try:
+            return super().get_validator()
+        finally:
+            self.args.kd = kd

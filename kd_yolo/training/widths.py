@@ -1,0 +1,113 @@
+"""Widths that survive training: a pruned network is trained as it is, not built again from its YAML.
+
+Ultralytics builds every network that it trains from the model's YAML and copies the weights that fit. The YAML
+describes the widths before pruning, so a pruned network comes out unpruned and mostly untrained, without a word. One
+override of ``get_model`` serves training, resuming, DDP and distillation: they all go through it.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import torch
+import ultralytics.nn.tasks as tasks
+from torch import nn
+from ultralytics.nn.modules.head import Detect
+from ultralytics.utils import LOGGER, RANK
+
+from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.training.classes import class_layers, num_classes, set_classes
+
+if TYPE_CHECKING:
+    from ultralytics.engine.trainer import BaseTrainer as _Base
+else:
+    _Base = object
+
+
+class WidthsMixin(_Base):
+    """Trains a pruned network with its own widths; any other one exactly as upstream does."""
+
+    def get_model(self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True) -> nn.Module:
+        """A copy of ``weights`` if it is pruned, else what upstream builds.
+
+        Raises:
+            ConfigError: ``pretrained=`` or the data ask for another network than the pruned one.
+            InputError: the network is fused.
+        """
+        self._check_pretrained(weights)
+        if weights is None or not is_pruned(weights):
+            return super().get_model(cfg, weights, verbose)  # type: ignore[no-any-return]
+        model = self._copy(weights)
+        if RANK in {-1, 0}:
+            count = sum(p.numel() for p in model.parameters())
+            LOGGER.info(f"kd-yolo: {self.args.model} is pruned: its own {count:,} parameters are trained")
+        return model
+
+    def _copy(self, weights: Any) -> nn.Module:
+        if weights.is_fused():
+            raise InputError(f"{self.args.model} is fused for inference and cannot be trained: open its file anew.")
+        self._check_data(weights)
+        model = deepcopy(weights).float().train().requires_grad_(True)
+        model.criterion = None
+        classes, before = int(self.data["nc"]), num_classes(weights)
+        if classes != before:
+            set_classes(model, classes)
+            if RANK in {-1, 0}:
+                LOGGER.info(
+                    f"kd-yolo: the data has {classes} classes, the network {before}: the last layers of its class"
+                    " branch start anew, all other weights stay"
+                )
+        for module in model.modules():
+            if isinstance(module, nn.Dropout) and self.args.dropout:  # as upstream does for classification
+                module.p = self.args.dropout
+        model.names = self.data["names"]
+        return model  # type: ignore[no-any-return]
+
+    def _check_pretrained(self, weights: nn.Module | None) -> None:
+        """``pretrained=False`` and ``pretrained=other.pt`` have upstream build from the YAML."""
+        pretrained = self.args.pretrained
+        if self.resume or pretrained is True:
+            return
+        source = str(self.args.model)
+        is_file_pruned = source.endswith(".pt") and is_pruned(tasks.load_checkpoint(source)[0])
+        if is_file_pruned or (weights is not None and is_pruned(weights)):
+            raise ConfigError(
+                f"pretrained={pretrained}: a pruned network cannot be built from its YAML, its weights and widths are"
+                " one. Leave pretrained= out and name the pruned file as the model."
+            )
+
+    def _check_data(self, weights: Any) -> None:
+        own = next(m for m in weights.modules() if isinstance(m, nn.Conv2d)).in_channels
+        if own != self.data["channels"]:
+            raise ConfigError(
+                f"{self.args.model} takes pictures of {own} channels, the data has {self.data['channels']}."
+            )
+        shape, wanted = getattr(weights.model[-1], "kpt_shape", None), self.data.get("kpt_shape")
+        if shape is not None and list(shape) != list(wanted):
+            raise ConfigError(f"{self.args.model} predicts key points of shape {list(shape)}, the data has {wanted}.")
+
+
+def is_pruned(model: nn.Module) -> bool:
+    """Whether any width differs from the model's YAML, the number of classes aside. Draws no random numbers."""
+    classes = class_layers(model)
+    own = {key: value.shape for key, value in model.state_dict().items()}
+    stock = _stock_shapes(model)
+    return any(
+        own[key] != shape for key, shape in stock.items() if key in own and key.rpartition(".")[0] not in classes
+    )
+
+
+def _stock_shapes(model: Any) -> dict[str, torch.Size]:
+    """Shapes of the network that the YAML describes, built without memory and without random numbers.
+
+    The hidden width of the class branch follows the number of classes, and upstream keeps it when it changes that
+    number: the branch is built for the number that its width stands for.
+    """
+    description = deepcopy(model.yaml)
+    head = model.model[-1]
+    if isinstance(head, Detect) and head.cv3 is not None:
+        description["nc"] = head.cv3[0][-1].in_channels
+    with torch.device("meta"):
+        layers, _ = tasks.parse_model(description, ch=description.get("channels", 3), verbose=False)
+    return {f"model.{key}": value.shape for key, value in layers.state_dict().items()}

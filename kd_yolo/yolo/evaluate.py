@@ -1,0 +1,121 @@
+"""Accuracy of a model on a data set, by ultralytics' validators."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from ultralytics.models.rtdetr.val import RTDETRValidator
+from ultralytics.models.yolo.classify import ClassificationValidator
+from ultralytics.models.yolo.detect import DetectionValidator
+from ultralytics.models.yolo.obb import OBBValidator
+from ultralytics.models.yolo.pose import PoseValidator
+from ultralytics.models.yolo.segment import SegmentationValidator
+from ultralytics.nn.tasks import RTDETRDetectionModel, guess_model_task
+
+from kd_yolo.data.resolve import resolved_yaml
+from kd_yolo.data.spec import list_images, read_data_yaml
+from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.quiet import quiet
+
+VALIDATORS: dict[str, Any] = {
+    "detect": DetectionValidator,
+    "segment": SegmentationValidator,
+    "pose": PoseValidator,
+    "obb": OBBValidator,
+    "classify": ClassificationValidator,
+}
+
+
+def validate(
+    path_or_model: str | Path | nn.Module,
+    data: str | Path,
+    *,
+    imgsz: int,
+    batch: int = 16,
+    split: str = "val",
+    device: str | None = None,
+) -> dict[str, float]:
+    """Validates as ``yolo val`` does, but prints no tables and leaves no run folder.
+
+    Args:
+        path_or_model: a checkpoint, loaded safely, or a model, which is not touched.
+        data: data YAML; for a classifier the folder with a folder for each split.
+        imgsz: longer side in pixels; rounded up to whole strides.
+        batch: pictures at a time.
+        split: "train", "val" or "test".
+        device: as ultralytics takes it; None is the first GPU, else the CPU.
+
+    Returns:
+        Ultralytics' names and values: ``metrics/mAP50(B)``, ``metrics/mAP50-95(B)``, ...
+
+    Raises:
+        InputError: weights or data that cannot be used, or whose classes differ.
+        ConfigError: a task that has no validator here.
+    """
+    if isinstance(path_or_model, nn.Module):
+        model: Any = copy.deepcopy(path_or_model)  # the validator fuses what it gets
+    else:
+        model, _ = load_checkpoint(path_or_model)
+    check_data(model, data, split)
+    task = _task(model)
+    validator = RTDETRValidator if isinstance(model, RTDETRDetectionModel) else VALIDATORS[task]
+    with tempfile.TemporaryDirectory() as folder:
+        source = data if task == "classify" else resolved_yaml(Path(data), Path(folder))
+        settings = {
+            "task": task, "mode": "val", "data": str(source), "imgsz": imgsz, "batch": batch, "split": split,
+            "device": device, "rect": True, "plots": False, "verbose": False, "workers": 0,
+        }  # fmt: skip
+        with quiet(), torch.no_grad():
+            found = validator(args=settings, save_dir=Path(folder))(model=model.float().eval())
+    return {str(key): float(value) for key, value in found.items()}
+
+
+def check_data(model: nn.Module, data: str | Path, split: str = "val") -> None:
+    """Checks, before anything is computed, that a model can be validated on a data set.
+
+    Raises:
+        InputError: the data cannot be used, or has another number of classes.
+        ConfigError: a task that has no validator here.
+    """
+    facts: Any = model
+    task, data = _task(model), Path(data)
+    if task not in VALIDATORS:
+        raise ConfigError(
+            f"{_name(model)} is a {task} model, which is not validated here: {', '.join(VALIDATORS)} are."
+        )
+    num_data = _count_folders(data, split) if task == "classify" else _count_names(data, split)
+    if num_data != len(facts.names):
+        raise InputError(
+            f"{_name(model)} has {len(facts.names)} classes, {data} has {num_data}: its accuracy there means nothing."
+            " Give the data that it was trained on, or fine-tune it on this data first."
+        )
+
+
+def _count_names(data: Path, split: str) -> int:
+    """Classes of a data YAML whose split has pictures."""
+    spec = read_data_yaml(data)
+    if not list_images(spec, split):
+        raise InputError(f"{data} has no pictures in its split '{split}'. It has: {', '.join(spec.splits)}.")
+    return len(spec.names)
+
+
+def _count_folders(data: Path, split: str) -> int:
+    """Classes of a classification set: a folder each."""
+    classes = [entry for entry in (data / split).glob("*") if entry.is_dir()]
+    if not classes:
+        raise InputError(f"{data} is no classification set: expected {data / split}/<class>/<picture>.")
+    return len(classes)
+
+
+def _task(model: nn.Module) -> str:
+    return str(getattr(model, "task", None) or guess_model_task(model) or "detect")  # RT-DETR: nothing to guess from
+
+
+def _name(model: nn.Module) -> str:
+    return str(getattr(model, "pt_path", None) or f"the {type(model).__name__}")

@@ -1,0 +1,92 @@
+"""A model in ONNX Runtime: exported by ultralytics to a temporary folder, quietly, and run on the CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import importlib.util
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+from ultralytics.engine.exporter import Exporter
+from ultralytics.nn.tasks import guess_model_task
+from ultralytics.utils import SETTINGS
+
+from kd_yolo.errors import MissingDependencyError
+from kd_yolo.yolo.quiet import quiet
+
+NEEDED = ("onnx", "onnxruntime")
+
+
+def onnx_runner(model: nn.Module, imgsz: int, threads: int) -> Callable[[], None]:
+    """A function that runs one image through the exported model, without post-processing.
+
+    Args:
+        model: a YOLO task model; it is not touched.
+        imgsz: longer side in pixels; rounded up to whole strides.
+        threads: threads of the session.
+
+    Raises:
+        MissingDependencyError: onnx or ONNX Runtime is not installed.
+    """
+    require_onnx()
+    with tempfile.TemporaryDirectory() as folder:
+        session = _session(export_onnx(model, imgsz, Path(folder)), threads)
+    source = session.get_inputs()[0]
+    image = np.random.default_rng(0).random(source.shape, dtype=np.float32)
+    return lambda: session.run(None, {source.name: image})
+
+
+def require_onnx() -> None:
+    """Checks that models can be exported and run.
+
+    Raises:
+        MissingDependencyError: onnx or ONNX Runtime is not installed.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"timing in ONNX Runtime needs {' and '.join(missing)}: pip install {' '.join(NEEDED)}."
+            " Without them, time PyTorch: --runtime torch"
+        )
+
+
+def export_onnx(model: nn.Module, imgsz: int, folder: Path) -> Path:
+    """Writes ``folder/model.onnx`` for one image of a fixed size; an end-to-end head stays end-to-end."""
+    exported: Any = copy.deepcopy(model).cpu()
+    exported.pt_path = str(folder / "model.pt")  # the exporter writes beside it
+    exported.task = getattr(model, "task", None) or guess_model_task(model)
+    # not simplified: ONNX Runtime optimises the graph itself, the times are the same
+    overrides = {"format": "onnx", "imgsz": imgsz, "batch": 1, "device": "cpu", "simplify": False}
+    if getattr(exported.model[-1], "one2one_cv2", None) is not None:
+        overrides["nms"] = False  # else newer releases export the one-to-many branch
+    with quiet(logging.ERROR), _no_openvino_hint():
+        return Path(Exporter(overrides=overrides)(model=exported))
+
+
+def _session(file: Path, threads: int) -> Any:
+    onnxruntime = importlib.import_module("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Idle threads of one session would otherwise spin on while the next one is timed.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+
+@contextlib.contextmanager
+def _no_openvino_hint() -> Iterator[None]:
+    """The exporter would give a hint once and note that in the user's settings file; here it is not due."""
+    hint = SETTINGS.get("openvino_msg", False)
+    dict.__setitem__(SETTINGS, "openvino_msg", False)  # in memory only: its own __setitem__ writes the file
+    try:
+        yield
+    finally:
+        dict.__setitem__(SETTINGS, "openvino_msg", hint)

@@ -1,0 +1,23 @@
+"""Keeps ultralytics and the exporters off the console."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ultralytics.utils import LOGGER
+
+
+@contextmanager
+def quiet(level: int = logging.WARNING) -> Iterator[None]:
+    """Inside, ultralytics says nothing below ``level`` and draws no bars; Python warnings are not shown."""
+    before = LOGGER.level
+    LOGGER.setLevel(level)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        LOGGER.setLevel(before)

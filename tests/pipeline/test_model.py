@@ -1,0 +1,103 @@
+"""PruneModel: the customer's calls, and what it says to wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kd_yolo import PruneModel
+from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.yolo.loading import load_checkpoint
+
+TRAIN: dict[str, Any] = {"imgsz": 64, "batch": 4, "device": "cpu", "workers": 0, "plots": False, "verbose": False}
+
+
+def widths(path: str | Path) -> int:
+    return sum(p.numel() for p in load_checkpoint(path)[0].parameters())
+
+
+@pytest.fixture
+def model(make_weights: Any, tmp_path: Path) -> PruneModel:
+    return PruneModel(make_weights("yolov8n.yaml"), folder=tmp_path / "run", **TRAIN)
+
+
+def test_pruning_without_data_removes_the_default_share_and_copies_the_file(model: PruneModel, tmp_path: Path) -> None:
+    before = widths(model.weights)
+    step = model.prune(save_dir=tmp_path / "weights" / "prune.pt")
+    assert 0.55 < widths(step.path) / before < 0.72  # a factor of 0.2 removes about 36 % of the parameters
+    assert widths(tmp_path / "weights" / "prune.pt") == widths(step.path) == step.metrics["parameters"]
+    assert any("factor 0.2" in note for note in step.notes)
+    assert "map50_95" not in step.metrics
+    assert model.weights == str(step.path)
+
+
+def test_pruning_twice_is_two_stages(model: PruneModel) -> None:
+    first, second = model.prune(0.2), model.prune(0.2)
+    assert [step.stage for step in model.state.finished] == ["prune", "prune2"]
+    assert widths(second.path) < widths(first.path)
+
+
+def test_another_process_goes_on_in_the_same_folder(model: PruneModel, make_weights: Any) -> None:
+    first = model.prune(0.3)
+    changed = first.path.stat().st_mtime_ns
+    again = PruneModel(make_weights("yolov8n.yaml"), folder=model.folder, **TRAIN)
+    assert again.prune(0.3) == first
+    assert first.path.stat().st_mtime_ns == changed
+    with pytest.raises(ConfigError, match=r"factor: 0\.3 -> 0\.5"):
+        PruneModel(make_weights("yolov8n.yaml"), folder=model.folder, **TRAIN).prune(0.5)
+
+
+def test_other_weights_are_another_chain(model: PruneModel, make_weights: Any) -> None:
+    model.prune(0.3)
+    with pytest.raises(ConfigError, match="weights: "):
+        PruneModel(make_weights("yolov8n.yaml", seed=1), folder=model.folder, **TRAIN).prune(0.3)
+
+
+def test_iterative_pruning_trains_between_its_steps(model: PruneModel, tiny_data: Path) -> None:
+    step = model.prune(0.4, data=tiny_data, iterative=2, retrain_epochs=1, importance="l2")
+    assert (model.folder / "prune" / "retrain1" / "results.csv").is_file()
+    assert not (model.folder / "prune" / "retrain2").exists()
+    assert "map50_95" in step.metrics
+
+
+def test_a_default_folder_is_new_each_time(make_weights: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = PruneModel(make_weights("yolov8n.yaml"), **TRAIN)
+    first.prune(0.2)
+    second = PruneModel(make_weights("yolov8n.yaml"), **TRAIN)
+    assert second.folder.parent == first.folder.parent == tmp_path / "runs" / "prune"
+    assert second.folder != first.folder
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.prune(1.5), "factor is 1.5, expected a share between 0 and 1"),
+        (lambda m: m.prune(0.2, importanze="l2"), "Did you mean 'importance'"),
+        (lambda m: m.prune(0.2, save_dir="weights"), "expected the name of a file such as weights/prune.pt"),
+        (lambda m: m.train("data.yaml", epohcs=3), "Did you mean 'epochs'"),
+        (lambda m: m.train("data.yaml", loss_type="mgd"), "loss_type is 'mgd', train() knows None and 'sparse'"),
+        (lambda m: m.distill(data="data.yaml"), "needs a teacher"),
+        (lambda m: m.export("paper"), "paper"),
+    ],
+)
+def test_wrong_calls(model: PruneModel, call: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        call(model)
+    assert message in str(error.value)
+    assert not model.folder.exists()
+
+
+def test_wrong_constructions(make_weights: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'imgsz'"):
+        PruneModel(make_weights("yolov8n.yaml"), folder=tmp_path, imgszz=64)
+    with pytest.raises(InputError, match="do not exist"):
+        PruneModel("nothing.pt", folder=tmp_path)
+
+
+def test_missing_data_leaves_no_folder(model: PruneModel) -> None:
+    with pytest.raises((InputError, ConfigError), match=r"none\.yaml"):
+        model.prune(0.2, data="none.yaml")
+    assert not (model.folder / "prune").exists()

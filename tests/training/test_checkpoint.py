@@ -1,0 +1,49 @@
+"""Parts of the exact resume by themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from kd_yolo.training import checkpoint
+from kd_yolo.training.checkpoint import CheckpointMixin
+from kd_yolo.training.exact_resume import capture_random
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_closed_mosaic_reaches_worker_processes(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    """Workers hold copies of the data set with mosaic open: the reset by which upstream starts them anew must stay."""
+    monkeypatch.setattr(checkpoint, "exhaust_epoch", lambda _loader: None)
+    reset = object()
+    loader = SimpleNamespace(num_workers=workers, dataset=None, reset=reset, generator=torch.Generator())
+    state = {"mosaic": [], "random": capture_random(loader), "last_step": 0, "gradients": {}}
+    trainer: Any = SimpleNamespace(
+        train_loader=loader, args=SimpleNamespace(close_mosaic=2), start_epoch=3, epochs=4, _last_step=-1, _carried=None
+    )
+    CheckpointMixin._restore_flow(trainer, state)
+    assert (loader.reset is reset) is (workers > 0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("epoch,time,a\n1,2,3\n2,2,3\n3,2,3\n", "epoch,time,a\n1,2,3\n2,2,3\n"),  # epoch 3 runs again
+        ("epoch,time,a\n1,2,3\n2,2", "epoch,time,a\n1,2,3\n"),
+        ("epoch,time,a\n1,2,3\n2,2,3", "epoch,time,a\n1,2,3\n"),  # perhaps 2,2,35
+        ("epoch,ti", None),  # upstream writes a header only where there is no file
+        ("", None),
+    ],
+)
+def test_a_results_table_that_was_cut_off(tmp_path: Path, before: str, after: str | None) -> None:
+    table = tmp_path / "results.csv"
+    table.write_text(before)
+    run: Any = SimpleNamespace(csv=table, start_epoch=2)
+    CheckpointMixin._trim_results(run)
+    assert (table.read_text() if table.is_file() else None) == after
+    table.unlink(missing_ok=True)
+    CheckpointMixin._trim_results(run)
+    assert not table.exists()
