@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from kd_yolo.data.labels import LabelProblem, read_labels
 from kd_yolo.data.plabels import ParentLabels, parse_plabels, plabel_path, raise_problems
@@ -146,11 +147,13 @@ def read_picture(file: Path) -> npt.NDArray[np.uint8]:
     Raises:
         InputError: neither can read it.
     """
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if image is not None:
-        return np.asarray(image, np.uint8)
     try:
-        with Image.open(file) as opened:
-            return np.ascontiguousarray(np.asarray(opened.convert("RGB"), np.uint8)[..., ::-1])
-    except (OSError, UnidentifiedImageError) as error:
+        data = file.read_bytes()
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        if image is not None:
+            return np.asarray(image, np.uint8)
+        with Image.open(io.BytesIO(data)) as opened:
+            upright = ImageOps.exif_transpose(opened)  # as OpenCV does
+            return np.ascontiguousarray(np.asarray(upright.convert("RGB"), np.uint8)[..., ::-1])
+    except (OSError, ImportError) as error:  # ultralytics, once imported, makes PIL ask for one more package here
         raise InputError(f"{file} cannot be read as a picture: {error}") from None

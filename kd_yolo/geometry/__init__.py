@@ -1,1 +1,1 @@
-"""Geometry without a network: boxes and schedules. Numbers in, numbers out; nothing here knows a model."""
+"""Geometry without a network: boxes, who is whose parent, schedules. Nothing here knows a model."""

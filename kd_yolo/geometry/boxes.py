@@ -84,7 +84,7 @@ def iou_pairs(a_xyxy_m4: Floats, b_xyxy_n4: Floats, iou_min: float) -> tuple[Int
         rows = a_xyxy_m4[start : start + step]
         width, height = overlaps(rows, b_xyxy_n4)
         shared = np.maximum(width, 0) * np.maximum(height, 0)
-        union = box_areas(rows)[:, None] + area_b 
+        union = box_areas(rows)[:, None] + area_b - shared
         iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
         i, j = np.nonzero(iou >= iou_min)
         found.append((i + start, j, iou[i, j]))

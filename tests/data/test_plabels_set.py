@@ -81,6 +81,9 @@ def test_a_picture_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(InputError, match=r"a\.png cannot be read as a picture"):
         read_picture(tmp_path / "a.png")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(InputError, match=r"empty\.png cannot be read"):
+        read_picture(tmp_path / "empty.png")
     with pytest.raises(InputError, match=r"gone\.png cannot be read"):
         read_picture(tmp_path / "gone.png")
 

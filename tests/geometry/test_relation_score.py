@@ -62,6 +62,12 @@ def test_an_extra_box_and_its_link_count_as_wrong() -> None:
     assert found == RelationMetrics(correct=4, predicted=5, true=4, matched=6, extra=1)
 
 
+def test_a_root_given_to_an_extra_box_is_no_right_link() -> None:
+    """Neither has a true parent, but that does not make them agree."""
+    found = relation_metrics([*TRUE, (190, 0, 400, 90)], [*PARENTS[:5], 6, -1], TRUE, PARENTS)
+    assert (found.correct, found.predicted) == (4, 5)
+
+
 def test_of_two_predictions_the_closer_one_is_matched() -> None:
     close, far = (0, 0, 98, 100), (0, 0, 80, 100)
     for first, second in ((close, far), (far, close)):
