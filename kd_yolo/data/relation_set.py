@@ -17,7 +17,7 @@ from kd_yolo.data.spec import IMAGE_SUFFIXES, DataSpec, label_path, list_images,
 from kd_yolo.errors import InputError
 
 # What OpenCV or PIL opens beside what ultralytics trains on.
-_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".jfif", ".jpe", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"}
+PICTURE_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".jfif", ".jpe", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"}
 _SAME = 2e-3  # labels and plabels may be rounded differently
 _SHOWN = 3
 
@@ -103,7 +103,7 @@ def _list_split(spec: DataSpec, split: str) -> list[Path]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in _SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def _check_twins(images: list[Path], twins: list[Path]) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.data.relation_set import RelationSample, read_picture, read_relation_set
-from kd_yolo.data.spec import IMAGE_SUFFIXES
+from kd_yolo.data.relation_set import PICTURE_SUFFIXES, RelationSample, read_picture, read_relation_set
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.geometry.relation import (
     RelationReport,
@@ -20,7 +18,9 @@ from kd_yolo.geometry.relation import (
     draw_relations,
     evaluate_relations,
     find_parent_nodes,
+    learn_allowed_pairs,
 )
+from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.predict import Prediction, predict_boxes
 
 log = logging.getLogger("kd_yolo")
@@ -59,7 +59,14 @@ def predict_file(
 
 
 def evaluate_file(
-    weights: str, data: Path, split: str, *, imgsz: int, conf: float = 0.25, iou_min: float = 0.5
+    weights: str,
+    data: Path,
+    split: str,
+    *,
+    imgsz: int,
+    conf: float = 0.25,
+    iou_min: float = 0.5,
+    learn_from: str | None = None,
 ) -> RelationReport:
     """Scores the parent links of the boxes that a detector finds.
 
@@ -70,6 +77,7 @@ def evaluate_file(
         imgsz: longer side in pixels.
         conf: least score of a box.
         iou_min: least IoU at which a found box counts as a true one; classes have to agree as well.
+        learn_from: a split whose ``plabels`` say which class may be whose parent; None goes by the boxes alone.
 
     Raises:
         ConfigError: ``conf`` or ``iou_min`` out of range.
@@ -78,19 +86,31 @@ def evaluate_file(
     if not 0 <= conf <= 1:
         raise ConfigError(f"conf is {conf}, expected a score between 0 and 1.")
     samples = read_relation_set(data, split)
-    return evaluate_relations(_scored(weights, samples, imgsz, conf), iou_min)
+    allowed_kk = None if learn_from is None else _learn_pairs(weights, read_relation_set(data, learn_from))
+    return evaluate_relations(_scored(weights, samples, imgsz, conf, allowed_kk), iou_min)
+
+
+def _learn_pairs(weights: str, samples: Sequence[RelationSample]) -> npt.NDArray[np.bool_]:
+    truths = [sample.truth for sample in samples]
+    known = max((int(truth.classes.max()) + 1 for truth in truths if len(truth.classes)), default=0)
+    num_classes = max(known, len(load_checkpoint(weights)[0].names))  # type: ignore[arg-type]
+    return learn_allowed_pairs(((truth.classes, truth.parents) for truth in truths), num_classes)
 
 
 def _scored(
-    weights: str, samples: Sequence[RelationSample], imgsz: int, conf: float
+    weights: str,
+    samples: Sequence[RelationSample],
+    imgsz: int,
+    conf: float,
+    allowed_kk: npt.NDArray[np.bool_] | None,
 ) -> Iterator[tuple[str, Relations, Relations]]:
     predictions = _predictions(weights, [sample.image for sample in samples], imgsz, conf)
     for sample, (file, picture, found, _) in zip(samples, predictions, strict=True):
         height, width = picture.shape[:2]
-        truth = sample.truth
-        true_boxes = _corners(truth.boxes_cxcywh) * np.array([width, height, width, height])
-        own = Relations(found.boxes_xyxy_m4, find_parent_nodes(found.boxes_xyxy_m4), found.classes)
-        yield file.name, Relations(true_boxes, truth.parents, truth.classes), own
+        true = Relations(sample.truth.boxes_xyxy(width, height), sample.truth.parents, sample.truth.classes)
+        boxes, classes = found.boxes_xyxy_m4, None if allowed_kk is None else found.classes
+        parents = find_parent_nodes(boxes, classes=classes, allowed_kk=allowed_kk)
+        yield file.name, true, Relations(boxes, parents, found.classes)
 
 
 def _predictions(
@@ -105,11 +125,6 @@ def _predictions(
             yield file, picture, prediction, names
 
 
-def _corners(boxes_cxcywh: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    centre, half = boxes_cxcywh[:, :2], boxes_cxcywh[:, 2:] / 2
-    return np.concatenate([centre - half, centre + half], axis=1)
-
-
 def _pictures(source: str | Path | Sequence[str | Path]) -> list[Path]:
     """Files of a source; folders give their pictures."""
     sources = [source] if isinstance(source, str | Path) else source
@@ -117,7 +132,9 @@ def _pictures(source: str | Path | Sequence[str | Path]) -> list[Path]:
     for entry in map(Path, sources):
         if not entry.exists():
             raise InputError(f"{entry} does not exist: predict() takes a picture, a folder of pictures, or several.")
-        inside = sorted(p for p in entry.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if entry.is_dir() else [entry]
+        inside = (
+            sorted(p for p in entry.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES) if entry.is_dir() else [entry]
+        )
         files.extend(inside)
     if not files:
         raise InputError(f"{source} holds no pictures.")
