@@ -66,8 +66,22 @@ def small_detector() -> Build:
     return make
 
 
+@pytest.fixture(scope="session")
+def network_with(small_detector: Build) -> Callable[[nn.Module], Any]:
+    """A small detector with a block of the test's own as ``model.2``, of 32 channels in and out."""
+
+    def make(block: nn.Module) -> Any:
+        model = small_detector([-1, 1, "nn.Identity", []])
+        block.i, block.f, block.type, block.np = 2, -1, type(block).__name__, 0  # type: ignore[assignment]
+        model.model[2] = block
+        return model.eval()
+
+    return make
+
+
 def _image(model: Any, count: int = 1) -> Tensor:
-    size_px = max(64, 2 * int(model.stride.max()))
+    queries = getattr(model.model[-1], "num_queries", 0)  # RT-DETR needs a cell for each
+    size_px = 160 if queries else max(64, 2 * int(model.stride.max()))
     dtype = next(model.parameters()).dtype
     return torch.rand(count, 3, size_px, size_px, dtype=dtype, generator=torch.Generator().manual_seed(1))
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from kd_yolo.errors import ConfigError
 from kd_yolo.prune.graph import ChannelGraph
 from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.prunable import head_maps
 
 Build = Callable[..., Any]
 
@@ -179,6 +180,18 @@ def test_scores_read_weights_and_gradients_of_the_stock_model(network: Build, im
             expected = expected[group.width :]
         assert torch.equal(seen[group.name], expected.detach()), group.name
         assert not seen[group.name].requires_grad
+
+
+@pytest.mark.parametrize(("name", "count"), [("yolov8n-seg", 10), ("yolo26n-seg", 20), ("yolo26n-pose", 24)])
+def test_head_maps_are_the_raw_outputs_and_leave_the_mode(network: Build, image: Any, name: str, count: int) -> None:
+    model = network(name)
+    with torch.no_grad():
+        maps = head_maps(model, image(model))
+        raw = model(image(model))[1]
+    assert len(maps) == count  # levels times branches, prototypes, and what only training uses
+    boxes = raw.get("one2many", raw)["boxes"]
+    assert any(torch.equal(one.flatten(2), boxes[..., : one[0, 0].numel()]) for one in maps)
+    assert not any(module.training for module in model.modules())
 
 
 IMPORTANCES = [

@@ -120,19 +120,6 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def network_with(small_detector: Callable[..., Any]) -> Callable[[nn.Module], Any]:
-    """A small detector with a block of ours as its third layer."""
-
-    def make(block: nn.Module) -> Any:
-        model = small_detector([-1, 1, "nn.Identity", []])
-        block.i, block.f, block.type, block.np = 2, -1, type(block).__name__, 0  # type: ignore[assignment]
-        model.model[2] = block
-        return model.eval()
-
-    return make
-
-
 IMAGE = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from ultralytics import YOLO
+from ultralytics.nn.modules.block import C2f
+from ultralytics.nn.modules.conv import RepConv
 
 from kd_yolo.errors import ConfigError
 from kd_yolo.prune.graph import ChannelGraph
@@ -108,6 +110,19 @@ def test_blocks_that_no_small_family_has(
         keep = random_keep(graph)
         graph.cut(keep)
     assert len(keep) >= 10
+
+
+@pytest.mark.parametrize("block", [lambda: RepConv(32, 32, bn=True), lambda: C2f(32, 32, 2, True)])
+def test_blocks_fuse_after_the_cut(
+    block: Callable[[], nn.Module], network_with: Callable[..., Any], random_keep: Callable[..., Any]
+) -> None:
+    model = network_with(block())
+    noise = torch.rand(1, 3, 64, 64)
+    with ChannelGraph(model, noise) as graph:
+        graph.cut(random_keep(graph))
+    with torch.no_grad():
+        expected = model(noise)[0]
+        assert torch.allclose(model.fuse(verbose=False)(noise)[0], expected, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_a_factor_for_each_channel_is_cut_too(

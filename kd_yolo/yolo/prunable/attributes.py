@@ -40,7 +40,6 @@ def _synchronise(block: Any) -> None:
         block.c_ = block.cv1.conv.out_channels
     elif isinstance(block, RepConv):
         block.c1, block.c2 = block.conv1.conv.in_channels, block.conv1.conv.out_channels
-        vars(block).pop("id_tensor", None)  # of the old width; made anew when fusing
     elif isinstance(block, RepVGGDW):
         block.dim = block.conv.conv.out_channels
     elif isinstance(block, Segment):
