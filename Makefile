@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/python -m kd_yolo.cli.app demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: setup
 	$(BIN)/python -m pytest -m ''
