@@ -22,7 +22,8 @@ DESCRIPTION = """Removes channels from a YOLO network: weights/pruned.pt, a plai
 
 --factor is the share of the channels that is REMOVED: 0.2 removes about 36 % of the parameters and FLOPs, 0.5 about
 75 %. (Some code that passes a factor under the same name means the share that is KEPT.) Instead of it a target can be
-given, or a plan. mAP near zero is normal afterwards; retraining brings it back: kd-yolo retrain.
+given, or a plan. mAP near zero is normal afterwards: kd-yolo retrain brings it back (plain yolo train builds the
+unpruned network again).
 
 Written key=value: data= (for Taylor importance and BatchNorm statistics), imgsz=, batch=, device=, seed=, project=,
 name=. Targets below 1 are shares of the unpruned network's, counted in the form in which it is deployed."""
@@ -71,7 +72,7 @@ class PruneFlags:
     sensitivity: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Measure the mAP after pruning each layer alone: a picture, and a plan for --plan."""
     sensitivity_images: int | None = None
-    """Validation pictures for --sensitivity (default: 100)."""
+    """Pictures for each measurement of --sensitivity (default: 100)."""
     name: str | None = None
     """Name of the run folder in runs/prune/ (default: that of the model)."""
     device: str | None = None
@@ -133,7 +134,10 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
             raise ConfigError(f"'{key}=' means nothing to pruning.{nearest(key, PAIRS)} It takes {takes}.")
         given[key] = value
     project, name = Path(given.pop("project", "runs/prune")), given.pop("name", None)
-    own = {key: value for key, value in vars(flags).items() if key not in OUTPUT and value not in (None, (), False)}
+    said = {
+        key: value for key, value in vars(flags).items() if value is not None and value is not False and value != ()
+    }
+    own = {key: value for key, value in said.items() if key not in OUTPUT}
     if flags.no_recalibrate:
         own["recalibrate"] = False
     return PruneSettings.parse({**given, **own}, "prune.py"), project, flags.name or name or Path(flags.model).stem

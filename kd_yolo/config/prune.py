@@ -92,7 +92,8 @@ class PruneSettings(StrictModel):
         recalibrate: estimate the BatchNorm statistics anew; None is yes with data and no without.
         batches: labelled batches for Taylor importance.
         recalibration_images: training pictures for the BatchNorm statistics.
-        sensitivity_images: validation pictures for each measurement of the sensitivity.
+        sensitivity_images: pictures for each measurement of the sensitivity: of the validation split for the accuracy,
+            of the training split for the BatchNorm statistics before it.
         imgsz: longer side of the pictures in pixels, also for GFLOPs and latency.
         batch: pictures in a batch.
         runtime: what latency is measured in: PyTorch, or ONNX Runtime; always one image on one thread of the CPU.

@@ -15,7 +15,7 @@ from kd_yolo.errors import InputError
 
 
 def sample_detection(data: str | Path, split: str, count: int, seed: int, folder: Path) -> Path:
-    """Links some pictures of a split, with copies of their labels, into ``folder``.
+    """Links some pictures of a split, with copies of their labels, into ``folder``; pictures without have empty ones.
 
     Ultralytics keeps what it reads of the labels beside them, and would note there that the whole set has only these.
 
@@ -41,8 +41,8 @@ def sample_detection(data: str | Path, split: str, count: int, seed: int, folder
     labels.mkdir()
     for i, file in enumerate(chosen):
         _link(file, images / f"{i:06d}{file.suffix}")
-        if label_path(file).is_file():
-            shutil.copyfile(label_path(file), labels / f"{i:06d}.txt")
+        text = label_path(file)
+        (labels / f"{i:06d}.txt").write_bytes(text.read_bytes() if text.is_file() else b"")
     body: dict[str, Any] = {"path": str(folder.resolve()), "train": "images", "val": "images", "names": spec.names}
     body |= {key: spec.raw[key] for key in ("kpt_shape", "flip_idx", "channels") if key in spec.raw}
     target = folder / "data.yaml"

@@ -73,7 +73,7 @@ def prune(
         plan, reached = make_plan(model, settings, found, say)
         work = _Work(copy.deepcopy(model), checkpoint, folder / "weights", retrain, say)
         pruned = _carry_out(work, settings, plan, found)
-    network.require_widths(pruned, settings, plan)
+    network.require_widths(pruned, settings, plan.after)
     result = replace(_measured(model, pruned, settings, plan, say), reached=reached, notes=tuple(notes))
     return _write(result, pruned, checkpoint, folder)
 
@@ -154,6 +154,7 @@ def _carry_out(work: _Work, settings: PruneSettings, plan: Plan, found: Study) -
             network.recalibrate_on(work.model, settings, settings.recalibration_images)
         if work.retrain is not None and step < settings.iterative:
             _train_between(work, work.retrain, step, settings)
+            network.require_widths(work.model, settings, widths)
     return work.model
 
 

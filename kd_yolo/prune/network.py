@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kd_yolo.config.prune import ImportanceName, PruneSettings, Target
 from kd_yolo.data.spec import read_data_yaml
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.prune.graph import ChannelGraph, ChannelGroup
 from kd_yolo.prune.importance import build_importance, collect_gradients
-from kd_yolo.prune.plan import Plan, Widths, choose, widths_of
+from kd_yolo.prune.plan import Widths, choose, widths_of
 from kd_yolo.prune.recover import recalibrate
 from kd_yolo.yolo.batches import Pictures, batches, pick_device, task_loss
 from kd_yolo.yolo.evaluate import check_data
@@ -27,7 +27,10 @@ from kd_yolo.yolo.measure import Latency, measure_latency, measure_size, onnx_ru
 from kd_yolo.yolo.prunable import head_maps
 from kd_yolo.yolo.pruned_file import is_pruned
 
-NORMAL = "mAP near zero is normal after pruning without retraining: retraining brings it back"
+NORMAL = (
+    "mAP near zero is normal after pruning without retraining: kd-yolo retrain brings it back (plain yolo train builds"
+    " the unpruned network again)"
+)
 SPARSE_GAMMA = 0.01  # sparse training leaves its share of gammas below this, ordinary training none
 
 
@@ -182,20 +185,23 @@ def cut(
         graph.cut(choose(scores, widths), proof=proof)
 
 
-def require_widths(model: Any, settings: PruneSettings, plan: Plan) -> None:
-    """Checks that a network has the widths of its plan: no file may be handed on that was not pruned."""
+def require_widths(model: Any, settings: PruneSettings, widths: Mapping[str, int]) -> None:
+    """Checks that a network has the widths of its plan: plain ``yolo train``, for one, puts all channels back.
+
+    Raises:
+        KDYoloError: it has others.
+    """
     with open_graph(model, settings) as graph:
         found = widths_of(graph.groups)
-    wrong = [
-        f"{name}: {found.get(name)}, not {width}" for name, width in plan.after.items() if found.get(name) != width
-    ]
+    wrong = [f"{name}: {found.get(name)}, not {width}" for name, width in widths.items() if found.get(name) != width]
     if wrong:
-        raise InputError(f"the network has not the widths of the plan: {', '.join(wrong[:5])}.")
+        raise KDYoloError(f"the network has not the widths of its plan any more: {', '.join(wrong[:5])}.")
 
 
 def recalibrate_on(model: Any, settings: PruneSettings, count: int) -> None:
     """Estimates the BatchNorm statistics of a network on ``count`` training pictures, labels or not."""
-    images = (batch["img"] for batch in batches(model, pictures(settings), count))
+    augmented = replace(pictures(settings), augment=True)  # statistics as the network had them in training
+    images = (batch["img"] for batch in batches(model, augmented, count))
     recalibrate(model, images, head_maps)
 
 

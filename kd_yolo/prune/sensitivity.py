@@ -50,7 +50,7 @@ class Sensitivity:
 
     Attributes:
         metric: ultralytics' name of the accuracy.
-        base: that of the whole network on the same pictures.
+        base: that of the whole network on the same pictures, its statistics estimated in the same way.
         drops: a row a unit, in network order; units too narrow to lose a block are left out.
         widths: the plan that follows, by group name.
     """
@@ -90,7 +90,7 @@ def analyse(settings: PruneSettings, *, say: Callable[[str], None]) -> Sensitivi
         tried = [(unit, left) for unit in units if (left := _left(unit, settings.share, rules)) < unit.width]
         if not tried:
             raise ConfigError(f"factor {settings.share:g} is too small for a block of {settings.round_to} channels.")
-        metric, base = bench.accuracy(bench.model)
+        metric, base = bench.whole()
         if not base:
             raise InputError(f"{settings.model} finds nothing on {settings.data}: no pruning can make that worse.")
         drops = []
@@ -110,19 +110,23 @@ class _Bench:
     found: network.Study
     data: Path
 
-    def accuracy(self, model: Any) -> tuple[str, float]:
-        """The name and value of what counts for the model's task."""
-        device = str(next(model.parameters()).device)
-        found = validate(model, self.data, imgsz=self.settings.imgsz, batch=self.settings.batch, device=device)
-        name = next(name for name in SCORES if name in found)
-        return name, found[name]
+    def whole(self) -> tuple[str, float]:
+        """The accuracy of the whole network, its statistics estimated as for the others, and the name of it."""
+        return self._accuracy(copy.deepcopy(self.model))
 
     def without(self, unit: Unit, left: int) -> float:
         """Accuracy when one unit alone is cut to its ``left`` best channels."""
         model = copy.deepcopy(self.model)
         network.cut(model, self.settings, self.found.scores, dict.fromkeys(unit.names, left))
-        network.recalibrate_on(model, self.settings, self.settings.recalibration_images)
-        return self.accuracy(model)[1]
+        return self._accuracy(model)[1]
+
+    def _accuracy(self, model: Any) -> tuple[str, float]:
+        settings = self.settings
+        network.recalibrate_on(model, settings, settings.sensitivity_images)
+        device = str(next(model.parameters()).device)
+        found = validate(model, self.data, imgsz=settings.imgsz, batch=settings.batch, device=device)
+        name = next(name for name in SCORES if name in found)
+        return name, found[name]
 
 
 def _open_bench(settings: PruneSettings, folder: Path) -> _Bench:

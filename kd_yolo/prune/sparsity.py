@@ -1,18 +1,25 @@
-"""Sparse training: a proximal L1 penalty that makes a wanted share of BatchNorm gammas exactly zero.
+"""Sparse training: a proximal penalty that makes a wanted share of the BatchNorm gammas exactly zero.
 
 A penalty ``lambda sum |gamma|`` in the loss shrinks gammas but leaves none at zero, as its gradient jumps over it. The
 proximal step, a soft threshold after each optimizer step, lands on it::
 
     gamma <- sign(gamma) max(|gamma| - lr lambda, 0)
 
-Lambda follows from the schedule. A gamma without a gradient of its own loses ``lambda sum(lr)`` over the optimizer
-steps that are left, so ``lambda = q / sum(lr)`` takes the gamma of size ``q`` and all smaller ones to zero just at the
-end. It is derived anew in each step, from the gammas as they are. Whatever the optimizer does, no more of them become
-zero than wanted (a threshold is at most ``q``), and after the last step it is as many as wanted (there it is ``q``).
+Three things make it fit for pruning:
+
+- Channels that can only be cut together have their gammas in one group, and the threshold works on the size of the
+  channel, the root mean square of its gammas: they become zero together.
+- It works on the channels of a group that are to go, the smallest ones up to size ``q``, and leaves the others as they
+  are: a capped penalty ``lambda sum min(size, q)``. The share holds in each group, so that no layer dies.
+- Lambda follows from the schedule. A channel without a gradient of its own loses ``lambda sum(lr)`` over the optimizer
+  steps that are left, so ``lambda = q / sum(lr)`` takes the size ``q`` to zero just at the end. It is derived anew in
+  each step, from the gammas as they are. Whatever the optimizer does, no more channels become zero than wanted (a
+  threshold is at most ``q``), and after the last step as many are as wanted (there it is ``q``).
 
 References:
-    Liu et al. 2017 (network slimming), arXiv 1708.06519, equation 1; Parikh & Boyd 2014, "Proximal Algorithms",
-    section 6.5.2 (soft threshold).
+    Liu et al. 2017 (network slimming), arXiv 1708.06519, equation 1; Yuan & Lin 2006 (group lasso); Zhang 2010,
+    "Analysis of Multi-stage Convex Relaxation for Sparse Regularization" (capped L1); Parikh & Boyd 2014, "Proximal
+    Algorithms", section 6.5 (soft threshold, alone and of a block).
 """
 
 from __future__ import annotations
@@ -22,41 +29,39 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-
-def soft_threshold(values: Tensor, threshold: Tensor) -> Tensor:
-    """``sign(v) max(|v| - t, 0)`` with exact zeros, for thresholds that are not negative."""
-    return values - values.clamp(-threshold, threshold)
-
-
-def size_at(share: float, sizes: Tensor) -> Tensor:
-    """The size that a share of ``sizes`` (C,) does not exceed, 0 for a share of less than half of one."""
-    count = round(share * sizes.numel())
-    return sizes.sort().values[count - 1] if count else sizes.new_zeros(())
+Group = Sequence[Tensor]  # gammas (C,) of a group of C channels, one tensor a layer
 
 
 @torch.no_grad()
-def shrink(gammas: Sequence[Tensor], rates: Sequence[float], share: float, steps_left: float) -> Tensor:
+def shrink(groups: Sequence[Group], share: float, steps_left: float) -> Tensor:
     """One proximal step, in place.
 
     Args:
-        gammas: BatchNorm weights (C,), one tensor a layer.
-        rates: the learning rate, above 0, that each of them had in the optimizer step that was just made.
-        share: of all gammas that shall be zero at the end, in (0, 1).
-        steps_left: sum of the learning rates over this step and all that follow, divided by that of this step: 1 in the
-            last step.
+        groups: gammas of the channels that go together.
+        share: of each group's channels that shall be zero at the end, in (0, 1); rounded to whole channels.
+        steps_left: sum of the learning rates over the optimizer step just made and all that follow, divided by that of
+            the step just made: 1 in the last step.
 
     Returns:
-        Lambda, a scalar.
+        The thresholds (G,), ``lr lambda`` of each group.
     """
-    flat = torch.cat(list(gammas))
-    ratios = torch.cat([torch.full_like(g, rate / rates[0]) for g, rate in zip(gammas, rates, strict=True)])
-    threshold = size_at(share, flat.abs() / ratios) / steps_left  # of a gamma with the first one's rate
-    thinned = soft_threshold(flat, threshold * ratios)
-    for gamma, new in zip(gammas, torch.split(thinned, [len(g) for g in gammas]), strict=True):
-        gamma.copy_(new)
-    return threshold / rates[0]
+    return torch.stack([_shrink_group(group, share, steps_left) for group in groups])
 
 
-def zero_share(gammas: Sequence[Tensor]) -> float:
+def _shrink_group(gammas: Group, share: float, steps_left: float) -> Tensor:
+    size = torch.stack(list(gammas)).square().mean(0).sqrt()
+    count = round(share * len(size))
+    if count == 0:
+        return size.new_zeros(())
+    going = size.argsort(stable=True)[:count]  # of equal channels the first, so that it is the same ones in every step
+    threshold = size[going[-1]] / steps_left
+    factor = torch.ones_like(size)
+    factor[going] = torch.where(size > threshold, 1 - threshold / size, 0.0)[going]
+    for gamma in gammas:
+        gamma.mul_(factor)
+    return threshold
+
+
+def zero_share(groups: Sequence[Group]) -> float:
     """Share of the gammas that are exactly zero."""
-    return float((torch.cat([gamma.detach() for gamma in gammas]) == 0).float().mean())
+    return float((torch.cat([gamma for group in groups for gamma in group]) == 0).float().mean())

@@ -22,7 +22,7 @@ from kd_yolo.config.base import StrictModel
 from kd_yolo.errors import ConfigError
 from kd_yolo.prune.sparsity import shrink, zero_share
 from kd_yolo.training.checkpoint import finish_checkpoint, without_state
-from kd_yolo.training.norms import find_gammas
+from kd_yolo.training.gammas import GammaGroup, find_gammas
 from kd_yolo.training.rates import rates_after
 from kd_yolo.training.trainers import TrainerMixin
 from kd_yolo.yolo.saving import save_atomically
@@ -36,8 +36,8 @@ class SparseSettings(StrictModel):
 
     Attributes:
         sparsity: share of the gammas that are zero at the end.
-        norms: names of the BatchNorm layers whose gammas these are; None is
-            :func:`kd_yolo.training.norms.default_norms`.
+        norms: names of BatchNorm layers; None is all behind channels that pruning can cut, and gammas of channels that
+            can only be cut together become zero together.
     """
 
     sparsity: float = Field(default=0.5, gt=0, lt=1)
@@ -57,8 +57,8 @@ class SparseMixin(TrainerMixin):
 
     kind = "sparse training"
     flags = ("sparsity", "norms")
-    _gammas: dict[str, nn.Parameter]
-    _groups: list[int]  # parameter group of each gamma
+    _groups: tuple[GammaGroup, ...]
+    _param_group: int  # the optimizer's; rates of several rise and fall together
     _before: Tensor
     _lambda: Tensor | float = 0.0
 
@@ -82,21 +82,25 @@ class SparseMixin(TrainerMixin):
         those of fused Adam, which skips inside).
         """
         optimizer: torch.optim.Optimizer = super().build_optimizer(model, *args, **kwargs)
-        self._gammas = find_gammas(unwrap_model(model), self.sparse.norms)
-        group_of = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
-        self._groups = [group_of[id(gamma)] for gamma in self._gammas.values()]
+        self._groups = find_gammas(unwrap_model(model), self.sparse.norms)
         self._before = self._sizes()
+        gamma = unwrap_model(model).get_submodule(self._groups[0][0].norm).weight
+        self._param_group = next(
+            i for i, g in enumerate(optimizer.param_groups) if any(p is gamma for p in g["params"])
+        )
         optimizer.register_step_post_hook(lambda stepped, *_: self._shrink(stepped))
         return optimizer
 
     def _shrink(self, optimizer: torch.optim.Optimizer) -> None:
-        groups = [optimizer.param_groups[i] for i in self._groups]
-        now = groups[0]["lr"] / groups[0]["initial_lr"]
+        group = optimizer.param_groups[self._param_group]
+        now = group["lr"] / group["initial_lr"]
         if now > 0:  # the first step of warm-up has rate 0
-            rates = [float(group["lr"]) for group in groups]
-            self._lambda = shrink(
-                list(self._gammas.values()), rates, self.sparse.sparsity, 1 + self._rates_left() / now
-            )
+            thresholds = shrink(self._gammas(), self.sparse.sparsity, 1 + self._rates_left() / now)
+            self._lambda = thresholds.mean() / group["lr"]
+
+    def _gammas(self) -> list[list[Tensor]]:
+        model = unwrap_model(self.model)
+        return [[part.of(model) for part in group] for group in self._groups]
 
     def _rates_left(self) -> float:
         batches = len(self.train_loader)
@@ -104,19 +108,19 @@ class SparseMixin(TrainerMixin):
         return rates_after(self.global_batch, every=every, batches=batches, epochs=self.epochs, factor=self.lf)
 
     def _sizes(self) -> Tensor:
-        return torch.cat([gamma.detach().abs().float().cpu() for gamma in self._gammas.values()])
+        return torch.cat([gamma.abs().float().cpu() for group in self._gammas() for gamma in group])
 
     # -- epoch ---------------------------------------------------------------------------------------------------------
     def run_callbacks(self, event: str) -> None:
         """Before an epoch is validated, gives the EMA the zeros of the live model: an average lags behind."""
         if event == "on_train_epoch_end":
-            for name, gamma in self._gammas.items():
-                self.ema.ema.get_submodule(name).weight.detach().masked_fill_(gamma.detach() == 0, 0)
+            for part in (part for group in self._groups for part in group):
+                part.of(self.ema.ema).masked_fill_(part.of(unwrap_model(self.model)) == 0, 0)
         super().run_callbacks(event)
 
     def save_metrics(self, metrics: dict[str, Any]) -> None:
-        """Adds the share of zeros and the latest lambda to ``results.csv``."""
-        own = {"sparse/zeros": zero_share(list(self._gammas.values())), "sparse/lambda": float(self._lambda)}
+        """Adds the share of zeros and the latest lambda, the mean over all groups, to ``results.csv``."""
+        own = {"sparse/zeros": zero_share(self._gammas()), "sparse/lambda": float(self._lambda)}
         super().save_metrics({**metrics, **own})
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
@@ -136,17 +140,23 @@ class SparseMixin(TrainerMixin):
         partial = self.save_dir / f"partial-{GAMMAS_FILE}"
         np.savez(partial, before=self._before.numpy(), after=self._sizes().numpy())
         partial.replace(self.save_dir / GAMMAS_FILE)
-        share, count = zero_share(list(self._gammas.values())), self._before.numel()
+        share, count = zero_share(self._gammas()), self._before.numel()
         LOGGER.info(f"kd-yolo: {share:.1%} of {count:,} gammas are zero, wanted {self.sparse.sparsity:.1%}")
 
+    # -- end -----------------------------------------------------------------------------------------------------------
     def final_eval(self) -> None:
-        """Upstream's end of a run, with the sparse weights in the place of the best ones."""
-        sparse = self.wdir / SPARSE_FILE
-        if sparse.is_file():
+        """Upstream's end of a run, with the sparse weights in the place of the best ones: they are validated."""
+        if (self.wdir / SPARSE_FILE).is_file():
             if RANK in {-1, 0}:
                 finish_checkpoint(self.best)
-            self.best = sparse  # what upstream validates now, and what YOLO has after train()
+            self.best = self.wdir / SPARSE_FILE
         super().final_eval()
+
+    def train(self) -> None:
+        """Upstream's; afterwards ``best`` is the sparse weights, which ``YOLO.train`` goes on with, after DDP too."""
+        super().train()
+        if (self.wdir / SPARSE_FILE).is_file():
+            self.best = self.wdir / SPARSE_FILE
 
 
 class SparseTrainer(SparseMixin, DetectionTrainer):

@@ -49,7 +49,9 @@ class WidthsMixin(_Base):
             raise InputError(f"{self.args.model} is fused for inference and cannot be trained: open its file anew.")
         self._check_data(weights)
         model = deepcopy(weights).float().train().requires_grad_(True)
-        model.criterion = None
+        for key in ("args", "task", "pt_path", "criterion"):  # facts of the old file, which a new model has not either
+            vars(model).pop(key, None)
+        model._modules.pop("criterion", None)  # RT-DETR's is a module
         classes, before = int(self.data["nc"]), num_classes(weights)
         if classes != before:
             set_classes(model, classes)

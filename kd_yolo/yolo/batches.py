@@ -1,8 +1,9 @@
-"""Labelled pictures in batches, without augmentation, and a model's own loss on them."""
+"""Labelled pictures in batches, and a model's own loss on them."""
 
 from __future__ import annotations
 
 import math
+import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from ultralytics.cfg import get_cfg
 from ultralytics.data.augment import classify_transforms
@@ -28,6 +30,21 @@ from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.yolo.quiet import quiet
 
+# What a model was trained with, less what mixes pictures: as in the last epochs of a training, when mosaic is closed.
+_AUGMENT = (
+    "hsv_h",
+    "hsv_s",
+    "hsv_v",
+    "degrees",
+    "translate",
+    "scale",
+    "shear",
+    "perspective",
+    "flipud",
+    "fliplr",
+    "bgr",
+)
+_UNMIXED = {"mosaic": 0.0, "mixup": 0.0, "cutmix": 0.0, "copy_paste": 0.0}
 _SET = ("args", "nc", "criterion")  # what a loss needs of a model
 LABELLED = ("detect", "segment", "pose", "obb", "classify")
 
@@ -42,6 +59,8 @@ class Pictures:
         batch: pictures in a batch.
         seed: of the choice of pictures.
         split: "train", "val" or "test".
+        augment: as in the last epochs of the model's training: all that it was trained with, but no mosaic. A
+            classifier's pictures are never augmented.
     """
 
     data: str
@@ -49,6 +68,7 @@ class Pictures:
     batch: int
     seed: int = 0
     split: str = "train"
+    augment: bool = False
 
 
 def pick_device(text: str | None) -> torch.device:
@@ -66,8 +86,8 @@ def pick_device(text: str | None) -> torch.device:
 def batches(model: Any, pictures: Pictures, count: int) -> Iterator[dict[str, Any]]:
     """Some pictures of a split with their labels, as the loss of ``model`` takes them.
 
-    Letterboxed (classes: cropped), not augmented. Pictures left over after the last full batch are left out, unless
-    they are the only ones.
+    Letterboxed, for a classifier cropped. Equal pictures, order and augmentation in each call. Pictures left over after
+    the last full batch are left out, unless they are the only ones.
 
     Args:
         model: a YOLO task model; its task, stride and device count.
@@ -87,7 +107,8 @@ def batches(model: Any, pictures: Pictures, count: int) -> Iterator[dict[str, An
         )
     device = next(model.parameters()).device
     with tempfile.TemporaryDirectory() as folder, quiet():
-        dataset, collate = _dataset(model, pictures, count, Path(folder) / "set")
+        with _random(pictures.seed):
+            dataset, collate = _dataset(model, pictures, count, Path(folder) / "set")
         size = min(pictures.batch, len(dataset))
         for batch in DataLoader(dataset, size, collate_fn=collate, drop_last=True):
             found = {"img": batch[0], "cls": batch[1]} if isinstance(batch, list) else batch
@@ -104,17 +125,44 @@ def _dataset(model: Any, pictures: Pictures, count: int, folder: Path) -> tuple[
     spec = read_data_yaml(sample_detection(*choice))
     stride = max(int(model.stride.max()), 32)
     kind = RTDETRDataset if isinstance(model, RTDETRDetectionModel) else YOLODataset
-    settings = _arguments(model)
+    trained: Any = vars(_arguments(model))
+    arguments = {key: trained[key] for key in ("overlap_mask", "mask_ratio", *_AUGMENT)}
     try:
         dataset = kind(
-            img_path=str(folder / "images"), imgsz=math.ceil(pictures.imgsz / stride) * stride, augment=False,
-            hyp=get_cfg(DEFAULT_CFG, {"overlap_mask": settings.overlap_mask, "mask_ratio": settings.mask_ratio}),
-            rect=False, batch_size=pictures.batch, stride=stride, task=model.task,
+            img_path=str(folder / "images"), imgsz=math.ceil(pictures.imgsz / stride) * stride, rect=False,
+            augment=pictures.augment, hyp=get_cfg(DEFAULT_CFG, {**arguments, **_UNMIXED}), task=model.task,
+            batch_size=pictures.batch, stride=stride,
             data={"channels": 3, **spec.raw, "names": spec.names, "nc": len(spec.names)},
         )  # fmt: skip
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         raise InputError(f"{pictures.data} cannot be read for a {model.task} model: {error}") from error
-    return dataset, dataset.collate_fn
+    return _Seeded(dataset, pictures.seed), dataset.collate_fn
+
+
+class _Seeded(Dataset[Any]):
+    """A data set whose augmentation of a picture depends on a seed only; the caller's random states are left alone."""
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        with _random(self.seed + index):
+            return self.dataset[index]
+
+
+@contextmanager
+def _random(seed: int) -> Iterator[None]:
+    before = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def _classes(model: Any, folder: Path, imgsz: int) -> ImageFolder:

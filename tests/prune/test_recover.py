@@ -37,6 +37,7 @@ def model() -> Tiny:
     for norm in (model.bn, model.unused, model.after):
         nn.init.normal_(norm.running_mean)  # type: ignore[arg-type]
         norm.momentum = 0.03
+        norm.num_batches_tracked.fill_(70)  # type: ignore[union-attr]
     return model
 
 

@@ -47,3 +47,18 @@ def test_a_results_table_that_was_cut_off(tmp_path: Path, before: str, after: st
     table.unlink(missing_ok=True)
     CheckpointMixin._trim_results(run)
     assert not table.exists()
+
+
+def test_last_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what tells how far the run got: a run that is killed in between must not look further than it is."""
+    run: Any = SimpleNamespace(wdir=tmp_path, last=tmp_path / "last.pt", best=tmp_path / "best.pt")
+    order: list[str] = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: order.append(self.name) or replace(self, target))
+    with CheckpointMixin._staged_weights(run) as stage:
+        for name in ("best.pt", "last.pt", "sparse.pt", "epoch3.pt"):
+            (stage / name).touch()
+        assert run.last == stage / "last.pt"
+    assert order == ["best.pt", "epoch3.pt", "sparse.pt", "last.pt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(order)
+    assert run.last == tmp_path / "last.pt"

@@ -9,53 +9,65 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_yolo.prune.sparsity import shrink, size_at, soft_threshold, zero_share
+from kd_yolo.prune.sparsity import shrink, zero_share
 from kd_yolo.training.rates import rates_after
 
 
-def test_soft_threshold_is_the_formula() -> None:
-    values = torch.linspace(-2, 2, 41, dtype=torch.float64)
-    thresholds = torch.linspace(0, 1, 41, dtype=torch.float64)
-    naive = [math.copysign(max(abs(v) - t, 0.0), v) for v, t in zip(values.tolist(), thresholds.tolist(), strict=True)]
-    got = soft_threshold(values, thresholds)
-    assert torch.allclose(got, torch.tensor(naive, dtype=torch.float64), rtol=0, atol=1e-15)
-    assert ((got == 0) == (values.abs() <= thresholds)).all()  # exact zeros
-    assert not (torch.signbit(got) & (got == 0)).any()
+def naive_step(groups: list[list[list[float]]], share: float, steps_left: float) -> list[list[list[float]]]:
+    """The step in plain Python: group -> layer -> channel."""
+    out = []
+    for layers in groups:
+        sizes = [math.sqrt(sum(g * g for g in channel) / len(channel)) for channel in zip(*layers, strict=True)]
+        cap = sorted(sizes)[round(share * len(sizes)) - 1]
+        factors = [1.0 if s > cap else max(s - cap / steps_left, 0.0) / s if s else 0.0 for s in sizes]
+        out.append([[g * f for g, f in zip(layer, factors, strict=True)] for layer in layers])
+    return out
 
 
-def test_the_size_of_a_share() -> None:
-    sizes = torch.tensor([3.0, 1.0, 2.0, 4.0])
-    assert [float(size_at(share, sizes)) for share in (0.1, 0.25, 0.5, 0.9)] == [0, 1, 2, 4]
+def zeros(group: list[torch.Tensor]) -> int:
+    """Channels of a group whose gammas are all zero."""
+    return int((torch.stack(group) == 0).all(0).sum())
 
 
-def test_a_step_shrinks_by_rate_times_lambda() -> None:
-    """Two layers with their own learning rates: each loses its own rate times the common lambda, zeros excepted."""
+@pytest.mark.parametrize("steps_left", [1.0, 3.7, 40.0])
+def test_a_step_is_the_formula(steps_left: float) -> None:
     torch.manual_seed(0)
-    gammas = [torch.randn(5, dtype=torch.float64), torch.randn(7, dtype=torch.float64)]
-    before, rates = [gamma.clone() for gamma in gammas], [0.02, 0.06]
-    penalty = float(shrink(gammas, rates, 0.5, 4.0))
-    # the 6th smallest, in units of its own rate, loses a quarter of itself: 4 equal steps would take it to zero
-    sizes = sorted([*(before[0].abs() / 0.02).tolist(), *(before[1].abs() / 0.06).tolist()])
-    assert penalty == pytest.approx(sizes[5] / 4)
-    for old, new, rate in zip(before, gammas, rates, strict=True):
-        naive = [math.copysign(max(abs(g) - rate * penalty, 0.0), g) for g in old.tolist()]
-        assert torch.allclose(new, torch.tensor(naive, dtype=torch.float64), rtol=0, atol=1e-12)
+    groups = [[torch.randn(n, dtype=torch.float64) for _ in range(layers)] for n, layers in ((9, 1), (6, 3), (4, 2))]
+    groups[1][0][2] = groups[1][1][2] = groups[1][2][2] = 0  # dead already
+    expected = naive_step([[layer.tolist() for layer in group] for group in groups], 0.5, steps_left)
+    shrink(groups, 0.5, steps_left)
+    for group, naive in zip(groups, expected, strict=True):
+        for layer, values in zip(group, naive, strict=True):
+            assert torch.allclose(layer, torch.tensor(values, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_a_channel_with_one_gamma_gets_the_soft_threshold() -> None:
+    gammas = torch.tensor([-0.1, 0.3, -0.5, 0.7, 0.2, 2.0, -3.0, 4.0], dtype=torch.float64)
+    before = gammas.clone()
+    threshold = shrink([[gammas]], 0.5, 2.0)
+    assert threshold.tolist() == pytest.approx([0.25])  # half of 0.5, the 4th smallest
+    for old, new in zip(before.tolist(), gammas.tolist(), strict=True):
+        expected = math.copysign(max(abs(old) - 0.25, 0.0), old) if abs(old) <= 0.5 else old
+        assert new == pytest.approx(expected, abs=1e-12)
+    assert (gammas == 0).tolist() == [True, False, False, False, True, False, False, False]
 
 
 def test_without_gradients_lambda_stays_and_the_share_is_reached() -> None:
     torch.manual_seed(1)
-    gammas = [torch.rand(40) + 0.1, torch.rand(61) + 0.1]
-    start = torch.cat(gammas)
+    gammas = torch.rand(101) + 0.1
+    start = gammas.clone()
     rates = [0.01 * (1 - i / 20) for i in range(20)]
     penalties, shares = [], []
     for i, rate in enumerate(rates):
-        penalties.append(float(shrink(gammas, [rate, rate], 0.5, sum(rates[i:]) / rate)))
-        shares.append(zero_share(gammas))
+        penalties.append(float(shrink([[gammas]], 0.4, sum(rates[i:]) / rate)) / rate)
+        shares.append(zero_share([[gammas]]))
     assert penalties == pytest.approx([penalties[0]] * 20, rel=1e-4)
-    assert penalties[0] == pytest.approx(float(start.sort().values[49]) / sum(rates), rel=1e-5)
+    assert penalties[0] == pytest.approx(float(start.sort().values[39]) / sum(rates), rel=1e-5)
     assert shares == sorted(shares)
-    assert shares[-1] == pytest.approx(50 / 101)
-    assert sum(torch.cat(gammas) == 0) == 50
+    assert len(set(shares)) > 10  # little by little
+    assert shares[-1] == pytest.approx(40 / 101)
+    stayed = gammas != 0
+    assert torch.equal(gammas[stayed], start[stayed])
 
 
 @settings(max_examples=40, deadline=None)
@@ -63,17 +75,39 @@ def test_without_gradients_lambda_stays_and_the_share_is_reached() -> None:
 def test_never_more_zeros_than_wanted_and_as_many_after_the_last_step(
     seed: int, share: float, size: float, steps: int
 ) -> None:
-    """Gradients of any size, momentum, a rate that falls."""
+    """Gradients of any size, a rate that falls, groups of one and of two layers."""
     generator = torch.Generator().manual_seed(seed)
-    gammas = [torch.randn(30, generator=generator), torch.randn(23, generator=generator)]
-    wanted = round(share * 53)
+    groups = [[torch.randn(n, generator=generator) for _ in range(layers)] for n, layers in ((30, 1), (23, 2))]
+    wanted = [round(share * 30), round(share * 23)]
     rates = [0.1 / (i + 1) for i in range(steps)]
     for i, rate in enumerate(rates):
-        for gamma in gammas:
+        for gamma in (gamma for group in groups for gamma in group):
             gamma.add_(torch.randn(len(gamma), generator=generator), alpha=-rate * size)
-        shrink(gammas, [rate, rate], share, math.fsum(rates[i:]) / rate)
-        assert round(zero_share(gammas) * 53) <= wanted
-    assert round(zero_share(gammas) * 53) == wanted
+        shrink(groups, share, math.fsum(rates[i:]) / rate)
+        assert all(zeros(group) <= most for group, most in zip(groups, wanted, strict=True))
+    assert [zeros(group) for group in groups] == wanted
+
+
+def test_a_share_of_less_than_half_a_channel() -> None:
+    gammas = torch.tensor([0.1, 1.0, 2.0])
+    assert shrink([[gammas]], 0.1, 1.0).tolist() == [0.0]
+    assert gammas.tolist() == pytest.approx([0.1, 1.0, 2.0])
+
+
+def test_equal_gammas() -> None:
+    """A new network's gammas are all 1: the wanted share of them goes, the same ones in every step."""
+    gammas = torch.ones(10)
+    for left in (3.0, 2.0, 1.0):
+        shrink([[gammas]], 0.4, left)
+    assert gammas.tolist() == [0.0] * 4 + [1.0] * 6
+
+
+def test_a_parameter_keeps_its_gradient() -> None:
+    gamma = torch.nn.Parameter(torch.tensor([0.5, -1.0, 2.0, 3.0]))
+    gamma.grad = torch.ones(4)
+    shrink([[gamma.detach()]], 0.5, 1.0)
+    assert gamma.tolist() == [0.0, -0.0, 2.0, 3.0]
+    assert torch.equal(gamma.grad, torch.ones(4))
 
 
 def loop_steps(batches: int, epochs: int, every: int) -> list[int]:

@@ -78,11 +78,13 @@ def trainer(pruned: str, tiny_data: Path, tmp_path: Path) -> Callable[..., Any]:
 
 def test_a_pruned_network_is_copied_as_it_is(trainer: Callable[..., Any], build: Callable[..., Any]) -> None:
     given = build(pruned=True).eval().requires_grad_(False)
+    given.args, given.task, given.pt_path, given.criterion = {"task": "detect"}, "detect", "old.pt", object()
     before = deepcopy(given.state_dict())
     model = trainer().get_model(cfg=given.yaml, weights=given)
     assert same_weights(model.state_dict(), before)
     assert type(model) is DetectionModel
     assert model.training
+    assert vars(model).keys() == vars(build()).keys()
     assert all(p.requires_grad for p in model.parameters())
     with torch.no_grad():
         next(model.parameters()).add_(1)

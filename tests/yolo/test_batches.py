@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,37 @@ def test_left_over_pictures_are_left_out(model: Any, tiny_data: Path) -> None:
     assert [len(batch["img"]) for batch in batches(model, Pictures(str(tiny_data), 64, 16), 8)] == [8]
 
 
+def test_augmentation_is_that_of_training_without_mosaic(model: Any, tiny_data: Path) -> None:
+    def images(**settings: Any) -> Any:
+        source = Pictures(str(tiny_data), 64, 8, augment=True)
+        model.args = {**model.args, **settings}
+        return next(batches(model, source, 8))["img"]
+
+    still = dict.fromkeys(("hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr"), 0.0)
+    plain = next(batches(model, Pictures(str(tiny_data), 64, 8), 8))["img"]
+    random.seed(5)
+    np.random.seed(5)
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    augmented = images()
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+    random.seed(6)
+    assert torch.equal(images(), augmented)
+    assert not torch.allclose(augmented, plain, atol=0.1)
+    assert torch.allclose(images(**still, mosaic=1.0, mixup=1.0), plain)
+    flipped = images(fliplr=1.0)
+    assert torch.allclose(flipped, plain.flip(3))
+
+
+def test_pictures_without_labels_can_be_augmented(model: Any, tmp_path: Path) -> None:
+    from tests.conftest import write_tiny_data
+
+    data = write_tiny_data(tmp_path / "set")
+    for file in (tmp_path / "set" / "labels" / "train").iterdir():
+        file.unlink()
+    [batch] = batches(model, Pictures(str(data), 64, 8, augment=True), 8)
+    assert len(batch["cls"]) == 0
+
+
 def test_no_label_cache_is_left(model: Any, tiny_data: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in tiny_data.parent.rglob("*")}
     list(batches(model, Pictures(str(tiny_data), 64, 4), 4))
@@ -93,6 +125,8 @@ def test_the_loss_is_that_of_training_with_frozen_statistics(
 ) -> None:
     model: Any = load_checkpoint(make_weights(yaml))[0]
     model.train()
+    model.model[1].eval()
+    modes = [module.training for module in model.modules()]
     state = {name: value.clone() for name, value in model.state_dict().items()}
     keys = set(vars(model)) | set(model._modules)
     [batch] = batches(model, Pictures(str(tiny_data), 64, 4), 4)
@@ -104,7 +138,7 @@ def test_the_loss_is_that_of_training_with_frozen_statistics(
     assert value.isfinite()
     assert value.item() > 0
     assert model.model[0].conv.weight.grad.abs().sum() > 0
-    assert model.training
+    assert [module.training for module in model.modules()] == modes
     assert isinstance(model.args, dict)
     assert set(vars(model)) | set(model._modules) == keys
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())

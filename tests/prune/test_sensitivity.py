@@ -1,0 +1,124 @@
+"""Sensitivity: each unit alone, and the plan that follows; the validation is replaced by a formula."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from torch import nn
+
+from kd_yolo.config.prune import PlanFile, PruneSettings
+from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.prune import sensitivity
+from kd_yolo.prune.graph import ChannelGroup
+from kd_yolo.prune.job import prune
+from kd_yolo.prune.plan import Rules, units_of
+from kd_yolo.prune.sensitivity import UnitDrop, analyse, plan_by_drop
+from tests.prune.test_job import QUICK, data, silent, weights
+
+__all__ = ["data", "weights"]  # fixtures
+
+COST = {"model.0.conv": 0.01, "model.2.m.0.cv1.conv": 0.002}  # accuracy lost for each channel; else 0.001
+SCORE = "metrics/mAP50-95(B)"
+
+
+@pytest.fixture
+def validated(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Accuracy as a function of widths; returns the data sets that were asked for."""
+    seen: list[Path] = []
+    whole: dict[str, int] = {}
+
+    def validate(model: nn.Module, data: Path, **_settings: Any) -> dict[str, float]:
+        seen.append(data)
+        found = {n: m.out_channels for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+        whole.update({name: max(width, whole.get(name, 0)) for name, width in found.items()})
+        lost = sum(COST.get(name, 0.001) * (whole[name] - width) for name, width in found.items())
+        return {"metrics/mAP50(B)": 0.9, SCORE: 0.8 - lost}
+
+    monkeypatch.setattr(sensitivity, "validate", validate)
+    return seen
+
+
+def settings(weights: str, **values: Any) -> PruneSettings:
+    return PruneSettings.parse({"model": weights, **QUICK, "factor": 0.5, **values}, "test")
+
+
+def test_each_unit_is_pruned_alone(weights: str, data: str, validated: list[Path]) -> None:
+    lines: list[str] = []
+    found = analyse(settings(weights, data=data, importance="l2", sensitivity_images=5), say=lines.append)
+    assert (found.metric, found.base) == (SCORE, 0.8)
+    drops = {row.names[0]: row for row in found.drops}
+    assert drops["model.0.conv"].drop == pytest.approx(8 * 0.01)
+    assert drops["model.2.m.0.cv1.conv"].drop == pytest.approx(16 * 0.002)
+    assert drops["model.1.conv"].drop == pytest.approx(16 * 0.001)
+    halves = drops["model.2.cv1.conv[a]"]
+    assert halves.names == ("model.2.cv1.conv[a]", "model.2.cv1.conv[b]")
+    assert halves.left == 16
+    assert len(lines) == len(found.drops) == len(validated) - 1
+    assert lines[0].startswith(f"[1/{len(lines)}] model.0.conv: 16 -> 8 channels")
+    assert len(set(validated)) == 1
+    assert str(validated[0]) != data  # a few pictures of it, somewhere else
+
+
+def test_the_plan_is_taken_by_a_pruning(weights: str, data: str, validated: list[Path], tmp_path: Path) -> None:
+    found = analyse(settings(weights, data=data, importance="l2"), say=silent)
+    found.write(tmp_path / "s", weights)
+    plan = PlanFile.parse(yaml.safe_load((tmp_path / "s" / "plan.yaml").read_text()), "plan")
+    assert plan.widths["model.0.conv"] == 16  # the most sensitive one
+    asked = settings(weights, factor=None, plan=str(tmp_path / "s" / "plan.yaml"))
+    assert prune(asked, tmp_path / "run", say=silent).plan.after == plan.widths == found.widths
+    assert (tmp_path / "s" / "sensitivity.json").is_file()
+
+
+GROUPS = [ChannelGroup(str(i), 80, (), None) for i in range(5)]
+UNITS, RULES = units_of(GROUPS), Rules(8, 8)
+
+
+def drops(*values: float) -> list[UnitDrop]:
+    return [UnitDrop((str(i),), 80, 64, 0.5 - value, value) for i, value in enumerate(values)]
+
+
+def test_less_is_taken_where_it_costs_more() -> None:
+    widths = plan_by_drop(UNITS, drops(0.4, 0.1, 0.3, 0.2, 0.0), 0.3, RULES)
+    assert widths["0"] == 80
+    assert widths["4"] < widths["1"] < widths["3"] < widths["2"] < 80
+    assert 400 - sum(widths.values()) == pytest.approx(0.3 * 400, abs=16)
+    assert 400 - sum(widths.values()) <= 0.3 * 400
+
+
+@pytest.mark.parametrize("factor", [0.05, 0.2, 0.5, 0.7])
+def test_about_as_many_channels_as_a_uniform_plan_takes(factor: float) -> None:
+    widths = plan_by_drop(UNITS, drops(0.5, 0.4, 0.3, 0.2, 0.1), factor, RULES)
+    assert factor * 400 - 24 <= 400 - sum(widths.values()) <= factor * 400
+    assert all(width % 8 == 0 and width >= 8 for width in widths.values())
+
+
+def test_units_that_were_not_measured_stay_whole() -> None:
+    assert plan_by_drop(UNITS, drops(0.4, 0.1), 0.1, RULES) == {"0": 80, "1": 40, "2": 80, "3": 80, "4": 80}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "--sensitivity measures accuracy: add data="),
+        ({"factor": None, "target_flops": 0.5}, "leave the target or plan out"),
+        ({"factor": 0.01}, "too small for a block of 8"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(weights: str, data: str, values: Any, message: str) -> None:
+    given = settings(weights, **({"data": data, **values} if values else values))
+    with pytest.raises(ConfigError, match=message):
+        analyse(given, say=silent)
+
+
+def test_a_network_that_finds_nothing_is_refused(weights: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensitivity, "validate", lambda *_args, **_settings: {SCORE: 0.0})
+    with pytest.raises(InputError, match="finds nothing"):
+        analyse(settings(weights, data=data), say=silent)
+
+
+def test_other_classes_are_refused(weights: str, tiny_data: Path) -> None:
+    with pytest.raises(InputError, match="has 3 classes"):
+        analyse(settings(weights, data=str(tiny_data), importance="l2"), say=silent)
