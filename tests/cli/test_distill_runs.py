@@ -79,9 +79,3 @@ def test_data_yaml_with_path_dot_works_from_elsewhere(command: list[str], tmp_pa
     words = [w for w in command if not w.startswith("data=")]
     done = subprocess.run([*words, f"data={data}", "epochs=1"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_prune_says_not_yet() -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "prune.py")], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "not yet" in done.stderr
