@@ -14,7 +14,8 @@ Three things make it fit for pruning:
 - Lambda follows from the schedule. A channel without a gradient of its own loses ``lambda sum(lr)`` over the optimizer
   steps that are left, so ``lambda = q / sum(lr)`` takes the size ``q`` to zero just at the end. It is derived anew in
   each step, from the gammas as they are. Whatever the optimizer does, no more channels become zero than wanted (a
-  threshold is at most ``q``), and after the last step as many are as wanted (there it is ``q``).
+  threshold is at most ``q``), and after the last of these steps as many are as wanted (there it is ``q``). A step with
+  none left keeps it so: it sets as many to zero again as have moved.
 
 References:
     Liu et al. 2017 (network slimming), arXiv 1708.06519, equation 1; Yuan & Lin 2006 (group lasso); Zhang 2010,
@@ -39,8 +40,8 @@ def shrink(groups: Sequence[Group], share: float, steps_left: float) -> Tensor:
     Args:
         groups: gammas of the channels that go together.
         share: of each group's channels that shall be zero at the end, in (0, 1); rounded to whole channels.
-        steps_left: sum of the learning rates over the optimizer step just made and all that follow, divided by that of
-            the step just made: 1 in the last step.
+        steps_left: sum of the learning rates over the optimizer step just made and all that follow until the zeros
+            shall be complete, divided by that of the step just made: 1 in the last step, and to keep the zeros.
 
     Returns:
         The thresholds (G,), ``lr lambda`` of each group.

@@ -12,7 +12,7 @@ def rates_after(batch: int, *, every: int, batches: int, epochs: int, factor: Ca
     this sum; the true one is smaller there, as rates rise from 0.
 
     Args:
-        batch: at which the optimizer steps, counted over the whole run.
+        batch: at which the optimizer steps, counted over the whole run; -1 is before the first.
         every: batches to a step.
         batches: of an epoch.
         epochs: of the run.

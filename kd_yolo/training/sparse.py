@@ -29,6 +29,7 @@ from kd_yolo.yolo.saving import save_atomically
 
 SPARSE_FILE = "sparse.pt"
 GAMMAS_FILE = "gammas.npz"
+HOLD = 0.2  # share of the sum of all learning rates that is left when the zeros are complete: the others adapt to them
 
 
 class SparseSettings(StrictModel):
@@ -95,17 +96,18 @@ class SparseMixin(TrainerMixin):
         group = optimizer.param_groups[self._param_group]
         now = group["lr"] / group["initial_lr"]
         if now > 0:  # the first step of warm-up has rate 0
-            thresholds = shrink(self._gammas(), self.sparse.sparsity, 1 + self._rates_left() / now)
+            left = self._rates_after(self.global_batch) - HOLD * self._rates_after(-1)
+            thresholds = shrink(self._gammas(), self.sparse.sparsity, 1 + max(left, 0.0) / now)
             self._lambda = thresholds.mean() / group["lr"]
 
     def _gammas(self) -> list[list[Tensor]]:
         model = unwrap_model(self.model)
         return [[part.of(model) for part in group] for group in self._groups]
 
-    def _rates_left(self) -> float:
+    def _rates_after(self, batch: int) -> float:
         batches = len(self.train_loader)
         every = min(max(round(self.args.nbs / self.batch_size), 1), batches * self.epochs)  # as upstream
-        return rates_after(self.global_batch, every=every, batches=batches, epochs=self.epochs, factor=self.lf)
+        return rates_after(batch, every=every, batches=batches, epochs=self.epochs, factor=self.lf)
 
     def _sizes(self) -> Tensor:
         return torch.cat([gamma.abs().float().cpu() for group in self._gammas() for gamma in group])

@@ -20,7 +20,7 @@ from kd_yolo.errors import ConfigError
 from kd_yolo.prune.sparsity import zero_share
 from kd_yolo.training.checkpoint import STATE
 from kd_yolo.training.gammas import find_gammas
-from kd_yolo.training.sparse import GAMMAS_FILE, SPARSE_FILE, SparseTrainer
+from kd_yolo.training.sparse import GAMMAS_FILE, HOLD, SPARSE_FILE, SparseTrainer
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
 from tests.training.networks import KEEP, Killed, kill_at, same_weights, saved_weights
 
@@ -157,11 +157,14 @@ def test_the_step_takes_the_learning_rate_of_its_time(
 
     gamma: Any = None
     monkeypatch.setattr(sparse, "shrink", spy)
-    arguments = dict(optimizer="MuSGD", warmup_epochs=1, batch=2, nbs=4, sparsity=0.5)
+    arguments = dict(optimizer="MuSGD", warmup_epochs=1, batch=2, nbs=4, epochs=3, sparsity=0.5)
     trainer = train(stock, on={"on_train_start": start}, trainer=SparseTrainer, **arguments)
     rates = [rate for rate, _ in seen]
-    for i in range(len(seen))[-2:]:  # after warm-up
-        assert seen[i][1] == pytest.approx(sum(rates[i:]) / rates[i])
+    whole = sum(trainer.lf(step // 4) for step in range(1, 12, 2)) * rates[-1] / trainer.lf(2)
+    for i in range(len(seen))[-4:]:  # after warm-up
+        left = max(sum(rates[i + 1 :]) - HOLD * whole, 0.0)
+        assert seen[i][1] == pytest.approx(1 + left / rates[i])
+    assert [left > 1 for _, left in seen[-4:]] == [True, False, False, False]
     assert seen[-1][1] == 1.0
     assert len(set(rates[:3])) == 3  # warm-up
     assert float(rows(trainer.save_dir)[-1]["sparse/lambda"]) == pytest.approx(kept["lambda"], rel=1e-4)

@@ -75,17 +75,17 @@ def test_without_gradients_lambda_stays_and_the_share_is_reached() -> None:
 def test_never_more_zeros_than_wanted_and_as_many_after_the_last_step(
     seed: int, share: float, size: float, steps: int
 ) -> None:
-    """Gradients of any size, a rate that falls, groups of one and of two layers."""
+    """Gradients of any size, a rate that falls, groups of one and of two layers; the zeros are kept afterwards."""
     generator = torch.Generator().manual_seed(seed)
     groups = [[torch.randn(n, generator=generator) for _ in range(layers)] for n, layers in ((30, 1), (23, 2))]
     wanted = [round(share * 30), round(share * 23)]
     rates = [0.1 / (i + 1) for i in range(steps)]
-    for i, rate in enumerate(rates):
+    for i, rate in enumerate([*rates, 0.01, 0.01]):
         for gamma in (gamma for group in groups for gamma in group):
             gamma.add_(torch.randn(len(gamma), generator=generator), alpha=-rate * size)
-        shrink(groups, share, math.fsum(rates[i:]) / rate)
+        shrink(groups, share, math.fsum(rates[i:]) / rate if i < steps else 1.0)
         assert all(zeros(group) <= most for group, most in zip(groups, wanted, strict=True))
-    assert [zeros(group) for group in groups] == wanted
+        assert i < steps - 1 or [zeros(group) for group in groups] == wanted
 
 
 def test_a_share_of_less_than_half_a_channel() -> None:
@@ -130,4 +130,6 @@ def test_the_rates_of_the_steps_to_come(batches: int, epochs: int, every: int) -
         expected = sum(factor(later // batches) for later in steps[i + 1 :])
         got = rates_after(step, every=every, batches=batches, epochs=epochs, factor=factor)
         assert got == pytest.approx(expected, abs=1e-12), (i, step)
+    whole = sum(factor(step // batches) for step in steps)
+    assert rates_after(-1, every=every, batches=batches, epochs=epochs, factor=factor) == pytest.approx(whole)
     assert rates_after(steps[-1], every=every, batches=batches, epochs=epochs, factor=factor) == 0.0
