@@ -1,6 +1,6 @@
 """Distillation losses: one file, one registered name, one test file each.
 
-In come a student and a teacher tensor of equal shape (feature maps of one level, or class logits) and what the loss
+In come a student and a teacher tensor of equal shape (feature maps of one level, or head outputs) and what the loss
 names as context (a gate, scores); out goes one scalar, in float32 at least, with a gradient for the student only. This
 package knows no detector, no weight and no schedule: those are the criterion's. ``base.py`` holds the contract and the
 legend of tensor names. Every module of this folder is imported here, so a new loss is a new file and its test.

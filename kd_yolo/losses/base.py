@@ -4,7 +4,7 @@ A tensor's name ends in its shape:
 
 ====  =====================================================
 n     images of the batch
-c     channels of a feature map
+c     channels of a feature map or of a head output
 h, w  rows and columns of a feature map
 p     positions pooled from several axes, as the file says
 k     classes
@@ -20,6 +20,16 @@ A loss is called as ``loss(student, teacher, **context)`` and returns one scalar
 - both sides must have the same shape: adapters bring them there before the loss sees them;
 - it holds neither its weight nor its schedule: those live in the configuration;
 - it is the loss of ONE feature level; the criterion sums over levels.
+
+A response loss says in ``reads`` which head output it is called with:
+
+===========  ===========  ============================================================================
+scores       (N,K,A)      class logits
+bins         (N,4R,A)     raw box distributions: channel = side * R + bin; left, top, right, bottom
+boxes        (N,4,A)      decoded boxes x0, y0, x1, y1, both sides in the same unit
+predictions  (N,4+K,A)    distances left, top, right, bottom in cells, then class logits
+raw          (N,4R+K,A)   raw box distributions, then class logits
+===========  ===========  ============================================================================
 """
 
 from __future__ import annotations
@@ -30,6 +40,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import Registry
@@ -40,6 +51,13 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
+def run_in_precision_of(x: Tensor, module: nn.Module) -> Tensor:
+    """``module(x)`` in the precision of ``x``, whatever that of the weights (half in a halved model)."""
+    weights = {name: weight.to(x.dtype) for name, weight in module.named_parameters()}
+    result: Tensor = functional_call(module, weights, (x,))
+    return result
+
+
 class DistillationLoss(nn.Module):
     """Base of feature and response losses; subclasses implement :meth:`compute`.
 
@@ -48,7 +66,7 @@ class DistillationLoss(nn.Module):
         paper: where the formula comes from.
         context: names of the keyword values that the loss can use beside student and teacher.
         required: the part of ``context`` that it cannot do without.
-        axes: the axes of student and teacher, one letter of the legend each.
+        axes: the axes of student and teacher, in letters of the legend.
         shape_help: what to do when student and teacher differ in shape.
     """
 
@@ -56,7 +74,7 @@ class DistillationLoss(nn.Module):
     paper: ClassVar[str]
     context: ClassVar[frozenset[str]] = frozenset()
     required: ClassVar[frozenset[str]] = frozenset()
-    axes: ClassVar[str]
+    axes: ClassVar[tuple[str, ...]]
     shape_help: ClassVar[str]
 
     def __init__(self) -> None:
@@ -72,7 +90,7 @@ class DistillationLoss(nn.Module):
         """The loss of one level (feature) or of one head output (response).
 
         Args:
-            student: student tensor; feature (N,C,H,W), response (N,K,A).
+            student: student tensor; feature (N,C,H,W), response as :attr:`ResponseLoss.reads` says.
             teacher: teacher tensor of the same shape; never receives a gradient.
             **context: values named in :attr:`context`; tensors never receive a gradient, None counts as absent.
 
@@ -124,15 +142,20 @@ class FeatureLoss(DistillationLoss):
     """A loss between feature maps (N,C,H,W) of one level."""
 
     kind = "feature"
-    axes = "NCHW"
+    axes = ("N", "C", "H", "W")
     shape_help = "an adapter has to bring the student to the teacher's channels and size first."
 
 
 class ResponseLoss(DistillationLoss):
-    """A loss between head outputs (N,K,A): class logits."""
+    """A loss between head outputs.
+
+    Attributes:
+        reads: which output, ``"scores"``, ``"bins"``, ``"boxes"``, ``"predictions"`` or ``"raw"``; see the legend.
+    """
 
     kind = "response"
-    axes = "NKA"
+    reads: ClassVar[str] = "scores"
+    axes = ("N", "K", "A")
     shape_help = (
         "response losses need equal classes and anchor points."
         " Use a feature loss (--loss cwd) or fine-tune the teacher on this data first."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -49,3 +49,21 @@ def check_parameter(loss: str, name: str, value: float, rule: Rule, *, usual: fl
     is_number = isinstance(value, rule.kind) and not isinstance(value, bool) and math.isfinite(value)
     if not (is_number and rule.holds(value)):
         raise ConfigError(f"loss '{loss}': {name} is {value!r}, expected {rule.text}, for example {name}={usual}.")
+
+
+def check_choice(loss: str, name: str, value: str, choices: Sequence[str]) -> None:
+    """Checks one constructor parameter that is a word.
+
+    Args:
+        loss: the registered name of the loss.
+        name: the parameter's name.
+        value: its value; anything can arrive here from YAML.
+        choices: the words it may be.
+
+    Raises:
+        ConfigError: the value is none of them.
+    """
+    if value not in choices:
+        raise ConfigError(
+            f"loss '{loss}': {name} is {value!r}, expected {' or '.join(choices)}, for example {name}={choices[0]}."
+        )

@@ -1,4 +1,4 @@
-"""What the classification responses share: weighting anchors by a gate and dividing by a normalizer."""
+"""What the responses share: weighting anchors by a gate and dividing by a normalizer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from torch import Tensor
 from kd_yolo.errors import ConfigError
 
 
-def gated_sum(loss_na: Tensor, gate_na: Tensor | None, normalizer: Tensor | float | None) -> Tensor:
+def gated_sum(
+    loss_na: Tensor, gate_na: Tensor | None, normalizer: Tensor | float | None, *, name: str = "gate_na"
+) -> Tensor:
     """``sum_na(gate * loss) / normalizer``.
 
     Args:
@@ -18,6 +20,7 @@ def gated_sum(loss_na: Tensor, gate_na: Tensor | None, normalizer: Tensor | floa
         gate_na: weights >= 0 of the same shape, bool or number; None is 1 everywhere.
         normalizer: a scalar > 0 such as the sum of target scores; None is ``max(1, sum of the gate)``, which keeps a
             batch whose gate is all zero (no objects) finite: its loss is 0.
+        name: what the loss calls the gate, for the message.
 
     Returns:
         A scalar of the loss's dtype.
@@ -28,8 +31,8 @@ def gated_sum(loss_na: Tensor, gate_na: Tensor | None, normalizer: Tensor | floa
     gate_na = torch.ones_like(loss_na) if gate_na is None else gate_na.to(loss_na)
     if gate_na.shape != loss_na.shape:
         raise ConfigError(
-            f"gate_na has shape {tuple(gate_na.shape)}, expected {tuple(loss_na.shape)}: one weight for every image"
-            " and anchor point. Reduce the classes first, for example gate_nka.amax(1)."
+            f"{name} has shape {tuple(gate_na.shape)}, expected {tuple(loss_na.shape)}: one weight for every image"
+            f" and anchor point. Reduce the classes first, for example {name[:-2]}nka.amax(1)."
         )
     if normalizer is None:
         return (gate_na * loss_na).sum() / gate_na.sum().clamp(min=1)

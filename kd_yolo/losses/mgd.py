@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from kd_yolo.errors import ConfigError
-from kd_yolo.losses.base import FeatureLoss, losses
+from kd_yolo.losses.base import FeatureLoss, losses, run_in_precision_of
 from kd_yolo.losses.checks import COUNT, POSITIVE, SEED, SHARE, check_parameter
 
 
@@ -101,7 +100,8 @@ class MaskedGenerativeLoss(FeatureLoss):
                 f" build it with channels={num_channels}, the teacher's."
             )
         keep_n1hw = self.draw_keep_mask(num_images, height, width).to(student_nchw)
-        return generation_error(self.generate(student_nchw * keep_n1hw), teacher_nchw, alpha=self.alpha)
+        generated_nchw = run_in_precision_of(student_nchw * keep_n1hw, self.generator)
+        return generation_error(generated_nchw, teacher_nchw, alpha=self.alpha)
 
     def draw_keep_mask(self, num_images: int, height: int, width: int) -> Tensor:
         """The next mask (N,1,H,W) of the stream: 1.0 is kept, 0.0 is hidden; on the CPU."""
@@ -110,12 +110,6 @@ class MaskedGenerativeLoss(FeatureLoss):
         uniform_n1hw = torch.rand((num_images, 1, height, width), generator=rng, dtype=torch.float32, device="cpu")
         self._mask_rng_state = rng.get_state()
         return (uniform_n1hw >= self.mask_ratio).float()
-
-    def generate(self, masked_nchw: Tensor) -> Tensor:
-        """The generator in the input's precision, whatever that of its weights (half in a halved model)."""
-        weights = {name: weight.to(masked_nchw.dtype) for name, weight in self.generator.named_parameters()}
-        generated: Tensor = functional_call(self.generator, weights, (masked_nchw,))
-        return generated
 
     def get_extra_state(self) -> Tensor:
         """The state of the mask stream as a uint8 tensor, which ``torch.load(weights_only=True)`` can read."""

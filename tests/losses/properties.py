@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
 import pytest
 import torch
 from hypothesis import settings
@@ -33,6 +36,21 @@ def assert_rejects(name: str, parameter: str, values: list[object], **others: ob
         assert f"for example {parameter}=" in text, text
 
 
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors of one context value: itself, or those of a list (one for each image); a tuple is no tensors."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list):
+        yield from value
+
+
+def of_images(value: Any, rows: list[int]) -> Any:
+    """A context value of some images of the batch; a tuple, which is said once for the batch, stays."""
+    if isinstance(value, list):
+        return [value[row] for row in rows]
+    return value[rows] if isinstance(value, Tensor) else value
+
+
 NOT_NUMBERS: list[object] = ["1", True, None, float("nan"), float("inf")]
 
 
@@ -47,14 +65,14 @@ class LossContract:
     def build(self) -> DistillationLoss:
         return build_loss(self.loss)
 
-    def context(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """Context that a call on tensors of this shape should get."""
+    def context(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Context that a call on tensors of this shape should get: tensors, lists of one an image, or tuples."""
         return {}
 
     def pair(self, scale: float = 1.0) -> tuple[Tensor, Tensor]:
         return random(*self.shape, seed=1, scale=scale), random(*self.shape, seed=2, scale=scale)
 
-    def __call__(self, student: Tensor, teacher: Tensor, **context: Tensor) -> Tensor:
+    def __call__(self, student: Tensor, teacher: Tensor, **context: Any) -> Tensor:
         return self.build()(student, teacher, **(context or self.context(tuple(student.shape))))
 
     def test_is_a_positive_scalar_in_the_precision_of_its_input(self) -> None:
@@ -69,13 +87,14 @@ class LossContract:
 
     def test_gradient_reaches_the_student_only(self) -> None:
         student, teacher = (x.requires_grad_() for x in self.pair())
-        context = {key: x.requires_grad_() for key, x in self.context(self.shape).items()}
+        context = self.context(self.shape)
+        given = [x.requires_grad_() for value in context.values() for x in tensors_in(value)]
         self(student, teacher, **context).backward()
         assert student.grad is not None
         assert student.grad.isfinite().all()
         assert student.grad.abs().sum() > 0
         assert teacher.grad is None
-        assert all(x.grad is None for x in context.values())
+        assert all(x.grad is None for x in given)
 
     def test_gradient_is_that_of_the_number_returned(self) -> None:
         student, teacher = self.pair()
@@ -117,7 +136,7 @@ class LossContract:
         student, teacher = self.pair()
         once = self(student, teacher, **self.context(self.shape)).item()
         for rows in ([0, 1, 0, 1], [1, 0]):
-            context = {key: x[rows] for key, x in self.context(self.shape).items()}
+            context = {key: of_images(value, rows) for key, value in self.context(self.shape).items()}
             assert self(student[rows], teacher[rows], **context).item() == pytest.approx(once, rel=1e-9)
 
     def test_global_random_state_is_left_alone(self) -> None:
@@ -162,11 +181,13 @@ class FeatureContract(LossContract):
             self(*(random(*self.shape), random(*self.shape[:3], 9)))
 
 
-class ResponseContract(LossContract):
-    """Class logits (N,K,A), a gate (N,A) and a normalizer."""
+class HeadContract(LossContract):
+    """Head outputs: class logits (N,K,A), if the subclass says no other."""
 
     shape = (2, 3, 7)
-    naive_na: staticmethod  # float64 loss of each anchor by a Python loop, N lists of A numbers
+    reads = "scores"
+    shape_help = r"equal classes and anchor points\. Use a feature loss \(--loss cwd\)"
+    mismatch: ClassVar = ((2, 80, 7), (2, 3, 7))  # shapes of a teacher that does not fit
 
     def test_memory_layout_does_not_matter(self) -> None:
         student, teacher = self.pair()
@@ -175,17 +196,28 @@ class ResponseContract(LossContract):
         assert self(transposed, teacher).item() == pytest.approx(self(student, teacher).item(), rel=1e-12)
 
     def test_kind_and_shape_help(self) -> None:
-        assert self.build().kind == "response"
-        with pytest.raises(ConfigError, match=r"equal classes and anchor points\. Use a feature loss \(--loss cwd\)"):
-            self(random(2, 80, 7), random(2, 3, 7))
+        loss = self.build()
+        assert loss.kind == "response"
+        assert loss.reads == self.reads
+        with pytest.raises(ConfigError, match=self.shape_help):
+            self(*(random(*shape) for shape in self.mismatch))
+
+
+class ResponseContract(HeadContract):
+    """Head outputs, a gate (N,A) and a normalizer."""
+
+    gate = "gate_na"
+    naive_na: staticmethod  # float64 loss of each anchor by a Python loop, N lists of A numbers
 
     def test_no_gate_is_a_mean_over_anchors(self) -> None:
         student, teacher = self.pair()
         naive_na = torch.tensor(self.naive_na(student, teacher), dtype=torch.float64)
         assert self(student, teacher).item() == pytest.approx(naive_na.mean().item(), rel=1e-9)
         ones_na = torch.ones(naive_na.shape)
-        assert self(student, teacher, gate_na=ones_na).item() == pytest.approx(naive_na.mean().item(), rel=1e-9)
-        assert self.build()(student, teacher, gate_na=None, normalizer=None).item() == self(student, teacher).item()
+        assert self(student, teacher, **{self.gate: ones_na}).item() == pytest.approx(naive_na.mean().item(), rel=1e-9)
+        assert (
+            self.build()(student, teacher, **{self.gate: None}, normalizer=None).item() == self(student, teacher).item()
+        )
 
     def test_gate_and_normalizer(self) -> None:
         student, teacher = self.pair()
@@ -193,19 +225,19 @@ class ResponseContract(LossContract):
         naive_na = self.naive_na(student, teacher)
         total = sum(gate_na[n, a].item() * naive_na[n][a] for n in range(2) for a in range(7))
         assert gate_na.sum() > 1
-        value = self(student, teacher, gate_na=gate_na)
+        value = self(student, teacher, **{self.gate: gate_na})
         assert value.item() == pytest.approx(total / gate_na.sum().item(), rel=1e-9)
         for normalizer in (torch.tensor(0.25), torch.tensor([3.0]), 16.0):
-            value = self(student, teacher, gate_na=gate_na, normalizer=normalizer)
+            value = self(student, teacher, **{self.gate: gate_na}, normalizer=normalizer)
             assert value.shape == ()
             assert value.item() == pytest.approx(total / float(normalizer), rel=1e-9)
-        small = self(student, teacher, gate_na=gate_na / 100)  # sum of the gate < 1: divided by 1
+        small = self(student, teacher, **{self.gate: gate_na / 100})  # sum of the gate < 1: divided by 1
         assert small.item() == pytest.approx(total / 100, rel=1e-9)
 
     def test_gradient_does_not_reach_the_gate(self) -> None:
         student, teacher = self.pair()
         gate_na, normalizer = uniform(2, 7).requires_grad_(), torch.tensor(3.0, requires_grad=True)
-        self(student.requires_grad_(), teacher, gate_na=gate_na, normalizer=normalizer).backward()
+        self(student.requires_grad_(), teacher, **{self.gate: gate_na}, normalizer=normalizer).backward()
         assert student.grad is not None
         assert gate_na.grad is None
         assert normalizer.grad is None
@@ -213,15 +245,15 @@ class ResponseContract(LossContract):
     def test_bool_and_half_gates(self) -> None:
         student, teacher = (x.float() for x in self.pair())
         gate_na = uniform(2, 7, seed=3) > 0.5
-        value = self(student, teacher, gate_na=gate_na)
+        value = self(student, teacher, **{self.gate: gate_na})
         for dtype in (torch.float16, torch.float64, torch.int64):
-            other = self(student, teacher, gate_na=gate_na.to(dtype))
+            other = self(student, teacher, **{self.gate: gate_na.to(dtype)})
             assert other.dtype == torch.float32
             assert torch.equal(value, other)
 
     def test_closed_gate_is_zero_and_finite(self) -> None:
         student, teacher = (x.requires_grad_() for x in self.pair())
-        value = self(student, teacher, gate_na=torch.zeros(2, 7))
+        value = self(student, teacher, **{self.gate: torch.zeros(2, 7)})
         value.backward()
         assert value.item() == 0
         assert student.grad is not None
@@ -229,14 +261,14 @@ class ResponseContract(LossContract):
         one_closed_na = torch.ones(2, 7)
         one_closed_na[0] = 0
         alone = self(student[1:], teacher[1:]).item()
-        assert self(student, teacher, gate_na=one_closed_na).item() == pytest.approx(alone, rel=1e-9)
+        assert self(student, teacher, **{self.gate: one_closed_na}).item() == pytest.approx(alone, rel=1e-9)
 
     def test_gate_errors(self) -> None:
         student, teacher = self.pair()
         with pytest.raises(
-            ConfigError, match=r"gate_na has shape \(2, 3, 7\), expected \(2, 7\): one weight for every"
+            ConfigError, match=rf"{self.gate} has shape \(2, 3, 7\), expected \(2, 7\): one weight for every"
         ):
-            self(student, teacher, gate_na=torch.ones(2, 3, 7))
+            self(student, teacher, **{self.gate: torch.ones(2, 3, 7)})
         for bad in (torch.tensor(0.0), torch.tensor(-1.0), torch.tensor(float("nan")), torch.ones(2)):
             with pytest.raises(ConfigError, match="expected one finite number > 0: clamp a sum that can be 0"):
                 self(student, teacher, normalizer=bad)

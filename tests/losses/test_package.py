@@ -10,11 +10,13 @@ from torch import nn
 
 import kd_yolo.losses as package
 from kd_yolo.errors import ConfigError
-from kd_yolo.losses import LossInfo, build_loss, describe_losses, loss_names, losses
+from kd_yolo.losses import LossInfo, base, build_loss, describe_losses, loss_names, losses
 
 
 def test_names() -> None:
-    assert {"cwd", "mgd", "l2", "pkd", "score_l2", "bkd", "kl"} <= set(loss_names())
+    features = {"cwd", "mgd", "l2", "pkd", "score_l2", "fgd"}
+    responses = {"bkd", "kl", "dfl_kl", "box_iou", "obj_gated", "crosskd"}
+    assert features | responses <= set(loss_names())
     assert loss_names() == sorted(loss_names())
 
 
@@ -29,6 +31,9 @@ def test_one_loss_one_file_one_name_one_test_file(info: LossInfo) -> None:
     assert info.summary.endswith(".")
     assert cls.__doc__.startswith(info.summary)
     assert cls.required <= cls.context
+    if info.kind == "response":
+        assert f"{cls.reads} " in base.__doc__, "the legend of base.py says what each reads"
+        assert f" ({','.join(cls.axes)}) " in base.__doc__
 
 
 def test_description() -> None:
