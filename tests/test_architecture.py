@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = ["errors", "registry", "geometry", "losses", "config", "data", "yolo", "prune", "training", "distill"]
-ORDER += ["report", "pipeline", "cli"]
+ORDER += ["report", "pipeline", "league", "cli"]
 # docs/adr/0001: the part of `distill` that runs inside ultralytics' loop, or starts it
-TRAINER = {f"distill/{name}.py" for name in ("trainer", "checkpoint", "job", "demo")}
+TRAINER = {f"distill/{name}.py" for name in ("trainer", "checkpoint", "job", "demo", "unlabelled")}
 TRAINER |= {f"training/{path.name}" for path in (Path(__file__).resolve().parents[1] / "kd_yolo/training").glob("*.py")}
 MAX_FILE, MAX_FUNCTION = 300, 60
 

@@ -19,7 +19,7 @@ minutes of training from nothing give is little: the demo shows that everything 
 class DemoFlags:
     """Flags of the command."""
 
-    epochs: int = 14
+    epochs: int = 10
     """Epochs of the student."""
     device: str = "cpu"
     """cpu, or a GPU's number."""

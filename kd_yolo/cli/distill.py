@@ -27,22 +27,29 @@ smaller size of the teacher's family."""
 class DistillFlags:
     """Flags of the command; see DESCRIPTION."""
 
-    teacher: str | None = None
-    """Weights of the teacher: a file, or an official name such as yolov8m.pt."""
+    teacher: tuple[str, ...] = ()
+    """Weights of the teacher: a file, an official name such as yolov8m.pt, or ema (the student's own moving average).
+    With several, each term is the mean over them."""
     student: str | None = None
     """Weights or model YAML of the student."""
     loss: str | None = None
     """A loss (--list-losses), several joined by '+' (cwd+bkd), or a recipe (a name in cfg/distill, or a YAML path)."""
     weight: str | None = None
-    """Weight of the loss; with several, one for all or one each: 1+2."""
+    """Weight of the loss; with several, one for all or one each: 1+2. auto:0.3 keeps 30 % of the gradient."""
     tau: str | None = None
     """Temperature, one for all or one each."""
+    gate: str | None = None
+    """Which anchors response losses count: confidence (the teacher's), assigned (those with an object), or all."""
     taps: str | None = None
     """Where features are compared: head (the Detect inputs), cv2 (neck blocks), or layers: 15,18,21."""
     schedule: str | None = None
     """Weight over the run: cosine, constant or linear."""
     stop_at: str | None = None
     """Switch the distillation off at this share of the run (0.8), or at 'mosaic', when mosaic closes."""
+    unlabelled: str | None = None
+    """Pictures without labels that join through the terms: a folder, glob, .txt list or video."""
+    unlabelled_ratio: float | None = None
+    """How many of them join each batch, as a share of its labelled pictures (1: as many)."""
     resume: str | None = None
     """Continue an interrupted run from its weights/last.pt."""
     name: str | None = None
@@ -109,13 +116,15 @@ def _refuse_changes(flags: DistillFlags) -> None:
 
 def _term_flags(flags: DistillFlags) -> dict[str, object]:
     """Flags that change the terms, as :func:`kd_yolo.config.distill.resolve_distill` takes them."""
+    from kd_yolo.config.distill import TERM_FLAGS
+
     taps: object = flags.taps
     if flags.taps and flags.taps.replace(",", "").isdigit():
         taps = [int(layer) for layer in flags.taps.split(",")]
     stop_at: object = flags.stop_at
     if flags.stop_at and flags.stop_at.replace(".", "", 1).isdigit():
         stop_at = float(flags.stop_at)
-    values = {"weight": flags.weight, "tau": flags.tau, "taps": taps, "schedule": flags.schedule, "stop_at": stop_at}
+    values = {**{key: getattr(flags, key) for key in TERM_FLAGS}, "taps": taps, "stop_at": stop_at}
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -132,7 +141,7 @@ def finish(result: Result) -> None:
     _draw(result)
     best = _relative(result.best)
     score = result.metrics.get("metrics/mAP50-95(B)")
-    print(f"\nresults: {_relative(result.save_dir)} (results.csv, results.png, side_by_side.png)")
+    print(f"\nresults: {_relative(result.save_dir)} (results.csv, results.png, distillation.png, side_by_side.png)")
     if score is not None:
         print(f"mAP50-95 of best.pt on val: {score:.4f}")
     print(f"student: {best}, a plain model: YOLO('{best}')")
@@ -140,12 +149,16 @@ def finish(result: Result) -> None:
 
 
 def _draw(result: Result) -> None:
-    """``side_by_side.png``: labels, teacher and student on some val pictures; detectors only."""
+    """``distillation.png``, and ``side_by_side.png``: labels, teacher and student on val pictures; detectors only."""
+    from kd_yolo.report.distill_plots import draw_distillation
     from kd_yolo.report.side_by_side import side_by_side
 
+    draw_distillation(result.save_dir)
     data = result.save_dir / "data.yaml"
     if result.task == "detect" and data.is_file() and result.best.is_file():
-        models: list[tuple[str, str | Path]] = [("teacher", result.teacher), ("student", result.best)]
+        models: list[tuple[str, str | Path]] = [("student", result.best)]
+        if result.teacher is not None:
+            models.insert(0, ("teacher", result.teacher))
         side_by_side(models, data, result.save_dir / "side_by_side.png", imgsz=result.imgsz)
 
 

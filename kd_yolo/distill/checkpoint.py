@@ -45,10 +45,18 @@ class TermsCheckpointMixin(TrainerMixin):
 
     def own_state(self) -> dict[str, Any]:
         terms = getattr(unwrap_model(self.model), TERMS)
-        return {"terms": {k: v.cpu() for k, v in terms.state_dict().items()}}
+        assert self.criterion is not None, "set with the terms"
+        return {
+            **super().own_state(),
+            "terms": {k: v.cpu() for k, v in terms.state_dict().items()},
+            "balance": self.criterion.balance.state(),
+        }
 
     def restore_own_state(self, state: dict[str, Any]) -> None:
+        super().restore_own_state(state)
         getattr(unwrap_model(self.model), TERMS).load_state_dict(state["terms"])
+        if self.criterion is not None and "balance" in state:
+            self.criterion.balance.restore(state["balance"])
 
     def load_own(self, path: Path) -> dict[str, Any]:
         """A checkpoint of this run; it holds classes outside the allow-list only if the user trusted such a student."""

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
+
 from torch import nn
 
-from kd_yolo.config.distill import DistillConfig
-from kd_yolo.distill.terms import Term, build_terms
+from kd_yolo.config.distill import EMA_TEACHER, DistillConfig
+from kd_yolo.distill.build import build_terms, named_terms
+from kd_yolo.distill.teacher import EMATeacher, Teacher
 from kd_yolo.yolo.heads import head_facts
 
 
-def describe_cost(config: DistillConfig, student: nn.Module, teacher: nn.Module) -> list[str]:
-    """Lines on both models, every term's taps and adapters, and what is added to a training step.
+def describe_cost(config: DistillConfig, student: nn.Module, models: Mapping[str, nn.Module]) -> list[str]:
+    """Lines on the models, every term's taps and adapters, and what is added to a training step.
 
     Args:
         config: the run's configuration.
         student: the student, with the data's classes.
-        teacher: the teacher.
+        models: the teachers by name in the configuration, the moving average excepted.
     """
-    lines = [_model_line("teacher", teacher), _model_line("student", student)]
-    terms = build_terms(config, student, teacher, seed=0)
-    needs_head = False
-    for (name, term), settings in zip(terms.items(), config.terms, strict=True):
-        assert isinstance(term, Term), "build_terms returns terms"
-        needs_head |= term.needs_head
-        lines.append(f"{name}: weight {settings.weight:g}, {_schedule_text(config, settings.schedule)}")
-        lines += [f"  {pair.student} <- {pair.teacher}" for pair in term.pairs]
-        if not term.pairs:
-            lines.append(f"  class logits, gate {settings.gate}")
+    lines = [_model_line(f"teacher {name}" if len(models) > 1 else "teacher", model) for name, model in models.items()]
+    lines.append(_model_line("student", student))
+    teachers = [
+        EMATeacher(deepcopy(student), lambda: None) if name == EMA_TEACHER else Teacher(models[name])
+        for name in config.teachers
+    ]
+    terms = build_terms(config, student, teachers, seed=0)
+    for (name, term), settings in zip(named_terms(terms).items(), config.terms, strict=True):
+        weight = f"{settings.weight:g}" if settings.share is None else f"for {settings.share:.0%} of the gradient"
+        lines.append(f"{name}: weight {weight}, {_schedule_text(config, settings.schedule)}")
+        for member in term.members():
+            which = f"teacher {member.number + 1}: " if len(teachers) > 1 else ""
+            lines += [f"  {which}{pair.student} <- {pair.teacher}" for pair in member.pairs]
+            if not member.pairs:
+                lines.append(f"  {which}{member.what}")
+        lines += [f"  {note}" for note in term.notes]
         lines.append(f"  {_count(term):,} adapter parameters (trained with the student, absent from best.pt)")
-    until = "with its head" if needs_head else "stopped after its last tapped layer"
-    lines.append(f"each step adds one teacher forward pass ({until}) and {_count(terms):,} trained parameters")
+    members = [member for term in named_terms(terms).values() for member in term.members()]
+    until = "with its head" if any(m.needs_head for m in members) else "stopped after its last tapped layer"
+    passes = "one teacher forward pass" if len(teachers) == 1 else f"{len(teachers)} teacher forward passes"
+    lines.append(f"each step adds {passes} ({until}) and {_count(terms):,} trained parameters")
     return lines
 
 

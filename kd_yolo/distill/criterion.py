@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kd_yolo.config.distill import UNLABELLED_SUFFIX
 from kd_yolo.distill.adapters import TrainingOnly
-from kd_yolo.distill.taps import TapError, read_layers
-from kd_yolo.distill.teacher import Teacher, TeacherOutputs
-from kd_yolo.distill.terms import StudentOutputs, named_terms
+from kd_yolo.distill.balance import Balance, gradient_norms
+from kd_yolo.distill.build import named_terms
+from kd_yolo.distill.outputs import BranchKey, Labels, Outputs, boxes_of, watch_assigner
+from kd_yolo.distill.split import split_batch, split_predictions
+from kd_yolo.distill.taps import TapError, read_layers, read_modules
+from kd_yolo.distill.teacher import Teacher
 from kd_yolo.geometry.schedule import Schedule
-from kd_yolo.yolo.heads import head_facts, raw_outputs
+from kd_yolo.yolo.heads import head_branches, head_facts, raw_outputs
+
+TASK = "task"  # the labels' loss among the gradient norms
 
 
 @dataclass(frozen=True)
@@ -30,47 +36,87 @@ class WeightedTerm:
         return self.weight * self.schedule(progress)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Some pictures of a batch: the labelled or the unlabelled ones, or all."""
+
+    suffix: str
+    images: slice
+    count: int
+    labels: Labels | None
+
+
 class DistillCriterion:
     """Stands where ultralytics expects ``model.criterion``; a plain callable, so that the student stays a plain model.
 
     One step is: :meth:`observe` (before the student's forward pass), the student's forward pass, then a call with its
-    predictions. Without a preceding ``observe`` the call is the task loss alone.
+    predictions. Without a preceding ``observe`` the call is the task loss alone. Every term counts a picture as much as
+    the task's loss does: its mean over the pictures is multiplied by their number. Pictures without labels have columns
+    of their own and are never shown to the task's loss.
 
     Args:
         model: the live student, not wrapped.
         terms: the terms by column name.
-        teacher: the frozen teacher.
+        teachers: the frozen teachers.
         weights: weight and schedule by column name.
+        columns: names of all items, those of unlabelled pictures included.
+        balance: measures shares, and sets automatic weights.
     """
 
     def __init__(
-        self, model: nn.Module, terms: TrainingOnly, teacher: Teacher, weights: dict[str, WeightedTerm]
+        self,
+        model: nn.Module,
+        terms: TrainingOnly,
+        teachers: Sequence[Teacher],
+        weights: dict[str, WeightedTerm],
+        *,
+        columns: Sequence[str] = (),
+        balance: Balance | None = None,
     ) -> None:
-        self.model, self.terms, self.teacher, self.weights = model, terms, teacher, weights
+        self.model, self.terms, self.teachers, self.weights = model, terms, list(teachers), weights
+        self.columns = list(columns) or list(weights)
+        self.balance = balance or Balance({})
         self.base: Any = None  # built at the first call: class weights are set after the criterion
         self.factors: dict[str, float] = {}
-        self.skipped = dict.fromkeys(weights, 0)
+        self.skipped = dict.fromkeys(self.columns, 0)
         self.static_graph = False  # DDP with compile: every parameter needs a gradient in every step
+        self.measure_next = False
         self.on_skip: Callable[[str, float], None] | None = None
         self.head_layers = head_facts(model).layers
-        layers = {pair.student.layer for term in named_terms(terms).values() for pair in term.pairs}
+        members = [member for term in named_terms(terms).values() for member in term.members()]
+        layers = {pair.student.layer for member in members for pair in member.pairs}
         self.extra_layers = sorted(layers - set(self.head_layers))
-        self._pending: TeacherOutputs | None = None
+        self.reads_branches = any(member.reads_branches for member in members)
+        self.needs_labels = any(member.needs_labels for member in members)
+        self._pending: list[Outputs] = []
         self._reading = ExitStack()
         self._seen: dict[int, Tensor] = {}
+        self._branches: dict[BranchKey, Tensor] = {}
+
+    @property
+    def hooks_student(self) -> bool:
+        """Whether hooks on the student are needed in every step."""
+        return bool(self.extra_layers) or self.reads_branches
 
     def observe(self, image_nchw: Tensor, progress: float) -> None:
-        """Runs the teacher on the batch that the student is about to see, unless every term is off at ``progress``."""
+        """Runs the teachers on the batch that the student is about to see, unless every term is off at ``progress``."""
         self.forget()
-        self.factors = {name: weighted.at(progress) for name, weighted in self.weights.items()}
+        self.factors = {name: self._factor(name, progress) for name in self.weights}
         if any(self.factors.values()):
-            self._pending = self.teacher(image_nchw)
+            self._pending = [teacher(image_nchw) for teacher in self.teachers]
             if self.extra_layers:
                 self._seen = self._reading.enter_context(read_layers(self.model, self.extra_layers))
+            if self.reads_branches:
+                self._branches = self._reading.enter_context(read_modules(head_branches(self.model)))
+
+    def _factor(self, name: str, progress: float) -> float:
+        weighted = self.weights[name]
+        automatic = self.balance.weights.get(name)
+        return weighted.at(progress) if automatic is None else automatic * weighted.schedule(progress)
 
     def forget(self) -> None:
         """Drops what was observed and removes the hooks on the student (after a failed step)."""
-        self._pending, self._seen = None, {}
+        self._pending, self._seen, self._branches = [], {}, {}
         with suppress(TapError):  # the forward pass that should have filled the taps never ran
             self._reading.close()
 
@@ -78,49 +124,86 @@ class DistillCriterion:
         """The loss vector, scaled by the batch size as ultralytics does, and its detached items by name."""
         if self.base is None:
             self.base = self.model.init_criterion()  # type: ignore[operator]
-        loss, items = self.base(preds, batch)
         if not self.model.training:
-            return loss, items
-        total, named = self._distil(preds, loss)
-        vector = torch.cat([loss.reshape(-1), (total * batch["img"].shape[0]).reshape(1)])
-        return vector, {**items, **named}
+            return self.base(preds, batch)  # type: ignore[no-any-return]
+        labelled = batch.get("num_labelled")
+        own = (preds, batch) if labelled is None else (split_predictions(preds, labelled), split_batch(batch))
+        with ExitStack() as watching:
+            assigned = watching.enter_context(watch_assigner(self.base)) if self._watches else []
+            loss, items = self.base(*own)
+        parts = self._parts(batch, assigned)
+        values, named = self._distil(preds, loss, parts)
+        total = torch.stack(list(values.values())).sum() if values else torch.zeros((), device=loss.device)
+        self._weigh(loss, values, total)
+        return torch.cat([loss.reshape(-1), total.reshape(1)]), {**items, **named}
 
-    def _distil(self, preds: Any, like: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum of the weighted terms, and each of them by name; all zero when the teacher was not run."""
-        total = torch.zeros((), device=like.device)
-        named = dict.fromkeys(self.weights, total)
-        teacher, self._pending = self._pending, None
-        student = None if teacher is None else self._student_outputs(preds)
-        for name in self.weights:
-            value = None if student is None or teacher is None else self._value(name, student, teacher)
-            if value is not None:
-                total, named[name] = total + value, value.detach()
-            elif self.static_graph:
-                total = total + zero_of(self.terms[name])
-        return total, named
+    @property
+    def _watches(self) -> bool:
+        return self.needs_labels and bool(self._pending)
 
-    def _value(self, name: str, student: StudentOutputs, teacher: TeacherOutputs) -> Tensor | None:
+    def _parts(self, batch: dict[str, Any], assigned: list[Tensor]) -> list[_Part]:
+        """Labelled pictures first, as they stand in the batch."""
+        whole = int(batch["img"].shape[0])
+        count = int(batch.get("num_labelled", whole))
+        labels = None
+        if self._watches:
+            height, width = batch["img"].shape[-2:]
+            labels = Labels(boxes_of(batch, count), (height, width), assigned[0] if assigned else None)
+        parts = [_Part("", slice(0, count), count, labels)]
+        if count < whole:
+            parts.append(_Part(UNLABELLED_SUFFIX, slice(count, whole), whole - count, None))
+        return parts
+
+    def _distil(self, preds: Any, like: Tensor, parts: list[_Part]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The weighted terms times their pictures, and their means by column: zero when nothing was observed."""
+        zero = torch.zeros((), device=like.device)
+        values: dict[str, Tensor] = {}
+        named = dict.fromkeys(self.columns, zero)
+        teachers, self._pending = self._pending, []
+        student = self._student_outputs(preds) if teachers else None
+        for part in parts:
+            own = None if student is None else student if len(parts) == 1 else student.images(part.images)
+            others = teachers if len(parts) == 1 else [teacher.images(part.images) for teacher in teachers]
+            for name in self.weights:
+                value = None if own is None else self._value(name, part, own, others)
+                if value is not None:
+                    named[name + part.suffix] = value.detach()
+                    values[name] = values.get(name, zero) + value * part.count
+        if self.static_graph:
+            values |= {name: zero_of(self.terms[name]) for name in self.weights if name not in values}
+        return values, named
+
+    def _value(self, name: str, part: _Part, student: Outputs, teachers: Sequence[Outputs]) -> Tensor | None:
         """One weighted term; None when it is off, or not finite and therefore skipped."""
         factor = self.factors[name]
         if factor == 0:
             return None
-        value: Tensor = factor * self.terms[name](student, teacher)
+        value: Tensor = factor * self.terms[name](student, teachers, part.labels)
         if bool(torch.isfinite(value.detach())):
             return value
-        self.skipped[name] += 1
+        self.skipped[name + part.suffix] += 1
         if self.on_skip is not None:
-            self.on_skip(name, float(value.detach()))
+            self.on_skip(name + part.suffix, float(value.detach()))
         return None
 
-    def _student_outputs(self, preds: Any) -> StudentOutputs:
+    def _weigh(self, loss: Tensor, values: dict[str, Tensor], total: Tensor) -> None:
+        """Notes the shares of the loss, and of the gradient where that is due."""
+        task = loss.sum()
+        self.balance.add_loss(task, total)
+        if self.measure_next and any(self.factors.values()):
+            own = {id(p) for p in self.terms.parameters()}
+            shared = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
+            norms = gradient_norms({TASK: task, **{name: values.get(name) for name in self.weights}}, shared)
+            self.balance.take(norms, self.factors, TASK)
+            self.measure_next = False
+
+    def _student_outputs(self, preds: Any) -> Outputs:
         raw = raw_outputs(preds)
         features = dict(zip(self.head_layers, raw["feats"], strict=True))
-        if self.extra_layers:
-            seen = self._seen
-            self._reading.close()  # raises when a tapped layer did not run exactly once
-            features |= seen
-            self._seen = {}
-        return StudentOutputs(features, raw)
+        seen, branches = self._seen, self._branches
+        self._reading.close()  # raises when a tapped layer did not run exactly once
+        self._seen, self._branches = {}, {}
+        return Outputs({**features, **seen}, raw, branches)
 
     def __getattr__(self, name: str) -> Any:
         """Lets the trainer see ``update`` exactly when the task's criterion has one (end-to-end heads)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from torch import nn
 from ultralytics import YOLO
 
-from kd_yolo.config.distill import DEFAULT_LOSS, OTHER_CLASSES_LOSS, DistillConfig, resolve_distill
+from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, OTHER_CLASSES_LOSS, DistillConfig, resolve_distill
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.defaults import default_student, find_weights
@@ -29,10 +30,10 @@ from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 class Request:
     """What a user asked for; None is "not said"."""
 
-    teacher: str | None = None
+    teacher: str | Sequence[str] | None = None
     student: str | None = None
     loss: str | list[Any] | None = None
-    flags: dict[str, Any] = field(default_factory=dict)  # weight, tau, taps, schedule, stop_at
+    flags: dict[str, Any] = field(default_factory=dict)  # kd_yolo.config.distill.TERM_FLAGS
     trust_weights: bool = False
     overrides: dict[str, Any] = field(default_factory=dict)  # ultralytics arguments
 
@@ -51,12 +52,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """Where a finished run is."""
+    """Where a finished run is; ``teacher`` is the first one that is a file."""
 
     save_dir: Path
     best: Path
     metrics: dict[str, float]
-    teacher: str
+    teacher: str | None
     task: str
     imgsz: int
 
@@ -83,23 +84,38 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         notes.append(f"no data=: the built-in street scenes, {data}")
     report = check_for_training(Path(data))
     warn_unreadable(report)
-    teacher = find_weights(request.teacher) if request.teacher else None
-    if teacher is None:
-        teacher = demo_teacher(data, overrides, write=write)
-        notes.append(f"no --teacher: a small demo teacher, {teacher}")
-    model, _ = load_checkpoint(teacher, trust=request.trust_weights)
-    teacher = str(Path(str(model.pt_path)).resolve())  # a resumed run may start in another folder
+    named = [request.teacher] if isinstance(request.teacher, str) else list(request.teacher or ())
+    if not named:
+        named = [demo_teacher(data, overrides, write=write)]
+        notes.append(f"no --teacher: a small demo teacher, {named[0]}")
+    models = load_teachers(named, trust=request.trust_weights)
+    teachers = [
+        EMA_TEACHER if name == EMA_TEACHER else str(Path(str(models[name].pt_path)).resolve()) for name in named
+    ]
     student = find_weights(request.student) if request.student else None
     if student is None:
-        student, note = default_student(teacher, model)
+        if not models:
+            raise ConfigError("--teacher ema is the student's own average: name the student with --student.")
+        model = next(iter(models.values()))
+        student, note = default_student(str(Path(str(model.pt_path)).resolve()), model)
         notes.append(note)
     if request.loss is None:
         asked["loss"] = DEFAULT_LOSS
-        if head_facts(model, "teacher").num_classes != len(report.names):
+        if any(head_facts(model, "teacher").num_classes != len(report.names) for model in models.values()):
             asked["loss"] = OTHER_CLASSES_LOSS
             notes.append(f"no --loss: {asked['loss']}, as the teacher's classes are not those of the data")
+    teacher = teachers[0] if len(teachers) == 1 else teachers
     config = resolve_distill(teacher, trust_weights=request.trust_weights, **asked)
     return Plan(config, student, str(data), report.sha256, overrides, tuple(notes))
+
+
+def load_teachers(names: Sequence[str], *, trust: bool) -> dict[str, Any]:
+    """The teachers' models by name; the moving average has none yet.
+
+    Raises:
+        InputError: a file is missing or unusable.
+    """
+    return {name: load_checkpoint(find_weights(name), trust=trust)[0] for name in names if name != EMA_TEACHER}
 
 
 def load_student(plan: Plan) -> YOLO:
@@ -124,7 +140,7 @@ def _trust(plan: Plan) -> contextlib.AbstractContextManager[None]:
     """With ``--trust-weights``, ultralytics may open these weights, and what this run saves of them, without limits."""
     if not plan.config.trust_weights:
         return contextlib.nullcontext()
-    return trusted(plan.student, plan.config.teacher, str(plan.overrides.get("project", "runs")))
+    return trusted(plan.student, *plan.config.teachers, str(plan.overrides.get("project", "runs")))
 
 
 def distil(plan: Plan) -> Result:
@@ -142,13 +158,13 @@ def distil(plan: Plan) -> Result:
         return _train(student, trainer, {**plan.overrides, "data": plan.data, "kd": kd})
 
 
-def resume(path: str, overrides: dict[str, Any], *, teacher: str | None = None, trust_weights: bool = False) -> Result:
+def resume(path: str, overrides: dict[str, Any], *, teacher: Sequence[str] = (), trust_weights: bool = False) -> Result:
     """Continues an interrupted run from its ``last.pt``.
 
     Args:
         path: the checkpoint.
         overrides: ultralytics arguments that may change on resume (device, workers, patience, ...).
-        teacher: where the teacher is now, if it was moved.
+        teacher: where the teachers are now, if they were moved.
         trust_weights: the checkpoint and the teacher may hold classes outside the allow-list.
 
     Raises:
@@ -163,11 +179,17 @@ def resume(path: str, overrides: dict[str, Any], *, teacher: str | None = None, 
         raise InputError(f"{path} is finished, there is nothing to resume: start a new run with --student {path}")
     trainer = trainer_for(str(arguments.get("task", "detect")))
     folder = str(Path(path).resolve().parents[1])
-    teacher = str(locate(teacher).resolve()) if teacher else None
-    openable = (folder, teacher or arguments["kd"]["config"]["teacher"])
+    moved = [name if name == EMA_TEACHER else str(locate(name).resolve()) for name in teacher]
+    known = DistillConfig.parse(arguments["kd"]["config"], path).teachers
+    if moved and len(moved) != len(known):
+        raise ConfigError(
+            f"the run has {len(known)} teacher(s), --teacher names {len(moved)}: name all, in their order."
+        )
+    openable = (folder, *(moved or known))
     with trusted(*openable) if trust_weights else contextlib.nullcontext():
         data = str(arguments["data"])
-        kept = {"resume": path, "data": data, "teacher": teacher, "trust_weights": trust_weights or None}
+        now = moved[0] if len(moved) == 1 else moved or None
+        kept = {"resume": path, "data": data, "teacher": now, "trust_weights": trust_weights or None}
         return _train(YOLO(path), trainer, {**overrides, **kept})
 
 
@@ -188,7 +210,7 @@ def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
         save_dir=Path(run.save_dir),
         best=Path(run.best),
         metrics=dict(run.metrics or {}),
-        teacher=str(run.kd_config.teacher),
+        teacher=next((name for name in run.kd_config.teachers if name != EMA_TEACHER), None),
         task=str(run.args.task),
         imgsz=int(run.args.imgsz),
     )
@@ -200,9 +222,9 @@ def describe(plan: Plan) -> list[str]:
 
     student = load_student(plan)
     trainer_for(student.task)
-    teacher, _ = load_checkpoint(plan.config.teacher, trust=plan.config.trust_weights)
+    teachers = load_teachers(plan.config.teachers, trust=plan.config.trust_weights)
     model: nn.Module = student.model
-    return describe_cost(plan.config, match_classes(model, plan.data), teacher)
+    return describe_cost(plan.config, match_classes(model, plan.data), teachers)
 
 
 def match_classes(model: nn.Module, data: str) -> nn.Module:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.config.distill import Taps
+from kd_yolo.config.term import Taps
 from kd_yolo.errors import ConfigError
 from kd_yolo.yolo.heads import detect_head, head_facts
+
+Key = TypeVar("Key")
 
 
 class TapError(RuntimeError):
@@ -50,34 +52,31 @@ class StopForwardError(Exception):
 
 
 @contextmanager
-def read_layers(model: nn.Module, layers: Sequence[int], *, stop: bool = False) -> Iterator[dict[int, Tensor]]:
-    """Reads the outputs of ``layers`` during the forward pass inside the ``with`` block.
+def read_modules(modules: Mapping[Key, nn.Module], *, stop_at: Key | None = None) -> Iterator[dict[Key, Tensor]]:
+    """Reads the outputs of modules during the forward pass inside the ``with`` block.
 
     Hooks are always removed, also when the forward pass raises.
 
     Args:
-        model: a YOLO model.
-        layers: layer indices.
-        stop: end the forward pass after the last of them.
+        modules: key -> module.
+        stop_at: end the forward pass after this one.
 
     Yields:
-        Layer index -> output (N,C,H,W); filled by the forward pass.
+        Key -> output; filled by the forward pass.
 
     Raises:
-        TapError: a layer did not run exactly once.
+        TapError: a module did not run exactly once.
     """
-    seen: dict[int, Tensor] = {}
-    counts = dict.fromkeys(layers, 0)
-    last = max(layers)
+    seen: dict[Key, Tensor] = {}
+    counts = dict.fromkeys(modules, 0)
 
-    def read(layer: int, output: Tensor) -> None:
-        seen[layer] = output
-        counts[layer] += 1
-        if stop and layer == last:
+    def read(key: Key, output: Tensor) -> None:
+        seen[key] = output
+        counts[key] += 1
+        if key == stop_at:
             raise StopForwardError
 
-    blocks: Any = model.model
-    handles = [blocks[i].register_forward_hook(lambda _m, _a, out, i=i: read(i, out)) for i in counts]
+    handles = [m.register_forward_hook(lambda _m, _a, out, k=key: read(k, out)) for key, m in modules.items()]
     try:
         yield seen
     except StopForwardError:
@@ -87,6 +86,20 @@ def read_layers(model: nn.Module, layers: Sequence[int], *, stop: bool = False) 
             handle.remove()
     if any(count != 1 for count in counts.values()):
         raise TapError(f"tapped layers must run once a forward pass, ran: {counts}")
+
+
+def read_layers(
+    model: nn.Module, layers: Sequence[int], *, stop: bool = False
+) -> AbstractContextManager[dict[int, Tensor]]:
+    """:func:`read_modules` for layers of a YOLO model by index.
+
+    Args:
+        model: a YOLO model.
+        layers: layer indices, at least one.
+        stop: end the forward pass after the last of them.
+    """
+    blocks: Any = model.model
+    return read_modules({i: blocks[i] for i in layers}, stop_at=max(layers) if stop else None)
 
 
 @contextmanager

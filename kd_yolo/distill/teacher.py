@@ -2,56 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.distill.taps import read_layers
-from kd_yolo.yolo.heads import fuse_keeping_branches, raw_outputs
-
-
-@dataclass(frozen=True)
-class TeacherOutputs:
-    """What the teacher said of one batch.
-
-    Attributes:
-        features: layer index -> feature map (N,C,H,W).
-        raw: the head's raw outputs, None when no term needs the head.
-    """
-
-    features: dict[int, Tensor]
-    raw: dict[str, Any] | None
+from kd_yolo.distill.outputs import Outputs
+from kd_yolo.distill.taps import read_layers, read_modules
+from kd_yolo.yolo.heads import fuse_keeping_branches, head_branches, raw_outputs
 
 
 class Teacher:
-    """Holds the teacher where no module tree, deep copy or pickle finds it.
+    """Holds a teacher where no module tree, deep copy or pickle finds it.
 
     As a submodule of the student it would be un-frozen by the trainer's freeze loop, put into train mode every epoch
     and shipped inside every checkpoint.
 
     Args:
         model: a YOLO model; frozen, set to eval and fused in place.
-        layers: layer indices to read.
-        needs_head: run the head as well (response terms).
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[int], *, needs_head: bool) -> None:
-        self.model = fuse_keeping_branches(model.eval().requires_grad_(False))
-        self.layers = sorted(set(layers))
-        self.needs_head = needs_head
+    def __init__(self, model: nn.Module) -> None:
+        self._model = fuse_keeping_branches(model.eval().requires_grad_(False))
+        self._layers: list[int] = []
+        self._needs_head = self._reads_branches = False
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, for its shapes and for the parts of its head that a term runs itself."""
+        return self._model
+
+    def watch(self, layers: Iterable[int], *, needs_head: bool, branches: bool = False) -> Teacher:
+        """Says what the terms need, and returns itself: the fewer of these, the earlier the forward pass ends.
+
+        Args:
+            layers: layer indices to read.
+            needs_head: run the head as well.
+            branches: read the first block of each branch of the head.
+        """
+        self._layers = sorted(set(layers))
+        self._needs_head, self._reads_branches = needs_head or branches, branches
+        return self
 
     @torch.no_grad()
-    def __call__(self, image_nchw: Tensor) -> TeacherOutputs:
+    def __call__(self, image_nchw: Tensor) -> Outputs:
         """Runs the teacher on a batch of images (N,C,H,W) in [0, 1]."""
-        if not self.layers:
-            return TeacherOutputs({}, raw_outputs(self.model(image_nchw)))
-        raw = None
-        with read_layers(self.model, self.layers, stop=not self.needs_head) as features:
-            raw = raw_outputs(self.model(image_nchw))
-        return TeacherOutputs(features, raw if self.needs_head else None)
+        model, raw = self.model, None
+        features: dict[int, Tensor] = {}
+        branches: dict[tuple[str, int], Tensor] = {}
+        with ExitStack() as reading:
+            if self._layers:
+                features = reading.enter_context(read_layers(model, self._layers, stop=not self._needs_head))
+            if self._reads_branches:
+                branches = reading.enter_context(read_modules(head_branches(model)))
+            raw = raw_outputs(model(image_nchw))
+        return Outputs(features, raw if self._needs_head else None, branches)
 
     def __reduce__(self) -> Any:
         return type(None), ()  # for pickle and for deepcopy
+
+
+class EMATeacher(Teacher):
+    """The student's own moving average as its teacher (mean teacher).
+
+    Args:
+        student: a copy of the student; stands for the average until training has one.
+        average: returns the moving average, in eval mode; None before there is one.
+
+    References:
+        Tarvainen & Valpola, "Mean teachers are better role models", NeurIPS 2017, arXiv 1703.01780.
+    """
+
+    def __init__(self, student: nn.Module, average: Callable[[], nn.Module | None]) -> None:
+        self._average = average
+        super().__init__(student)
+
+    @property
+    def model(self) -> nn.Module:
+        """The moving average; before the first step a copy of the student."""
+        return self._average() or self._model

@@ -3,50 +3,91 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.config.distill import DistillConfig, TermConfig
-from kd_yolo.distill.adapters import TrainingOnly, build_adapter, standardize
-from kd_yolo.distill.classes import check_classes, compare_class_names
-from kd_yolo.distill.taps import TapPair, find_taps, match_by_stride, unpaired
-from kd_yolo.distill.teacher import TeacherOutputs
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.config.term import TermConfig
+from kd_yolo.distill.adapters import build_adapter, standardize
+from kd_yolo.distill.outputs import Labels, Outputs
+from kd_yolo.distill.taps import TapPair
+from kd_yolo.errors import ConfigError
 from kd_yolo.losses import build_loss, losses
-from kd_yolo.yolo.heads import HeadFacts, head_facts, input_channels, probe_image
-
-
-@dataclass(frozen=True)
-class StudentOutputs:
-    """What the student said of one batch: tapped features by layer, and the head's raw outputs."""
-
-    features: dict[int, Tensor]
-    raw: dict[str, Any]
+from kd_yolo.yolo.heads import HeadFacts
 
 
 class Term(nn.Module):
     """One distillation term; a module, because its adapters and its loss may hold parameters.
 
     Attributes:
-        pairs: the taps it compares (none for a response term).
-        needs_head: whether it reads the teacher's head.
         notes: what a user should know about it: levels that only one side has, classes with other names.
     """
 
-    pairs: Sequence[TapPair] = ()
-    needs_head = True
     notes: Sequence[str] = ()
 
     @abstractmethod
-    def forward(self, student: StudentOutputs, teacher: TeacherOutputs) -> Tensor:
+    def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Labels | None = None) -> Tensor:
         """The unweighted term: a scalar, summed over levels."""
 
+    @abstractmethod
+    def members(self) -> Iterator[SingleTerm]:
+        """Its parts that look at one teacher each."""
 
-class FeatureTerm(Term):
+
+class SingleTerm(Term):
+    """A term against one teacher.
+
+    Attributes:
+        pairs: the taps it compares (none for a response term).
+        number: which teacher it looks at, from 0.
+        needs_head: whether it reads the teacher's head.
+        reads_branches: whether it reads inside the heads of both.
+        needs_labels: whether it looks at the labels or at their assignment to anchors.
+        what: what it compares, for messages, where it has no taps.
+    """
+
+    pairs: Sequence[TapPair] = ()
+    number = 0
+    needs_head = True
+    reads_branches = False
+    needs_labels = False
+    what = "features"
+
+    def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Labels | None = None) -> Tensor:
+        return self.compare(student, teachers[self.number], labels)
+
+    @abstractmethod
+    def compare(self, student: Outputs, teacher: Outputs, labels: Labels | None = None) -> Tensor:
+        """The term on the outputs of its teacher."""
+
+    def members(self) -> Iterator[SingleTerm]:
+        yield self
+
+
+class MeanTerm(Term):
+    """The mean of a term over several teachers, each with adapters of its own.
+
+    Args:
+        terms: one a teacher.
+    """
+
+    def __init__(self, terms: Sequence[SingleTerm]) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(terms)
+        self.notes = [f"teacher {term.number + 1}: {note}" for term in terms for note in term.notes]
+
+    def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Labels | None = None) -> Tensor:
+        return torch.stack([term(student, teachers, labels) for term in self.terms]).mean()
+
+    def members(self) -> Iterator[SingleTerm]:
+        for term in self.terms:
+            assert isinstance(term, SingleTerm), "built from terms"
+            yield term
+
+
+class FeatureTerm(SingleTerm):
     """A feature loss over pairs of taps: adapt, standardise if asked, compare, sum over levels.
 
     Args:
@@ -66,29 +107,38 @@ class FeatureTerm(Term):
         self.teacher_strides = teacher.strides
         self.adapters = nn.ModuleList(build_adapter(config.adapter or "auto", pair) for pair in pairs)
         self.losses = nn.ModuleList(_build_level_loss(config, pair, seed + i) for i, pair in enumerate(pairs))
-        self.needs_scores = "scores_n1hw" in losses.get(config.loss).context
-        self.needs_head = self.needs_scores
+        self.wants = losses.get(config.loss).context
+        self.needs_head = "scores_n1hw" in self.wants
+        self.needs_labels = "boxes_xyxy" in self.wants
         foreign = [str(pair.teacher) for pair in pairs if pair.teacher.stride not in teacher.strides]
-        if self.needs_scores and foreign:
+        if self.needs_head and foreign:
             raise ConfigError(
                 f"{config.loss} weights features by the teacher's class scores, which its head gives at strides "
                 f"{list(teacher.strides)}: not at {', '.join(foreign)}. Choose taps at those strides, or another loss."
             )
 
-    def forward(self, student: StudentOutputs, teacher: TeacherOutputs) -> Tensor:
+    def compare(self, student: Outputs, teacher: Outputs, labels: Labels | None = None) -> Tensor:
         total: Tensor | None = None
         for pair, adapter, loss in zip(self.pairs, self.adapters, self.losses, strict=True):
             own, other = adapter(student.features[pair.student.layer]), teacher.features[pair.teacher.layer]
             if self.standardize:
                 with torch.autocast(own.device.type, enabled=False):
                     own, other = standardize(own), standardize(other)
-            context = {"scores_n1hw": self._scores(teacher, pair)} if self.needs_scores else {}
-            value = loss(own, other, **context)
+            value = loss(own, other, **self._context(teacher, pair, labels))
             total = value if total is None else total + value
         assert total is not None, "a feature term has at least one pair"
         return total
 
-    def _scores(self, teacher: TeacherOutputs, pair: TapPair) -> Tensor:
+    def _context(self, teacher: Outputs, pair: TapPair, labels: Labels | None) -> dict[str, Any]:
+        context: dict[str, Any] = {}
+        if self.needs_head:
+            context["scores_n1hw"] = self._scores(teacher, pair)
+        if self.needs_labels:
+            assert labels is not None, "needs_labels was ignored"
+            context |= {"boxes_xyxy": labels.boxes_xyxy, "image_hw": labels.image_hw}
+        return context
+
+    def _scores(self, teacher: Outputs, pair: TapPair) -> Tensor:
         """The teacher's highest class probability at every cell of the pair's level, (N,1,H,W)."""
         assert teacher.raw is not None, "needs_head was ignored"
         level = self.teacher_strides.index(pair.teacher.stride)
@@ -96,39 +146,6 @@ class FeatureTerm(Term):
         logits_nka = split_levels(teacher.raw["scores"], teacher.raw["feats"])[level]
         scores_n1p = logits_nka.float().sigmoid().amax(1, keepdim=True)
         return scores_n1p.reshape(-1, 1, height, width)
-
-
-class ResponseTerm(Term):
-    """A loss between class logits (N,K,A) of the levels that both heads have, weighted by a gate on anchors.
-
-    Args:
-        config: the term.
-        student: facts of the student's head.
-        teacher: facts of the teacher's head.
-    """
-
-    def __init__(self, config: TermConfig, student: HeadFacts, teacher: HeadFacts) -> None:
-        super().__init__()
-        self.gate = config.gate
-        self.loss = build_loss(config.loss, **config.params)
-        self.strides = tuple(s for s in student.strides if s in teacher.strides)
-        self.student_levels = [student.strides.index(s) for s in self.strides]
-        self.teacher_levels = [teacher.strides.index(s) for s in self.strides]
-        self.notes = [
-            f"{role} level of stride {stride} has no partner and is not used"
-            for role, facts in (("student", student), ("teacher", teacher))
-            for stride in facts.strides
-            if stride not in self.strides
-        ]
-
-    def forward(self, student: StudentOutputs, teacher: TeacherOutputs) -> Tensor:
-        assert teacher.raw is not None, "needs_head was ignored"
-        own = select_levels(student.raw["scores"], student.raw["feats"], self.student_levels)
-        other = select_levels(teacher.raw["scores"], teacher.raw["feats"], self.teacher_levels)
-        if self.gate == "all":
-            return self.loss(own, other)  # type: ignore[no-any-return]
-        gate_na = other.float().sigmoid().amax(1)
-        return self.loss(own, other, gate_na=gate_na)  # type: ignore[no-any-return]
 
 
 def split_levels(x_nca: Tensor, feats: Sequence[Tensor]) -> list[Tensor]:
@@ -148,53 +165,3 @@ def _build_level_loss(config: TermConfig, pair: TapPair, seed: int) -> nn.Module
     known = losses.parameters(config.loss)
     own: dict[str, Any] = {"channels": pair.teacher.channels, "seed": seed}
     return build_loss(config.loss, **{**{k: v for k, v in own.items() if k in known}, **config.params})
-
-
-def build_terms(config: DistillConfig, student: nn.Module, teacher: nn.Module, *, seed: int) -> TrainingOnly:
-    """Builds all terms of a run; the global random state is left as it was.
-
-    Args:
-        config: the run's configuration.
-        student: the live student.
-        teacher: the teacher.
-        seed: seed of adapters and random losses.
-
-    Returns:
-        Terms by column name, on the student's device.
-
-    Raises:
-        ConfigError: taps that do not exist, no shared stride, or classes that differ with a response term.
-        InputError: the two take images of different channel counts.
-    """
-    own, other = input_channels(student), input_channels(teacher)
-    if own != other:
-        raise InputError(
-            f"the teacher takes {other}-channel images, the student {own}-channel ones: both see the same pictures. "
-            f"Choose a teacher that was trained on {own} channels."
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
-        names = config.term_names()
-        terms = {n: _build_term(t, student, teacher, seed) for n, t in zip(names, config.terms, strict=True)}
-    return TrainingOnly(terms).to(next(student.parameters()).device)
-
-
-def named_terms(terms: TrainingOnly) -> dict[str, Term]:
-    """The terms by column name, with their type."""
-    return {name: term for name, term in terms.items() if isinstance(term, Term)}
-
-
-def _build_term(config: TermConfig, student: nn.Module, teacher: nn.Module, seed: int) -> Term:
-    own, other = head_facts(student, "student"), head_facts(teacher, "teacher")
-    if config.kind == "response":
-        check_classes(config.loss, own, other)
-        response = ResponseTerm(config, own, other)
-        response.notes = [*response.notes, *compare_class_names(config.loss, student, teacher)]
-        return response
-    assert config.taps is not None, "feature terms have taps by default"
-    image = probe_image(student, teacher)
-    taps = [find_taps(m, config.taps, image, role) for m, role in ((student, "student"), (teacher, "teacher"))]
-    pairs = match_by_stride(*taps)
-    feature = FeatureTerm(config, pairs, other, seed)
-    feature.notes = unpaired(pairs, *taps)
-    return feature

@@ -12,6 +12,7 @@ The order in which upstream does things decides where each part goes:
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +25,26 @@ from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from kd_yolo.config.distill import DistillConfig, resolve_distill
+from kd_yolo.config.distill import EMA_TEACHER, TERM_FLAGS, DistillConfig, resolve_distill
+from kd_yolo.distill.balance import WARN_ABOVE, Balance, describe, write_balance
+from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
-from kd_yolo.distill.criterion import DistillCriterion, WeightedTerm
-from kd_yolo.distill.teacher import Teacher
-from kd_yolo.distill.terms import build_terms, named_terms
+from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
+from kd_yolo.distill.teacher import EMATeacher, Teacher
+from kd_yolo.distill.unlabelled import UnlabelledMixin
 from kd_yolo.errors import ConfigError
 from kd_yolo.yolo.heads import detect_head
 from kd_yolo.yolo.loading import load_checkpoint
 
 
-class DistillationMixin(TermsCheckpointMixin):
+class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
     """Distillation for any ultralytics trainer whose model ends in a Detect head (or a subclass of it).
 
-    Takes, beside every ultralytics argument, ``teacher``, ``loss``, ``weight``, ``tau``, ``taps``, ``schedule``,
-    ``stop_at`` and ``trust_weights`` as in :func:`kd_yolo.config.distill.resolve_distill`, or instead of them
-    ``kd={"config": ...}`` with a :class:`~kd_yolo.config.distill.DistillConfig` as a dict. A resumed run takes all of
-    that from its checkpoint, except the trust in files, which only the user can give.
+    Takes, beside every ultralytics argument, ``teacher``, ``loss``, ``weight``, ``tau``, ``gate``, ``taps``,
+    ``schedule``, ``stop_at``, ``unlabelled``, ``unlabelled_ratio`` and ``trust_weights`` as in
+    :func:`kd_yolo.config.distill.resolve_distill`, or instead of them ``kd={"config": ...}`` with a
+    :class:`~kd_yolo.config.distill.DistillConfig` as a dict. A resumed run takes all of that from its checkpoint, but
+    for the trust in files, which only the user can give.
 
     Raises:
         ConfigError: no teacher, or options that do not fit together.
@@ -48,7 +52,7 @@ class DistillationMixin(TermsCheckpointMixin):
     """
 
     kind = "distillation"
-    flags = ("teacher", "loss", "weight", "tau", "taps", "schedule", "stop_at", "trust_weights")
+    flags = ("teacher", "loss", *TERM_FLAGS, "trust_weights")
     _reached = 0.0
     _reported = 0
 
@@ -81,28 +85,33 @@ class DistillationMixin(TermsCheckpointMixin):
         student, config = unwrap_model(self.model), self.kd_config
         weights = self._weights()
         self._check_schedule(weights)
-        teacher_model = self._load_teacher(student)
-        terms = build_terms(config, student, teacher_model, seed=self.args.seed)
-        members = named_terms(terms).values()
-        layers = [pair.teacher.layer for term in members for pair in term.pairs]
-        teacher = Teacher(teacher_model, layers, needs_head=any(term.needs_head for term in members))
-        self.criterion = DistillCriterion(student, terms, teacher, weights)
+        teachers = [self._load_teacher(source, student) for source in config.teachers]
+        terms = build_terms(config, student, teachers, seed=self.args.seed)
+        shares = {n: t.share for n, t in zip(config.term_names(), config.terms, strict=True) if t.share is not None}
+        self.criterion = DistillCriterion(
+            student, terms, teachers, weights, columns=config.columns(), balance=Balance(shares)
+        )
         self.criterion.on_skip = self._warn_skipped
         self.criterion.static_graph = self.world_size > 1 and bool(self.args.compile)
-        if self.args.compile and self.criterion.extra_layers:
-            raise ConfigError("compile=True works with taps=head only: hooks on other layers break the compiled graph.")
+        if self.args.compile and self.criterion.hooks_student:
+            raise ConfigError(
+                "compile=True works with taps=head only, and without crosskd: hooks in the student break the compiled"
+                " graph."
+            )
         setattr(student, TERMS, terms)
         student.criterion = self.criterion
         if RANK in {-1, 0}:
             self._announce(self.criterion)
 
-    def _load_teacher(self, student: nn.Module) -> nn.Module:
-        model, _ = load_checkpoint(self.kd_config.teacher, trust=self.kd_config.trust_weights)
+    def _load_teacher(self, source: str, student: nn.Module) -> Teacher:
+        if source == EMA_TEACHER:
+            return EMATeacher(deepcopy(student), lambda: self.ema.ema if getattr(self, "ema", None) else None)
+        model, _ = load_checkpoint(source, trust=self.kd_config.trust_weights)
         detect_head(model, "teacher")
         parameter = next(student.parameters())
         is_nhwc = any(p.ndim == 4 and not p.is_contiguous() for p in student.parameters())
         layout = torch.channels_last if is_nhwc else torch.contiguous_format
-        return model.to(device=parameter.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+        return Teacher(model.to(device=parameter.device, memory_format=layout))  # type: ignore[call-overload]
 
     def _weights(self) -> dict[str, WeightedTerm]:
         config = self.kd_config
@@ -122,14 +131,17 @@ class DistillationMixin(TermsCheckpointMixin):
             )
 
     def _announce(self, criterion: DistillCriterion) -> None:
-        teacher = self.kd_config.teacher
-        if Path(teacher).resolve() == Path(str(self.args.model)).resolve():
+        teachers = self.kd_config.teachers
+        if any(Path(teacher).resolve() == Path(str(self.args.model)).resolve() for teacher in teachers):
             LOGGER.info("kd-yolo: student and teacher are the same file: self-distillation")
         learnable = sum(p.numel() for p in criterion.terms.parameters())
-        LOGGER.info(f"kd-yolo: teacher {teacher}, {learnable:,} adapter parameters")
+        LOGGER.info(f"kd-yolo: teacher {', '.join(teachers)}, {learnable:,} adapter parameters")
         for name, term in named_terms(criterion.terms).items():
-            levels = ", ".join(f"{p.student} <- {p.teacher}" for p in term.pairs) or "class logits"
-            LOGGER.info(f"kd-yolo: {name} weight {criterion.weights[name].weight:g}: {levels}")
+            share = criterion.balance.shares.get(name)
+            weight = f"{criterion.weights[name].weight:g}" if share is None else f"for {share:.0%} of the gradient"
+            for member in term.members():
+                levels = ", ".join(f"{p.student} <- {p.teacher}" for p in member.pairs) or member.what
+                LOGGER.info(f"kd-yolo: {name} weight {weight}, teacher {member.number + 1}: {levels}")
             for note in term.notes:
                 LOGGER.warning(f"kd-yolo: {name}: {note}")
         if not any(weighted.weight for weighted in criterion.weights.values()):
@@ -140,8 +152,13 @@ class DistillationMixin(TermsCheckpointMixin):
         """Keeps the weights up to date, says what was skipped, and cleans up at the end."""
         if event == "on_train_epoch_start" and self.criterion is not None:
             self.criterion.weights = self._weights()  # with time= the number of epochs has changed
+            self.criterion.balance.restart_epoch()
+            self.criterion.measure_next = True
         if event == "on_train_epoch_end":
             self._report_skipped()
+            self._report_balance()
+        if event == "on_fit_epoch_end" and self.criterion is not None and RANK in {-1, 0}:
+            write_balance(self.save_dir / "balance.csv", self.criterion.balance.history)  # after the checkpoint
         if event == "teardown" and self.criterion is not None:
             self.criterion.forget()  # after Ctrl-C in a forward pass its hooks would stay on the student
         super().run_callbacks(event)
@@ -175,13 +192,26 @@ class DistillationMixin(TermsCheckpointMixin):
         out = super().label_loss_items(loss_items, prefix)
         if prefix != "val":
             return out
-        own = {f"val/{name}" for name in self.kd_config.term_names()}
+        own = {f"val/{name}" for name in self.kd_config.columns()}
         return [k for k in out if k not in own] if isinstance(out, list) else {k: out[k] for k in out if k not in own}
 
     # -- health --------------------------------------------------------------------------------------------------------
     def _warn_skipped(self, name: str, value: float) -> None:
         if self.criterion is not None and self.criterion.skipped[name] == 1:
             LOGGER.warning(f"kd-yolo: {name} is {value} in epoch {self.epoch + 1}: skipped, training goes on without")
+
+    def _report_balance(self) -> None:
+        """Says what share of the epoch was distillation."""
+        if self.criterion is None:
+            return
+        row = self.criterion.balance.close_epoch(self.epoch + 1, TASK)
+        if RANK not in {-1, 0}:
+            return
+        LOGGER.info(f"kd-yolo: {describe(row)}")
+        if max(row["loss_share"], row["gradient_share"]) > WARN_ABOVE:
+            LOGGER.warning(
+                f"kd-yolo: above {WARN_ABOVE:.0%} the labels count for little: a lower weight=, or weight=auto:0.3"
+            )
 
     def _report_skipped(self) -> None:
         """Says at the end of an epoch how often terms were skipped, if it happened again."""

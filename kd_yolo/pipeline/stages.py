@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.config.distill import TERM_FLAGS
 from kd_yolo.config.prune import PruneSettings
 from kd_yolo.distill import job as distillation
 from kd_yolo.distill.trainer import TRAINERS
@@ -35,7 +36,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("kd_yolo")
-TERM_FLAGS = ("weight", "tau", "taps", "schedule", "stop_at")
 OURS = {
     "retrain": (),
     "base": (),

@@ -21,6 +21,7 @@ from kd_yolo.training.exact_resume import (
     capture_random,
     exhaust_epoch,
     live_weights,
+    mixed_in,
     pending_gradients,
     restore_mosaic,
     restore_random,
@@ -134,6 +135,7 @@ class CheckpointMixin(_Base):
             "last_step": self._last_step,
             "random": capture_random(self.train_loader),
             "mosaic": capture_mosaic(self.train_loader.dataset),
+            "mosaic_mixed_in": [capture_mosaic(dataset) for dataset in mixed_in(self.train_loader.dataset)],
             **self.own_state(),
         }
 
@@ -161,6 +163,8 @@ class CheckpointMixin(_Base):
         loader = self.train_loader
         if loader.num_workers == 0:  # worker processes have copies of the data set, which only upstream's reset reaches
             restore_mosaic(loader.dataset, state["mosaic"])
+            for dataset, indices in zip(mixed_in(loader.dataset), state.get("mosaic_mixed_in", ()), strict=False):
+                restore_mosaic(dataset, indices)
             if self.args.close_mosaic and self.start_epoch > self.epochs - self.args.close_mosaic:
                 loader.reset = lambda: None  # the loop closes mosaic again: the loader was reset when it first closed
             exhaust_epoch(loader)

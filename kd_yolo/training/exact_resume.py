@@ -51,6 +51,11 @@ def exhaust_epoch(loader: Any) -> None:
         loader.iterator._next_index()
 
 
+def mixed_in(dataset: Any) -> tuple[Any, ...]:
+    """Data sets whose pictures the batches of ``dataset`` have beside its own; each has a mosaic buffer of its own."""
+    return getattr(dataset, "mixed_in", ())
+
+
 def capture_mosaic(dataset: Any) -> list[int]:
     """Indices of the images that mosaic chooses from, oldest first."""
     return [int(i) for i in getattr(dataset, "buffer", [])]

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.modules.head import Detect
+from ultralytics.nn.modules.head import OBB, Detect
 
 from kd_yolo.errors import InputError
+
+BRANCHES = ("cv2", "cv3")  # of a head: boxes, classes
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class HeadFacts:
         num_classes: classes it predicts.
         reg_max: bins of the box distribution (1: no distribution).
         end2end: whether it has a one-to-one branch beside the one-to-many branch.
+        rotated: whether its boxes have an angle.
     """
 
     layers: tuple[int, ...]
@@ -29,6 +32,7 @@ class HeadFacts:
     num_classes: int
     reg_max: int
     end2end: bool
+    rotated: bool = False
 
 
 def detect_head(model: nn.Module, role: str = "model") -> Detect:
@@ -64,6 +68,7 @@ def head_facts(model: nn.Module, role: str = "model") -> HeadFacts:
         num_classes=int(head.nc),
         reg_max=int(head.reg_max),
         end2end=getattr(head, "one2one_cv2", None) is not None,
+        rotated=isinstance(head, OBB),
     )
 
 
@@ -90,6 +95,19 @@ def fuse_keeping_branches(model: nn.Module) -> nn.Module:
         return model.fuse(verbose=False)  # type: ignore[operator, no-any-return]
     finally:
         del head.fuse
+
+
+def head_branches(model: nn.Module) -> dict[tuple[str, int], nn.Module]:
+    """The first conv block of each one-to-many branch, by branch (``cv2`` for boxes, ``cv3`` for classes) and level."""
+    head: Any = detect_head(model)
+    return {(name, i): branch[0] for name in BRANCHES for i, branch in enumerate(getattr(head, name))}
+
+
+def finish_branch(model: nn.Module, key: tuple[str, int], x_nchw: Tensor) -> Tensor:
+    """Runs the rest of a branch of :func:`head_branches` on a map; returns raw outputs (N,C,H*W)."""
+    name, level = key
+    branch: Any = getattr(detect_head(model), name)[level]
+    return branch[1:](x_nchw).flatten(2)  # type: ignore[no-any-return]
 
 
 def input_channels(model: nn.Module) -> int:

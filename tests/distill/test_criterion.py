@@ -13,10 +13,10 @@ import torch
 from ultralytics.cfg import get_cfg
 
 from kd_yolo.config.distill import DistillConfig
+from kd_yolo.distill.build import build_terms
 from kd_yolo.distill.criterion import DistillCriterion, WeightedTerm
 from kd_yolo.distill.taps import TapError
 from kd_yolo.distill.teacher import Teacher
-from kd_yolo.distill.terms import build_terms, named_terms
 from kd_yolo.geometry.schedule import Schedule
 
 Make = Callable[..., Any]
@@ -41,17 +41,14 @@ def make(build: Callable[..., Any]) -> Make:
         student, look = student or build().train(), build("yolov8s.yaml", seed=1)
         student.args = get_cfg()
         config = DistillConfig.parse({"teacher": "t", "terms": list(terms)}, "here")
-        built = build_terms(config, student, look, seed=0)
-        members = named_terms(built).values()
-        teacher = Teacher(
-            look, [p.teacher.layer for t in members for p in t.pairs], needs_head=any(t.needs_head for t in members)
-        )
+        teacher = Teacher(look)
+        built = build_terms(config, student, [teacher], seed=0)
         names = config.term_names()
         weights = {
             n: WeightedTerm(t.weight, schedule or Schedule("constant"))
             for n, t in zip(names, config.terms, strict=True)
         }
-        return DistillCriterion(student, built, teacher, weights)
+        return DistillCriterion(student, built, [teacher], weights)
 
     return of
 
@@ -102,8 +99,8 @@ def test_two_terms_of_one_loss_are_two_columns(make: Make) -> None:
 
 def count_teacher(criterion: Any) -> list[int]:
     calls: list[int] = []
-    whole = criterion.teacher
-    criterion.teacher = lambda image: (calls.append(len(image)), whole(image))[1]
+    whole = criterion.teachers[0]
+    criterion.teachers[0] = lambda image: (calls.append(len(image)), whole(image))[1]
     return calls
 
 
@@ -189,7 +186,7 @@ def test_a_failed_step_leaves_nothing_behind(make: Make) -> None:
     assert hooks(criterion.model) == 1
     criterion.forget()
     assert hooks(criterion.model) == 0
-    assert criterion._pending is None
+    assert criterion._pending == []
     criterion.forget()
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from kd_yolo.config.distill import DistillConfig
+from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.taps import Tap, TapPair, find_taps, match_by_stride, unpaired
-from kd_yolo.distill.terms import build_terms, named_terms
+from kd_yolo.distill.teacher import Teacher
 from kd_yolo.errors import ConfigError
 from kd_yolo.yolo.heads import probe_image
 
@@ -48,7 +50,7 @@ def test_shared_levels_of_different_heads(build: Build, yaml: str, shared: list[
     student, teacher = build(), build(f"{yaml}.yaml")
     config = DistillConfig.parse({"teacher": "t", "terms": [{"loss": "cwd"}, {"loss": "bkd"}]}, "here")
     for own, other, role in ((student, teacher, "teacher"), (teacher, student, "student")):
-        terms = named_terms(build_terms(config, own, other, seed=0))
+        terms = named_terms(build_terms(config, own, [Teacher(deepcopy(other))], seed=0))
         assert strides(list(terms["kd_cwd"].pairs)) == shared
         assert list(terms["kd_cwd"].notes) == [f"{role} {left} has no partner and is not used"]
         stride = left.split("stride ")[1].split(",")[0]

@@ -32,7 +32,7 @@ def test_fused_teacher_says_what_the_model_said(build: Build, yaml: str) -> None
     model = build(f"{yaml}.yaml")
     layers = list(model.model[-1].f)
     features, raw = expected(model, layers)
-    said = Teacher(model, layers, needs_head=True)(IMAGE)
+    said = Teacher(model).watch(layers, needs_head=True)(IMAGE)
     assert all(torch.allclose(said.features[i], features[i], atol=1e-4) for i in layers)
     assert said.raw is not None
     assert torch.allclose(said.raw["scores"], raw["scores"], atol=1e-3)
@@ -46,7 +46,7 @@ def test_end_to_end_teachers_answer_with_their_one_to_many_branch(build: Build, 
     model.model[-1].cv3[0][-1].bias.data += 5  # the branches now differ
     with torch.no_grad():
         both = model(IMAGE)[1]
-    raw = Teacher(model, [16], needs_head=True)(IMAGE).raw
+    raw = Teacher(model).watch([16], needs_head=True)(IMAGE).raw
     assert raw is not None
     assert torch.allclose(raw["scores"], both["one2many"]["scores"], atol=1e-3)
     assert not torch.allclose(raw["scores"], both["one2one"]["scores"], atol=1.0)
@@ -54,7 +54,7 @@ def test_end_to_end_teachers_answer_with_their_one_to_many_branch(build: Build, 
 
 def test_is_frozen_and_in_eval_whatever_it_was(build: Build) -> None:
     model = build().train().requires_grad_(True)
-    teacher = Teacher(model, [15], needs_head=True)
+    teacher = Teacher(model).watch([15], needs_head=True)
     assert not any(module.training for module in teacher.model.modules())
     assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in teacher.model.modules())
@@ -71,21 +71,21 @@ def test_stops_after_the_last_tapped_layer(build: Build) -> None:
     ran: list[int] = []
     for i, block in enumerate(model.model):
         block.register_forward_hook(lambda _m, _a, _o, i=i: ran.append(i))
-    said = Teacher(model, [15, 12, 15], needs_head=False)(IMAGE)
+    said = Teacher(model).watch([15, 12, 15], needs_head=False)(IMAGE)
     assert max(ran) == 15
     assert set(said.features) == {12, 15}
     assert said.raw is None
 
 
 def test_without_taps_it_runs_for_its_head_alone(build: Build) -> None:
-    said = Teacher(build(), [], needs_head=True)(IMAGE)
+    said = Teacher(build()).watch([], needs_head=True)(IMAGE)
     assert said.features == {}
     assert said.raw is not None
     assert said.raw["scores"].shape == (2, 2, 84)
 
 
 def test_leaves_no_hooks(build: Build) -> None:
-    teacher = Teacher(build(), [15, 21], needs_head=True)
+    teacher = Teacher(build()).watch([15, 21], needs_head=True)
     for _ in range(2):
         teacher(IMAGE)
     with pytest.raises(RuntimeError):
@@ -94,6 +94,6 @@ def test_leaves_no_hooks(build: Build) -> None:
 
 
 def test_is_in_no_copy_and_no_pickle(build: Build) -> None:
-    teacher = Teacher(build(), [15], needs_head=False)
+    teacher = Teacher(build()).watch([15], needs_head=False)
     assert deepcopy(teacher) is None
     assert pickle.loads(pickle.dumps(teacher)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from torch import nn
 from ultralytics.nn.distill_model import DistillationModel
 
 from kd_yolo.config.distill import DistillConfig
+from kd_yolo.distill.build import build_terms, named_terms
+from kd_yolo.distill.outputs import Outputs
 from kd_yolo.distill.teacher import Teacher
-from kd_yolo.distill.terms import FeatureTerm, StudentOutputs, Term, build_terms, named_terms
+from kd_yolo.distill.terms import FeatureTerm, Term
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.yolo.heads import head_facts, raw_outputs
 
@@ -22,19 +25,19 @@ IMAGE = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 
 def make(student: Any, teacher: Any, *, seed: int = 0, **term: Any) -> Any:
     config = DistillConfig.parse({"teacher": "t", "terms": [term]}, "here")
-    return next(iter(named_terms(build_terms(config, student, teacher, seed=seed)).values()))
+    return next(iter(named_terms(build_terms(config, student, [Teacher(deepcopy(teacher))], seed=seed)).values()))
 
 
-def outputs(student: nn.Module, term: Term) -> StudentOutputs:
+def outputs(student: nn.Module, term: Term) -> Outputs:
     """The student's outputs as the criterion hands them to a term with taps at the head's inputs."""
     raw = raw_outputs(student(IMAGE))
-    return StudentOutputs(dict(zip(head_facts(student).layers, raw["feats"], strict=True)), raw)
+    return Outputs(dict(zip(head_facts(student).layers, raw["feats"], strict=True)), raw)
 
 
 def value(student: Any, teacher: Any, **term: Any) -> torch.Tensor:
     built = make(student, teacher, **term)
-    look = Teacher(teacher, [pair.teacher.layer for pair in built.pairs], needs_head=built.needs_head)
-    return built(outputs(student, built), look(IMAGE))  # type: ignore[no-any-return]
+    look = Teacher(teacher).watch([pair.teacher.layer for pair in built.pairs], needs_head=built.needs_head)
+    return built.compare(outputs(student, built), look(IMAGE))  # type: ignore[no-any-return]
 
 
 def twins(build: Build) -> tuple[Any, Any]:
@@ -63,7 +66,7 @@ def test_adapters_bring_the_student_to_the_teacher(build: Build, adapter: str) -
 def test_sum_over_levels_of_the_loss_on_standardised_maps(build: Build) -> None:
     student, teacher = build(seed=1).eval(), build(seed=2).eval()
     term = make(student, teacher, loss="l2", adapter="auto", standardize=True)
-    look = Teacher(teacher, [15, 18, 21], needs_head=False)(IMAGE)
+    look = Teacher(teacher).watch([15, 18, 21], needs_head=False)(IMAGE)
     own = outputs(student, term)
     expected = 0.0
     for layer in (15, 18, 21):
@@ -71,14 +74,14 @@ def test_sum_over_levels_of_the_loss_on_standardised_maps(build: Build) -> None:
         spreads = [(m.var((0, 2, 3), keepdim=True, unbiased=False) + 1e-6).sqrt() for m in maps]
         a, b = ((m - m.mean((0, 2, 3), keepdim=True)) / spread for m, spread in zip(maps, spreads, strict=True))
         expected += float((a - b).square().mean())
-    assert float(term(own, look)) == pytest.approx(expected, rel=1e-4)
+    assert float(term.compare(own, look)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_score_l2_equals_the_loss_that_ultralytics_ships(build: Build) -> None:
     student, teacher = build(seed=1).eval(), build("yolov8s.yaml", seed=2).eval()
     teacher.model[-1].cv3[0][-1].bias.data += 3  # scores that differ from place to place and level to level
     term = make(student, teacher, loss="score_l2")
-    look = Teacher(teacher, [15, 18, 21], needs_head=True)(IMAGE)
+    look = Teacher(teacher).watch([15, 18, 21], needs_head=True)(IMAGE)
     own = outputs(student, term)
     assert look.raw is not None
     sizes = [f.shape[-2] * f.shape[-1] for f in look.raw["feats"]]
@@ -87,7 +90,7 @@ def test_score_l2_equals_the_loss_that_ultralytics_ships(build: Build) -> None:
         DistillationModel.loss_sl2(None, adapter(own.features[layer]), look.features[layer], i, scores)
         for i, (adapter, layer) in enumerate(zip(term.adapters, (15, 18, 21), strict=True))
     )
-    assert float(term(own, look)) == pytest.approx(float(shipped), rel=1e-5)
+    assert float(term.compare(own, look)) == pytest.approx(float(shipped), rel=1e-5)
 
 
 def test_score_l2_at_a_level_without_scores_is_refused(build: Build) -> None:

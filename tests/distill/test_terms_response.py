@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from kd_yolo.config.distill import DistillConfig
-from kd_yolo.distill.teacher import TeacherOutputs
-from kd_yolo.distill.terms import StudentOutputs, build_terms, named_terms, select_levels, split_levels
+from kd_yolo.distill.build import build_terms, named_terms
+from kd_yolo.distill.outputs import Outputs
+from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.terms import select_levels, split_levels
 from kd_yolo.errors import ConfigError
 from kd_yolo.losses.bkd import binary_distillation
 
@@ -19,7 +21,7 @@ Build = Callable[..., Any]
 
 def make(student: Any, teacher: Any, **term: Any) -> Any:
     config = DistillConfig.parse({"teacher": "t", "terms": [term]}, "here")
-    return next(iter(named_terms(build_terms(config, student, teacher, seed=0)).values()))
+    return next(iter(named_terms(build_terms(config, student, [Teacher(teacher)], seed=0)).values()))
 
 
 def raw(*sizes: int, classes: int = 2, seed: int = 0) -> dict[str, Any]:
@@ -27,11 +29,15 @@ def raw(*sizes: int, classes: int = 2, seed: int = 0) -> dict[str, Any]:
     rng = torch.Generator().manual_seed(seed)
     anchors = sum(side * side for side in sizes)
     feats = [torch.zeros(2, 4, side, side) for side in sizes]
-    return {"scores": torch.randn(2, classes, anchors, generator=rng), "feats": feats}
+    return {
+        "scores": torch.randn(2, classes, anchors, generator=rng),
+        "boxes": torch.randn(2, 64, anchors, generator=rng),
+        "feats": feats,
+    }
 
 
 def call(term: Any, own: dict[str, Any], other: dict[str, Any]) -> float:
-    return float(term(StudentOutputs({}, own), TeacherOutputs({}, other)))
+    return float(term.compare(Outputs({}, own), Outputs({}, other)))
 
 
 def test_levels_are_split_in_order() -> None:
@@ -62,20 +68,21 @@ def test_gate_weights_anchors_by_the_teachers_confidence(build: Build, gate: str
 def test_only_shared_levels_are_compared(build: Build, bigger: str) -> None:
     small, large = raw(8, 4, 2, seed=1), raw(16, 8, 4, 2, seed=2) if "p2" in bigger else raw(8, 4, 2, 1, seed=2)
     shared = slice(256, None) if "p2" in bigger else slice(None, 84)
-    cut = {"scores": large["scores"][..., shared], "feats": small["feats"]}
+    cut = {**{key: large[key][..., shared] for key in ("scores", "boxes")}, "feats": small["feats"]}
     expected = call(make(build(), build(), loss="bkd"), small, cut)
     assert call(make(build(), build(bigger), loss="bkd"), small, large) == pytest.approx(expected)
     expected = call(make(build(), build(), loss="bkd"), cut, small)
     assert call(make(build(bigger), build(), loss="bkd"), large, small) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("loss", ["bkd", "kl"])
+@pytest.mark.parametrize("loss", ["bkd", "kl", "obj_gated"])
 def test_other_class_count(build: Build, loss: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make(build(classes=2), build(classes=5), loss=loss)
     assert str(caught.value) == (
-        f"teacher has 5 classes, data has 2: response losses ({loss}) need equal classes. Use a feature loss "
-        "(--loss cwd) or fine-tune the teacher on this data first."
+        f"teacher has 5 classes, data has 2: response losses ({loss}) need equal classes, or names that tell which are "
+        "the same. Use a feature loss (--loss cwd), a box loss (--loss box_iou), or fine-tune the teacher on this data "
+        "first."
     )
     assert make(build(classes=2), build(classes=5), loss="cwd").pairs
 
@@ -99,15 +106,42 @@ def named(build: Build, *names: str) -> Any:
     return model
 
 
-def test_same_classes_in_another_order_are_refused(build: Build) -> None:
-    student, teacher = named(build, "cat", "dog"), named(build, "Dog ", "cat")
-    with pytest.raises(ConfigError, match=r"classes \['dog', 'cat'\], data has \['cat', 'dog'\].*same order"):
+def test_classes_are_matched_by_name(build: Build) -> None:
+    """Another order, other classes between, other counts: it is the loss of the shared ones."""
+    student, teacher = named(build, "cat", "dog", "cow"), named(build, "bus", "Dog ", "cat", "car", "tree")
+    own, other = raw(8, 4, 2, classes=3, seed=1), raw(8, 4, 2, classes=5, seed=2)
+    term = make(student, teacher, loss="bkd", gate="all")
+    assert list(term.notes) == [
+        "teacher's and data's classes are matched by name: 2 of 3 are taught",
+        "not taught, the teacher does not know them: ['cow']",
+    ]
+    expected = binary_distillation(own["scores"][:, [0, 1]], other["scores"][:, [2, 1]], tau=1.0, beta=1.0).mean()
+    assert call(term, own, other) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_confidence_is_that_of_the_shared_classes(build: Build) -> None:
+    student, teacher = named(build, "cat", "dog"), named(build, "bus", "cat", "dog")
+    own, other = raw(8, 4, 2, classes=2, seed=1), raw(8, 4, 2, classes=3, seed=2)
+    before = call(make(student, teacher, loss="bkd"), own, other)
+    other["scores"][:, 0] += 50  # the teacher is sure of a bus, which is nobody's business
+    assert call(make(student, teacher, loss="bkd"), own, other) == before
+
+
+def test_no_common_class_is_refused(build: Build) -> None:
+    student, teacher = named(build, "cat", "dog"), named(build, "katze", "hund")
+    with pytest.raises(ConfigError, match=r"\['katze', 'hund'\], data has \['cat', 'dog'\]: none in common.*the same"):
         make(student, teacher, loss="bkd")
     assert not make(student, teacher, loss="cwd").notes
+    assert not make(student, teacher, loss="box_iou").notes
 
 
-def test_other_names_are_mentioned(build: Build) -> None:
-    notes = make(named(build, "cat", "dog"), named(build, "cat", "hund"), loss="bkd").notes
-    assert list(notes) == ["teacher's and data's classes have different names, taken as equal by number: hund -> dog"]
+def test_one_common_class_is_too_few_for_a_softmax(build: Build) -> None:
+    student, teacher = named(build, "cat", "dog"), named(build, "cat", "bus")
+    with pytest.raises(ConfigError, match="kl over 1 class is identically 0"):
+        make(student, teacher, loss="kl")
+    assert make(student, teacher, loss="bkd")
+
+
+def test_models_without_names_are_matched_by_number(build: Build) -> None:
     assert not make(named(build, "cat", "dog"), build(), loss="bkd").notes  # a model from YAML has numbers only
     assert not make(named(build, "cat", "dog"), named(build, "Cat", "DOG"), loss="bkd").notes

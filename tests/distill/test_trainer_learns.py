@@ -27,12 +27,12 @@ class Watch:
 
     def begin(self, trainer: Any) -> None:
         criterion = trainer.criterion
-        self.start = {"terms": state(criterion.terms), "teacher": state(criterion.teacher.model)}
+        self.start = {"terms": state(criterion.terms), "teacher": state(criterion.teachers[0].model)}
         self.start["ids"] = {id(p) for p in criterion.terms.parameters()}
 
     def batch(self, trainer: Any) -> None:
         self.kd.append(float(trainer.loss_items["kd_cwd"]))
-        self.modes.append(any(m.training for m in trainer.criterion.teacher.model.modules()))
+        self.modes.append(any(m.training for m in trainer.criterion.teachers[0].model.modules()))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_adapters_and_generators_changed(run: tuple[Any, Watch]) -> None:
 
 def test_the_teacher_did_not_change_buffers_included(run: tuple[Any, Watch]) -> None:
     trainer, watch = run
-    teacher = trainer.criterion.teacher.model
+    teacher = trainer.criterion.teachers[0].model
     end = state(teacher)
     assert list(end) == list(watch.start["teacher"])
     assert all(torch.equal(v, end[k]) for k, v in watch.start["teacher"].items())
@@ -67,7 +67,7 @@ def test_the_teacher_did_not_change_buffers_included(run: tuple[Any, Watch]) -> 
 def test_the_teacher_is_not_part_of_the_student(run: tuple[Any, Watch]) -> None:
     trainer, _ = run
     own = {id(p) for p in trainer.model.parameters()}
-    assert not own & {id(p) for p in trainer.criterion.teacher.model.parameters()}
+    assert not own & {id(p) for p in trainer.criterion.teachers[0].model.parameters()}
 
 
 def test_distillation_is_positive_in_every_step(run: tuple[Any, Watch]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_yolo.config.distill import ScheduleConfig
+from kd_yolo.config.term import ScheduleConfig
 from kd_yolo.geometry.schedule import SCHEDULES, Schedule, cosine, linear
 
 SHARE = st.floats(0, 1)

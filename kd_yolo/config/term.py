@@ -1,0 +1,183 @@
+"""Configuration of one distillation term: the loss, its weight, taps, gate and schedule."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from kd_yolo.config.base import StrictModel
+from kd_yolo.errors import ConfigError
+from kd_yolo.geometry.schedule import Schedule, ScheduleKind
+from kd_yolo.losses import build_loss, losses
+from kd_yolo.registry import nearest
+
+Taps = Literal["head", "cv2"] | list[int]
+
+Gate = Literal["confidence", "assigned", "all"]
+AUTO = "auto:"  # a weight that follows the gradients: ``auto:0.3``
+
+# What a bare name on the command line means beside the loss's own defaults.
+TERM_DEFAULTS: dict[str, dict[str, Any]] = {
+    "cwd": {"weight": 1.0, "standardize": True},
+    "mgd": {"weight": 3.0},
+    "l2": {"weight": 5.0},
+    "pkd": {"weight": 1.0},
+    "score_l2": {"weight": 6.0, "adapter": "mlp"},  # the shipped loss, weight and projector
+    "bkd": {"weight": 1.0},
+    "kl": {"weight": 1.0},
+    # about 10 % of the gradient each, yolov8n under yolov8s on photographs
+    "dfl_kl": {"weight": 2.0},
+    "box_iou": {"weight": 3.0},
+    "obj_gated": {"weight": 1.0},
+    "crosskd": {"weight": 2.0},
+    "fgd": {"weight": 0.3},
+}
+
+
+class ScheduleConfig(StrictModel):
+    """How a term's weight changes over the whole run.
+
+    Attributes:
+        kind: cosine, constant or linear.
+        end: weight at the end of cosine and linear, as a share of the start.
+        stop_at: progress in (0, 1] from which on the term is off, ``"mosaic"`` (when mosaic closes; never if it stays
+            open), or None.
+    """
+
+    kind: ScheduleKind = "cosine"
+    end: float = Field(default=0.1, ge=0, le=1)
+    stop_at: float | Literal["mosaic"] | None = None
+
+    @field_validator("stop_at", mode="before")
+    @classmethod
+    def _check_stop(cls, value: Any) -> Any:
+        if value is None or value == "mosaic":
+            return value
+        try:
+            share = float(value)
+        except (TypeError, ValueError):
+            share = -1.0
+        if not 0 < share <= 1:
+            raise ValueError(f"stop_at={value!r}, expected a share in (0, 1], or 'mosaic'.")
+        return share
+
+    def build(self, epochs: int, close_mosaic: int) -> Schedule:
+        """The schedule of a run of ``epochs`` epochs whose last ``close_mosaic`` epochs have no mosaic."""
+        stop_at = self.stop_at
+        if stop_at == "mosaic":  # the division that progress makes when that epoch begins: no rounding between them
+            stop_at = max(epochs - close_mosaic, 0) / epochs if close_mosaic else None
+        return Schedule(self.kind, self.end, stop_at)
+
+
+class TermConfig(StrictModel):
+    """One distillation term.
+
+    Attributes:
+        loss: a registered loss name (``train_distill.py --list-losses``).
+        weight: factor of the term; 0 switches it off. ``auto:0.3`` sets :attr:`share` instead.
+        share: the weight follows the gradients: that of the term is kept at this share of the sum of the task's and the
+            term's own gradient norms, times the schedule. None keeps the weight as it is.
+        teacher: number of the teacher that the term looks at, from 1; None is the mean over all teachers.
+        params: the loss's own parameters (``tau``, ``alpha``, ...).
+        taps: which features a feature loss compares: ``head`` (the Detect inputs), ``cv2`` (neck blocks that end in a
+            ``cv2``), or layer numbers, the same in student and teacher. Response losses ignore nothing: they refuse it.
+        adapter: ``auto`` (identity when channels agree, else 1x1), ``conv1x1``, or ``mlp`` (1x1-ReLU-1x1).
+        standardize: standardise every channel of both sides over (N,H,W) before a feature loss.
+        gate: weight of an anchor in a response loss: the teacher's ``confidence`` (its highest class score),
+            ``assigned`` (1 where the student's task-aligned assigner sees an object, else 0), or ``all``.
+        schedule: the term's own schedule; None takes the run's.
+    """
+
+    loss: str
+    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    share: float | None = Field(default=None, gt=0, lt=1)
+    teacher: int | None = Field(default=None, ge=1)
+    params: dict[str, Any] = Field(default_factory=dict)
+    taps: Taps | None = None
+    adapter: Literal["auto", "conv1x1", "mlp"] | None = None
+    standardize: bool | None = None
+    gate: Gate | None = None
+    schedule: ScheduleConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("loss") not in losses.names():
+            return values
+        is_feature = losses.get(values["loss"]).kind == "feature"
+        kind_defaults: dict[str, Any] = (
+            {"taps": "head", "adapter": "auto", "standardize": False} if is_feature else {"gate": "confidence"}
+        )
+        said = {k: v for k, v in values.items() if v is not None or k not in cls.model_fields}  # "taps:" says nothing
+        said |= _share_of(said.get("weight"))
+        return {**kind_defaults, **TERM_DEFAULTS.get(values["loss"], {}), **said}
+
+    @field_validator("loss")
+    @classmethod
+    def _check_loss(cls, value: str) -> str:
+        known = losses.names()
+        if value not in known:
+            raise ValueError(f"unknown loss '{value}'.{nearest(value, known)} Known: {', '.join(known)}.")
+        return value
+
+    @field_validator("params", mode="before")
+    @classmethod
+    def _check_params(cls, value: Any, info: ValidationInfo) -> Any:
+        value = {} if value is None else value
+        loss = info.data.get("loss")  # absent when it is wrong itself
+        if loss is not None and isinstance(value, dict):
+            problems = _wrong_parameters(loss, value)
+            if problems:
+                raise ValueError(" ".join(problems))
+        return value
+
+    @field_validator("taps", mode="before")
+    @classmethod
+    def _check_taps(cls, value: Any) -> Any:
+        if value is None or value in ("head", "cv2"):
+            return value
+        if isinstance(value, list) and value and all(type(layer) is int for layer in value):
+            if len(set(value)) == len(value):
+                return value
+            raise ValueError(f"taps={value} names a layer twice.")
+        raise ValueError(f"taps={value!r}, expected 'head', 'cv2' or layer numbers such as [15, 18, 21].")
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> TermConfig:
+        foreign = ("gate",) if self.kind == "feature" else ("taps", "adapter", "standardize")
+        problems = [f"'{key}'" for key in foreign if getattr(self, key) is not None]
+        if problems:
+            verb = "has" if len(problems) == 1 else "have"
+            raise ValueError(f"{', '.join(problems)} {verb} no meaning for the {self.kind} loss '{self.loss}'")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """``"feature"`` or ``"response"``."""
+        return losses.get(self.loss).kind
+
+
+def _share_of(weight: Any) -> dict[str, Any]:
+    """What ``weight: auto:0.3`` means; nothing for a weight that is a number."""
+    if not (isinstance(weight, str) and weight.startswith(AUTO)):
+        return {}
+    try:
+        return {"weight": 1.0, "share": float(weight.removeprefix(AUTO))}
+    except ValueError:
+        raise ValueError(f"weight={weight!r}, expected a number, or auto:0.3 with a share between 0 and 1.") from None
+
+
+def _wrong_parameters(loss: str, params: dict[str, Any]) -> list[str]:
+    """What is wrong with the parameters of a loss; their values are known to fit once the loss was built with them."""
+    known = losses.parameters(loss)
+    unknown = [key for key in params if key not in known]
+    if unknown:
+        takes = f"It takes: {', '.join(known) or 'none'}."
+        return [*(f"loss '{loss}' has no parameter '{key}'.{nearest(key, known)}" for key in unknown), takes]
+    required = {key: 1 for key, parameter in known.items() if parameter.default is parameter.empty}
+    try:
+        build_loss(loss, **{**required, **params})
+    except ConfigError as error:
+        return [str(error)]
+    return []

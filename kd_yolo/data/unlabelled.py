@@ -1,0 +1,133 @@
+"""Pictures without labels: found, checked, and kept apart from those of the labelled set."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+from PIL import Image
+
+from kd_yolo.data.frames import VIDEO_SUFFIXES, video_frames
+from kd_yolo.data.spec import IMAGE_SUFFIXES, label_path
+from kd_yolo.errors import InputError
+
+_SHOWN = 5
+_READERS = 2
+# OpenCV cannot read these; ultralytics lets PIL do it.
+_BY_PIL = frozenset((".avif", ".heic", ".heif"))
+_KINDS = "a folder, a glob such as 'pictures/*.jpg', a .txt list, a picture, or a video"
+
+
+@dataclass(frozen=True)
+class UnlabelledPictures:
+    """Pictures without labels that can be used.
+
+    Args:
+        files: the pictures, sorted.
+        skipped: pictures that cannot be used, each with the reason.
+        notes: what the user should know, a sentence each.
+    """
+
+    files: tuple[Path, ...]
+    skipped: tuple[tuple[Path, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def find_unlabelled(source: str, *, frames_dir: Path, exclude: Collection[Path] = ()) -> UnlabelledPictures:
+    """Finds and checks the pictures that ``--unlabelled`` names.
+
+    Args:
+        source: a folder with all that is under it, a glob, a ``.txt`` list (paths count from the list's folder), a
+            picture, or a video.
+        frames_dir: where the frames of a video go.
+        exclude: pictures of the labelled set; they are left out, whatever their paths are spelt like.
+
+    Raises:
+        InputError: nothing there, or nothing that can be used.
+    """
+    found = _sources(source)
+    files, notes = _pictures(source, found, frames_dir)
+    taken = {path.resolve() for path in exclude}
+    free = [file for file in files if file.resolve() not in taken]
+    with ThreadPoolExecutor(_READERS) as pool:
+        problems = list(pool.map(_problem, free))
+    skipped = tuple((file, why) for file, why in zip(free, problems, strict=True) if why)
+    usable = tuple(file for file, why in zip(free, problems, strict=True) if not why)
+    if len(free) < len(files):
+        notes.append(f"{len(files) - len(free)} of {len(files)} pictures are in the labelled set: left out")
+    if skipped:
+        notes.append(f"{len(skipped)} of {len(free)} pictures cannot be used and are skipped: {_shown(skipped)}")
+    labelled = sum(label_path(file).is_file() for file in usable)
+    if labelled:
+        notes.append(f"{labelled} of {len(usable)} pictures have label files: they are not read")
+    if not usable:
+        raise InputError(
+            f"--unlabelled {source}: no picture is left. {'; '.join(notes)}. Name others, or leave it out."
+        )
+    return UnlabelledPictures(usable, skipped, tuple(notes))
+
+
+def _sources(source: str) -> list[Path]:
+    """The files that a source names, whatever they are."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return [file for file in path.rglob("*.*") if file.is_file()]
+    if path.is_file():
+        return _listed(path) if path.suffix.lower() == ".txt" else [path]
+    found = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207  # absolute ones as well
+    files = [file for file in found if file.is_file()]
+    if not files:
+        raise InputError(f"--unlabelled {source}: no such file ({path.absolute()}). It takes {_KINDS}.")
+    return files
+
+
+def _listed(list_file: Path) -> list[Path]:
+    lines = [line.strip() for line in list_file.read_text(encoding="utf-8-sig").splitlines()]
+    return [Path(os.path.normpath(list_file.parent / line)) for line in lines if line]
+
+
+def _pictures(source: str, found: list[Path], frames_dir: Path) -> tuple[list[Path], list[str]]:
+    """The pictures among the files, or the frames if the only file is a video; and notes on what was passed over."""
+    videos = [file for file in found if file.suffix.lower() in VIDEO_SUFFIXES]
+    if len(found) == 1 and videos and found[0].is_file():
+        frames = video_frames(found[0], frames_dir)
+        return frames, [f"{len(frames)} frames of {found[0]} are in {frames_dir}"]
+    files = sorted({file.absolute() for file in found if file.suffix.lower() in IMAGE_SUFFIXES})
+    if not files:
+        other = f" ({len(videos)} videos: name one of them)" if videos else f" ({len(found)} other files)"
+        raise InputError(f"--unlabelled {source}: no pictures there{other if found else ''}. It takes {_KINDS}.")
+    return files, [f"{len(videos)} videos in {source} are passed over: a video is named by itself"] if videos else []
+
+
+def _problem(file: Path) -> str:
+    """Why a picture cannot be used; empty when it can."""
+    if not file.is_file():
+        return "missing"
+    if not file.stat().st_size:
+        return "empty"
+    reads = _opens_by_pil if file.suffix.lower() in _BY_PIL else _decodes
+    return "" if reads(file) else "does not decode"
+
+
+def _decodes(file: Path) -> bool:
+    return cv2.imread(str(file), cv2.IMREAD_REDUCED_GRAYSCALE_2) is not None
+
+
+def _opens_by_pil(file: Path) -> bool:
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError, ImportError):  # ultralytics makes PIL ask for one more package here
+        return False
+    return True
+
+
+def _shown(skipped: tuple[tuple[Path, str], ...]) -> str:
+    """The first few pictures with their reasons, and how many more there are."""
+    more = f" and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
+    return ", ".join(f"{file} ({why})" for file, why in skipped[:_SHOWN]) + more

@@ -1,0 +1,130 @@
+"""How much of the training is distillation: shares of the loss and of the gradient, and weights that keep a share."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+WARN_ABOVE = 0.6  # share of loss or gradient above which distillation crowds the labels out
+SMOOTHING = 0.5  # of the logarithm of an automatic weight, from one measurement to the next
+SCALE = 1024.0  # half-precision gradients of a single batch would vanish; shares do not depend on it
+
+
+def gradient_norms(losses: Mapping[str, Tensor | None], parameters: Sequence[nn.Parameter]) -> dict[str, float]:
+    """L2 norm of the gradient of each loss alone; the graph stays for the training step.
+
+    Args:
+        losses: scalars; None, or one without a graph, has no gradient. The same names on every process.
+        parameters: what the gradient is taken with respect to.
+
+    Returns:
+        A norm for each loss, the same on every process of a distributed run.
+    """
+    together = torch.stack([_norm(loss, parameters) for loss in losses.values()])
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(together)
+        together = together / dist.get_world_size()
+    return dict(zip(losses, together.tolist(), strict=True))
+
+
+def _norm(loss: Tensor | None, parameters: Sequence[nn.Parameter]) -> Tensor:
+    if loss is None or not loss.requires_grad:
+        return torch.zeros((), device=parameters[0].device)
+    found = torch.autograd.grad(SCALE * loss, parameters, retain_graph=True, allow_unused=True)
+    squares = [g.detach().float().square().sum() for g in found if g is not None]
+    return torch.stack(squares).sum().sqrt() / SCALE
+
+
+@dataclass
+class Balance:
+    """Measured shares, and the weights that follow from them.
+
+    Attributes:
+        shares: wanted share of each term whose weight is automatic, by column name.
+        weights: their weights now.
+        history: a row an epoch, for ``balance.csv`` and the picture.
+    """
+
+    shares: dict[str, float]
+    weights: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    _norms: dict[str, float] = field(default_factory=dict)
+    _loss_sums: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
+
+    def add_loss(self, task: Tensor, distilled: Tensor) -> None:
+        """Counts a batch's loss: that of the labels and that of the terms; nothing leaves the device here."""
+        self._loss_sums = (self._loss_sums[0] + task.detach(), self._loss_sums[1] + distilled.detach())
+
+    def take(self, norms: Mapping[str, float], factors: Mapping[str, float], task: str) -> None:
+        """Takes a measurement and moves the automatic weights.
+
+        Args:
+            norms: gradient norm of the task's loss and of each weighted term.
+            factors: what each term was multiplied by, schedule included.
+            task: which of the norms is the task's.
+        """
+        self._norms = dict(norms)
+        for name, share in self.shares.items():
+            if factors.get(name, 0.0) and norms.get(name, 0.0) and norms[task]:
+                wanted = share / (1 - share) * norms[task] / (norms[name] / factors[name])
+                known = self.weights.get(name)
+                self.weights[name] = wanted if known is None else known**SMOOTHING * wanted ** (1 - SMOOTHING)
+
+    def close_epoch(self, epoch: int, task: str) -> dict[str, float]:
+        """Ends an epoch; returns its row: shares of loss and gradient, automatic weights."""
+        task_loss, terms_loss = (float(total) for total in self._loss_sums)
+        row = {"epoch": float(epoch), "loss_share": _share(terms_loss, task_loss)}
+        terms = {name: norm for name, norm in self._norms.items() if name != task}
+        whole = self._norms.get(task, 0.0) + sum(terms.values())
+        row["gradient_share"] = _share(sum(terms.values()), self._norms.get(task, 0.0))
+        row |= {f"gradient_share/{name}": norm / whole if whole else 0.0 for name, norm in terms.items()}
+        row |= {f"weight/{name}": weight for name, weight in self.weights.items()}
+        self.history = [*(r for r in self.history if r["epoch"] < epoch), row]
+        self._loss_sums = (0.0, 0.0)
+        return row
+
+    def restart_epoch(self) -> None:
+        """Forgets the batches of an epoch that begins (anew)."""
+        self._loss_sums = (0.0, 0.0)
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run goes on from, as plain values."""
+        return {"weights": dict(self.weights), "history": [dict(row) for row in self.history]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from :meth:`state`."""
+        self.weights, self.history = dict(state["weights"]), [dict(row) for row in state["history"]]
+
+
+def _share(part: float, rest: float) -> float:
+    return part / (part + rest) if part + rest else 0.0
+
+
+def write_balance(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Writes the rows of all epochs; beside the file, then renamed."""
+    keys = list(dict.fromkeys(key for row in history for key in row))
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, keys, restval="")
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
+    part.replace(path)
+
+
+def describe(row: Mapping[str, float]) -> str:
+    """One line on an epoch's row."""
+    terms = {key.partition("/")[2]: x for key, x in row.items() if key.startswith("gradient_share/")}
+    parts = ", ".join(f"{name} {share:.0%}" for name, share in terms.items())
+    weights = {key.partition("/")[2]: x for key, x in row.items() if key.startswith("weight/")}
+    tail = "".join(f"; {name} weighs {weight:.3g}" for name, weight in weights.items())
+    return (
+        f"distillation is {row['loss_share']:.0%} of the loss and {row['gradient_share']:.0%} of the gradient"
+        f"{f' ({parts})' if parts else ''}{tail}"
+    )

@@ -1,0 +1,100 @@
+"""Builds the terms of a run from its configuration and the models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from kd_yolo.config.distill import DistillConfig
+from kd_yolo.config.term import TermConfig
+from kd_yolo.distill.adapters import TrainingOnly
+from kd_yolo.distill.classes import map_classes
+from kd_yolo.distill.cross import CrossTerm, branch_widths
+from kd_yolo.distill.response import ResponseTerm, reads_classes
+from kd_yolo.distill.taps import find_taps, match_by_stride, unpaired
+from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.terms import FeatureTerm, MeanTerm, SingleTerm, Term
+from kd_yolo.errors import InputError
+from kd_yolo.losses import ResponseLoss, losses
+from kd_yolo.yolo.heads import head_facts, input_channels, probe_image
+
+
+def build_terms(config: DistillConfig, student: nn.Module, teachers: Sequence[Teacher], *, seed: int) -> TrainingOnly:
+    """Builds all terms of a run and tells the teachers what to read; the global random state is left as it was.
+
+    Args:
+        config: the run's configuration.
+        student: the live student.
+        teachers: one for each of ``config.teachers``.
+        seed: seed of adapters and random losses.
+
+    Returns:
+        Terms by column name, on the student's device.
+
+    Raises:
+        ConfigError: taps that do not exist, no shared stride, or heads that a response term cannot compare.
+        InputError: the two take images of different channel counts.
+    """
+    for teacher in teachers:
+        _check_channels(student, teacher.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
+        names = config.term_names()
+        terms = {n: _build(t, student, teachers, seed) for n, t in zip(names, config.terms, strict=True)}
+    for number, teacher in enumerate(teachers):
+        watched = [m for term in terms.values() for m in term.members() if m.number == number]
+        layers = [pair.teacher.layer for member in watched for pair in member.pairs]
+        needs_head, branches = (any(getattr(m, key) for m in watched) for key in ("needs_head", "reads_branches"))
+        teacher.watch(layers, needs_head=needs_head, branches=branches)
+    return TrainingOnly(terms).to(next(student.parameters()).device)
+
+
+def named_terms(terms: TrainingOnly) -> dict[str, Term]:
+    """The terms by column name, with their type."""
+    return {name: term for name, term in terms.items() if isinstance(term, Term)}
+
+
+def _check_channels(student: nn.Module, teacher: nn.Module) -> None:
+    own, other = input_channels(student), input_channels(teacher)
+    if own != other:
+        raise InputError(
+            f"the teacher takes {other}-channel images, the student {own}-channel ones: both see the same pictures. "
+            f"Choose a teacher that was trained on {own} channels."
+        )
+
+
+def _build(config: TermConfig, student: nn.Module, teachers: Sequence[Teacher], seed: int) -> Term:
+    """A term, or the mean of one for each teacher."""
+    numbers = range(len(teachers)) if config.teacher is None else [config.teacher - 1]
+    terms = [_against(config, student, teachers[number], seed) for number in numbers]
+    for number, term in zip(numbers, terms, strict=True):
+        term.number = number
+    return terms[0] if len(terms) == 1 else MeanTerm(terms)
+
+
+def _against(config: TermConfig, student: nn.Module, teacher: Teacher, seed: int) -> SingleTerm:
+    other = head_facts(teacher.model, "teacher")
+    if config.kind == "response":
+        return _response(config, student, teacher)
+    assert config.taps is not None, "feature terms have taps by default"
+    image = probe_image(student, teacher.model)
+    taps = [find_taps(m, config.taps, image, role) for m, role in ((student, "student"), (teacher.model, "teacher"))]
+    pairs = match_by_stride(*taps)
+    feature = FeatureTerm(config, pairs, other, seed)
+    feature.notes = unpaired(pairs, *taps)
+    return feature
+
+
+def _response(config: TermConfig, student: nn.Module, teacher: Teacher) -> SingleTerm:
+    own, other = head_facts(student, "student"), head_facts(teacher.model, "teacher")
+    cls = losses.get(config.loss)
+    if issubclass(cls, ResponseLoss) and cls.reads == "raw":
+        return CrossTerm(config, own, other, (branch_widths(student), branch_widths(teacher.model)), teacher)
+    if not reads_classes(config.loss):
+        return ResponseTerm(config, own, other)
+    classes, notes = map_classes(config.loss, student, teacher.model)
+    response = ResponseTerm(config, own, other, classes)
+    response.notes = [*response.notes, *notes]
+    return response

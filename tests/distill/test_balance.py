@@ -1,0 +1,107 @@
+"""Shares of loss and gradient: measured as they are, kept where a share is asked for, the same after a resume."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kd_yolo.config.distill import resolve_distill
+from kd_yolo.distill.balance import Balance, describe, gradient_norms
+from kd_yolo.errors import ConfigError
+
+Train = Callable[..., Any]
+
+
+def test_gradient_norms_are_those_of_each_loss_alone() -> None:
+    weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    other = torch.nn.Parameter(torch.ones(()))
+    losses = {"a": weight.square().sum() / 2, "b": 2 * weight.sum() * other.detach()}
+    norms = gradient_norms(losses, [weight, other])
+    assert norms == {"a": pytest.approx(5), "b": pytest.approx(2 * math.sqrt(2))}
+    losses["a"].backward()  # the graph is still there
+    assert torch.equal(weight.grad, weight.detach())
+
+
+def test_an_automatic_weight_makes_the_share() -> None:
+    balance = Balance({"kd": 0.25})
+    balance.take({"task": 6.0, "kd": 0.5}, {"kd": 0.5}, "task")  # unweighted, the term's gradient is 1
+    weight = balance.weights["kd"]
+    assert weight * 1.0 / (weight * 1.0 + 6.0) == pytest.approx(0.25)
+    balance.take({"task": 24.0, "kd": weight}, {"kd": weight}, "task")
+    assert balance.weights["kd"] == pytest.approx(math.sqrt(weight * 4 * weight))  # half the way, in logarithms
+
+
+def test_a_term_that_is_off_keeps_its_weight() -> None:
+    balance = Balance({"kd": 0.25}, weights={"kd": 3.0})
+    balance.take({"task": 6.0}, {"kd": 0.0}, "task")
+    assert balance.weights == {"kd": 3.0}
+
+
+def test_rows_of_an_epoch() -> None:
+    balance = Balance({})
+    for task, terms in ((3.0, 1.0), (5.0, 3.0)):
+        balance.add_loss(torch.tensor(task), torch.tensor(terms))
+    balance.take({"task": 3.0, "kd_a": 1.0, "kd_b": 4.0}, {"kd_a": 1.0, "kd_b": 1.0}, "task")
+    row = balance.close_epoch(1, "task")
+    assert row["loss_share"] == pytest.approx(4 / 12)
+    assert row["gradient_share"] == pytest.approx(5 / 8)
+    assert row["gradient_share/kd_b"] == pytest.approx(0.5)
+    assert describe(row) == ("distillation is 33% of the loss and 62% of the gradient (kd_a 12%, kd_b 50%)")
+    assert balance.close_epoch(1, "task")["loss_share"] == 0  # an epoch that was done anew replaces its row
+    assert len(balance.history) == 1
+
+
+@pytest.mark.parametrize("weight", ["auto:0", "auto:1", "auto:x", "auto:"])
+def test_shares_out_of_range(weight: str) -> None:
+    with pytest.raises(ConfigError, match=r"share|auto:0\.3"):
+        resolve_distill("t.pt", "cwd", weight=weight)
+
+
+def test_auto_weights_by_term() -> None:
+    terms = resolve_distill("t.pt", "cwd+bkd", weight="auto:0.3+2").terms
+    assert [term.share for term in terms] == [0.3, None]
+    assert terms[1].weight == 2
+
+
+def rows_of(trainer: Any) -> list[dict[str, str]]:
+    with (Path(trainer.save_dir) / "balance.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_keeps_its_share(train: Train, logged: list[str]) -> None:
+    """The weights follow the measurements; the first epoch measures with the weight 1, the others near the share."""
+    trainer = train(loss="cwd", weight="auto:0.4", epochs=4, schedule="constant", taps="head")
+    rows = rows_of(trainer)
+    assert [float(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    weights = [float(row["weight/kd_cwd"]) for row in rows]
+    assert len(set(weights)) == 4
+    first = float(rows[0]["gradient_share"])
+    assert weights[0] == pytest.approx(0.4 / 0.6 * (1 - first) / first, rel=1e-3)
+    assert 0.2 < float(rows[-1]["gradient_share"]) < 0.6
+    assert sum("of the gradient" in line for line in logged) >= 4
+
+
+def test_too_much_distillation_is_said(train: Train, logged: list[str]) -> None:
+    train(loss="cwd", weight=1000, epochs=1)
+    assert any("above 60% the labels count for little" in line for line in logged)
+
+
+def test_a_resumed_run_goes_on_with_its_weights(train: Train, tmp_path: Path) -> None:
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def stop(trainer: Any) -> None:
+        if trainer.epoch == 1:
+            raise Stop
+
+    whole = rows_of(train(loss="cwd", weight="auto:0.3", epochs=3, name="whole"))
+    with pytest.raises(Stop):
+        train(loss="cwd", weight="auto:0.3", epochs=3, name="part", on={"on_train_epoch_end": stop})
+    last = tmp_path / "part" / "weights" / "last.pt"
+    assert rows_of(train(model=str(last), resume=str(last))) == whole
