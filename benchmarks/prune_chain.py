@@ -38,6 +38,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--importance", default=None)
     parser.add_argument("--imgsz", type=int, default=192)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--nbs", type=int, default=16, help="pictures an optimizer step (ultralytics: 64)")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--lr0", type=float, default=1e-3)
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/prune_chain"))
@@ -66,7 +67,7 @@ def run_pair(factor: float, seed: int, args: argparse.Namespace) -> dict[str, An
     base, folder = args.base[seed], args.runs / args.set_name / f"{factor:g}-s{seed}"
     data, teacher = str(args.data.resolve()), args.teacher or base
     train: dict[str, Any] = {
-        "imgsz": args.imgsz, "batch": args.batch, "optimizer": "AdamW", "lr0": args.lr0, "seed": seed,
+        "imgsz": args.imgsz, "batch": args.batch, "nbs": args.nbs, "optimizer": "AdamW", "lr0": args.lr0, "seed": seed,
         "device": "cpu", "workers": 0, "plots": False, "verbose": False,
     }  # fmt: skip
     prune: dict[str, Any] = {"factor": factor, "data": data, "importance": args.importance, "seed": seed}
@@ -94,7 +95,7 @@ def setup(args: argparse.Namespace) -> dict[str, Any]:
     import torch
     import ultralytics
 
-    keys = ("imgsz", "batch", "epochs", "lr0", "loss", "importance")
+    keys = ("imgsz", "batch", "nbs", "epochs", "lr0", "loss", "importance")
     return {
         **{key: getattr(args, key) for key in keys},
         "teacher": args.teacher.name if args.teacher else "base", "torch": torch.__version__,

@@ -13,6 +13,7 @@ COMMANDS = {
     "prune": ("kd_yolo.cli.prune", "remove channels: a smaller, faster network"),
     "retrain": ("kd_yolo.cli.train:retrain", "train a pruned network with the widths that it has"),
     "pipeline": ("kd_yolo.cli.pipeline", "a whole chain from a recipe, resumable"),
+    "league": ("kd_yolo.cli.league", "which loss is best on your data: the same student under each"),
     "compare": ("kd_yolo.cli.compare", "size, accuracy and latency of any weights in one table"),
     "data": ("kd_yolo.cli.data", "make the built-in data set, check one of yours"),
     "demo": ("kd_yolo.cli.demo", "the main job on built-in data, from nothing, in minutes"),

@@ -41,6 +41,11 @@ def parse_overrides(pairs: Iterable[str], *, model_flag: str = "--student") -> d
     return check_arguments(overrides)
 
 
+def is_argument(key: str) -> bool:
+    """Whether ultralytics knows an argument of that name."""
+    return key in DEFAULT_CFG_DICT
+
+
 def check_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """Checks names and values of training arguments and returns them.
 

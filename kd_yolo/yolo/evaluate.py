@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def validate(
     batch: int = 16,
     split: str = "val",
     device: str | None = None,
+    watch: Callable[[Any], None] | None = None,
 ) -> dict[str, float]:
     """Validates as ``yolo val`` does, but prints no tables and leaves no run folder.
 
@@ -50,6 +52,7 @@ def validate(
         batch: pictures at a time.
         split: "train", "val" or "test".
         device: as ultralytics takes it; None is the first GPU, else the CPU.
+        watch: called with the validator after every batch, see :class:`kd_yolo.yolo.image_statistics.ImageStatistics`.
 
     Returns:
         Ultralytics' names and values: ``metrics/mAP50(B)``, ``metrics/mAP50-95(B)``, ...
@@ -72,7 +75,10 @@ def validate(
             "device": device, "rect": True, "plots": False, "verbose": False, "workers": 0,
         }  # fmt: skip
         with quiet(), torch.no_grad():
-            found = validator(args=settings, save_dir=Path(folder))(model=model.float().eval())
+            run = validator(args=settings, save_dir=Path(folder))
+            if watch is not None:
+                run.add_callback("on_val_batch_end", watch)
+            found = run(model=model.float().eval())
     return {str(key): float(value) for key, value in found.items()}
 
 

@@ -1,0 +1,138 @@
+"""How much of the labels that are missing can unlabelled pictures and a teacher give back?
+
+    python benchmarks/unlabelled_gain.py --data path/to/data.yaml --teacher yolov8s.pt --student yolov8n.pt
+
+Every second training picture keeps its labels. The teacher is fine-tuned on that half alone. Then, seed by seed: the
+student on the labelled half; distilled on it by the objectness-scaled loss (L2, KL); the same with the other half as
+unlabelled pictures; and the student on all labels. The share of the gap between the first and the last that each arm
+closes is paired by seed. Finished runs are kept under ``docs/benchmarks/unlabelled_gain/<set>/``; ``--table`` prints
+them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
+ARMS = {"l2": "obj_gated", "kl": "obj_gated_kl", "bkd_box": "bkd+dfl_kl"}
+
+
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--teacher", help="weights of the teacher before fine-tuning")
+    parser.add_argument("--student", help="weights of the student")
+    parser.add_argument("--set", dest="set_name", help="name of the results folder (default: the data folder's name)")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--labelled-arms", nargs="*", default=["l2", "kl"], help="arms also run without the other half")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--imgsz", type=int, default=192)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--teacher-epochs", type=int, default=20)
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/unlabelled_gain"))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks" / "unlabelled_gain")
+    parser.add_argument("--table", action="store_true", help="print the table of what is there, train nothing")
+    return parser.parse_args()
+
+
+def split_set(args: argparse.Namespace, folder: Path) -> tuple[Path, Path, Path]:
+    """YAMLs of the labelled half and of the whole set, and the list of the other half."""
+    import yaml
+
+    from kd_yolo.data.spec import list_images, read_data_yaml
+
+    spec = read_data_yaml(args.data)
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {split: [str(file) for file in list_images(spec, split)] for split in spec.splits}
+    lists = {"labelled": sorted(pictures["train"])[::2], "unlabelled": sorted(pictures["train"])[1::2], **pictures}
+    for name, files in lists.items():
+        (folder / f"{name}.txt").write_text("".join(f"{file}\n" for file in files))
+    rest = {split: f"{split}.txt" for split in pictures if split != "train"}
+    for name, train in (("half", "labelled"), ("whole", "train")):
+        body = {"train": f"{train}.txt", **rest, "names": spec.names}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(body))
+    return folder / "half.yaml", folder / "whole.yaml", folder / "unlabelled.txt"
+
+
+def leagues(args: argparse.Namespace) -> list[Any]:
+    """The runs on the labelled half, and those on all labels."""
+    from kd_yolo.config.league import NONE, SHIPPED
+    from kd_yolo.league.plan import Request, make_league
+
+    folder = (args.runs / args.set_name).resolve()
+    half, whole, unlabelled = split_set(args, folder / "set")
+    recipes = [f"{arm}={ARMS[arm]}" for arm in args.labelled_arms]
+    recipes += [f"{arm}_unlabelled={ARMS[arm]}:unlabelled={unlabelled}" for arm in args.arms]
+    found = []
+    for name, data, losses in (("half", half, tuple(recipes)), ("whole", whole, ())):
+        arguments = {
+            "data": str(data), "epochs": args.epochs, "imgsz": args.imgsz, "batch": 16, "nbs": 16, "optimizer": "AdamW",
+            "lr0": 1e-3, "device": "cpu", "workers": 0, "project": str(folder),
+        }  # fmt: skip
+        league = make_league(
+            Request(
+                losses, tuple(args.seeds), args.teacher, args.student, args.teacher_epochs, name,
+                args.out / args.set_name / name, arguments=arguments,
+            )
+        )  # fmt: skip
+        unwanted = {SHIPPED} if name == "half" else {SHIPPED, *(j.recipe.name for j in league.jobs)} - {NONE}
+        found.append(replace(league, jobs=tuple(job for job in league.jobs if job.recipe.name not in unwanted)))
+    return found
+
+
+def table(folder: Path) -> str:
+    """A row an arm: mean and sd over seeds, and the share of the missing labels' gap that it closes."""
+    runs: dict[tuple[str, str], dict[int, float]] = {}
+    for file in sorted(folder.glob("*/*-s*.json")):
+        result = json.loads(file.read_text())
+        runs.setdefault((file.parent.name, result["recipe"]), {})[result["seed"]] = result["map"]
+    low, high = runs[("half", "none")], runs.get(("whole", "none"), {})
+    lines = [
+        "| labels | arm | seeds | mAP50-95 | gain over the labelled half | gap closed |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (part, recipe), scores in sorted(runs.items(), key=lambda item: statistics.mean(item[1].values())):
+        gains = [scores[seed] - low[seed] for seed in scores if seed in low]
+        common = [seed for seed in scores if seed in low and seed in high]
+        gap = sum(high[seed] - low[seed] for seed in common)
+        closed = f"{sum(scores[s] - low[s] for s in common) / gap:+.0%}" if gap > 0 and recipe != "none" else ""
+        name = "no distillation" if recipe == "none" else recipe
+        lines.append(
+            f"| {part} | {name} | {len(scores)} | {_mean(scores.values(), '.4f')} | {_mean(gains, '+.4f')} | {closed} |"
+        )
+    return "\n".join(lines)
+
+
+def _mean(values: Any, form: str) -> str:
+    values = list(values)
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread}" if values else ""
+
+
+def main() -> None:
+    """Runs what is missing, prints the table."""
+    args = parse()
+    args.set_name = args.set_name or args.data.resolve().parent.name
+    if not args.table:
+        from kd_yolo.league.run import run_league
+        from kd_yolo.yolo.guard import prepare_process
+
+        prepare_process()
+        for league in leagues(args):
+            _, failures = run_league(league, say=lambda line: print(line, flush=True))
+            print("\n".join(failures))
+    print(table(args.out / args.set_name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""``kd-yolo league``: which loss is best on your data."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from kd_yolo.cli.run import parse_flags, run_guarded
+from kd_yolo.errors import ConfigError, InputError, KDYoloError
+
+if TYPE_CHECKING:  # importing it costs an import of torch and ultralytics
+    from kd_yolo.league.plan import League, Request
+    from kd_yolo.report.league import LeagueReport
+
+DESCRIPTION = """Trains the same student under each loss, from the same weights, in the same data order, seed by seed.
+
+A recipe is a loss (cwd, cwd+bkd), name=loss:key=value,... with the flags of kd-yolo distill as keys
+(mgd4=mgd:weight=4,stop_at=0.8), or a recipe of cfg/distill. The rows 'none' (no distillation) and 'shipped'
+(ultralytics' own distill_model=) are always there. The same command goes on where an interrupted one stopped.
+Anything else written key=value goes to ultralytics (data=my/data.yaml epochs=15 imgsz=192 batch=16 ...)."""
+
+
+@dataclass(frozen=True)
+class LeagueFlags:
+    """Flags of the command; see DESCRIPTION."""
+
+    losses: tuple[str, ...] = ()
+    """The recipes to compare."""
+    seeds: str = "0,1,2"
+    """Seeds of the trainings, the same for each recipe."""
+    teacher: str | None = None
+    """Weights that know the data; with --teacher-epochs any weights."""
+    student: str | None = None
+    """Weights or model YAML of the student (default: the next smaller size of the teacher)."""
+    teacher_epochs: int = 0
+    """Fine-tune the teacher on the data first, once."""
+    name: str | None = None
+    """Name of the folder in runs/league/ (default: that of the data)."""
+    out: Path | None = None
+    """Folder for table, pictures and a small JSON file a run (default: the league's own)."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Check everything, list the runs that are missing, write nothing."""
+    table: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """The table and pictures of what is there; trains nothing."""
+    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo league") -> int:
+    """Runs the command and returns its exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    words, pairs = split_recipes(given)
+    flags = parse_flags(LeagueFlags, words, prog=prog, description=DESCRIPTION)
+    return run_guarded(lambda: _run(flags, pairs, f"{prog} {shlex.join(given)}"))
+
+
+def split_recipes(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separates flags and recipes from ultralytics' ``key=value`` words.
+
+    Behind ``--losses`` a ``key=value`` whose key ultralytics does not know is a recipe.
+    """
+    words: list[str] = []
+    pairs: list[str] = []
+    flag = ""
+    for word in argv:
+        flag = word if word.startswith("--") else flag
+        key = word.partition("=")[0]
+        is_pair = "=" in word and key.isidentifier() and not (flag == "--losses" and not _is_argument(key))
+        (pairs if is_pair else words).append(word)
+    return words, pairs
+
+
+def _is_argument(key: str) -> bool:
+    from kd_yolo.yolo.guard import prepare_process
+
+    prepare_process()
+    from kd_yolo.yolo.arguments import is_argument
+
+    return is_argument(key)
+
+
+def _run(flags: LeagueFlags, pairs: list[str], command: str) -> None:
+    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+
+    prepare_process()
+    check_ultralytics()
+    from kd_yolo.league.plan import make_league
+    from kd_yolo.league.run import run_league
+
+    request = _request(flags, pairs)
+    if flags.table:
+        _show_table(request)
+        return
+    if not flags.losses:
+        raise ConfigError("--losses is missing: the recipes to compare, such as --losses cwd mgd cwd+bkd.")
+    league = make_league(request, write=not flags.dry_run)
+    for note in league.notes:
+        print(f"warning: {note}")
+    if flags.dry_run:
+        _list_missing(league)
+        return
+    try:
+        report, failures = run_league(league, say=lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        print(f"\nfinished runs are kept; continue with: {command}", file=sys.stderr)
+        raise
+    if report is not None:
+        _finish(report, league.out, league)
+    if failures:
+        lines = "\n".join(f"  {line}" for line in failures)
+        raise KDYoloError(f"{len(failures)} run(s) failed:\n{lines}\nThe same command tries them again: {command}")
+
+
+def _request(flags: LeagueFlags, pairs: list[str]) -> Request:
+    from kd_yolo.config.league import parse_seeds
+    from kd_yolo.league.plan import Request
+    from kd_yolo.yolo.arguments import parse_overrides
+
+    return Request(
+        flags.losses, parse_seeds(flags.seeds), flags.teacher, flags.student, flags.teacher_epochs, flags.name,
+        flags.out, flags.trust_weights, parse_overrides(pairs),
+    )  # fmt: skip
+
+
+def _show_table(request: Request) -> None:
+    from kd_yolo.league.plan import folders
+    from kd_yolo.report.league import make_report
+
+    arguments = request.arguments
+    folder, out = folders(arguments.get("project"), request.name, request.out, arguments.get("data"))
+    report = make_report(out, folder)
+    if report is None:
+        raise InputError(f"{out} has no finished run: leave --table out to train some.")
+    report.write(out)
+    _finish(report, out, None)
+
+
+def _list_missing(league: League) -> None:
+    from kd_yolo.league.run import describe
+
+    missing = league.missing
+    print(f"{len(missing)} of {len(league.jobs) + 1} runs are missing in {league.out}")
+    print("\n".join([*(f"  {job.name}: {describe(job)}" for job in missing), "dry run: nothing was written"]))
+
+
+def _finish(report: LeagueReport, out: Path, league: League | None) -> None:
+    """The table, where the results are, and what to type next."""
+    print(f"\n{report.to_markdown()}")
+    print(f"results: {out} (league.md, league.csv, league.json, league.png)")
+    print(f"next:    {_next_command(report, league)}")
+
+
+def _next_command(report: LeagueReport, league: League | None) -> str:
+    """A whole training with the best recipe."""
+    from kd_yolo.config.league import NONE, SHIPPED, parse_recipe
+
+    row = report.rows[0]
+    recipes = {job.recipe.name: job.recipe for job in league.jobs} if league is not None else {}
+    settings = report.results.runs[row.recipe, report.results.seeds(row.recipe)[0]]["settings"]
+    student, teacher, data = settings["student"]["name"], settings["teacher"]["name"], "my/data.yaml"
+    if league is not None:
+        student, teacher, data = league.student, str(league.teacher.best), league.teacher.data
+    if row.recipe == NONE:
+        return f"kd-yolo retrain --model {student} data={data}"
+    if row.recipe == SHIPPED:
+        return f"yolo train model={student} distill_model={teacher} data={data}"
+    recipe = recipes.get(row.recipe) or parse_recipe(f"{row.recipe}={row.loss}")
+    flags = "".join(f" --{key.replace('_', '-')} {value}" for key, value in recipe.flag_words().items())
+    return f"kd-yolo distill --teacher {teacher} --student {student} --loss {recipe.loss}{flags} data={data}"

@@ -1,0 +1,62 @@
+"""Trains one run, from where an earlier process left off."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from kd_yolo.data.resolve import resolved_yaml
+from kd_yolo.distill import job as distillation
+from kd_yolo.distill.trainer import TRAINERS
+from kd_yolo.league.job import Job
+from kd_yolo.training.run import Progress, progress_of
+from kd_yolo.training.stage import resume_stage, train_stage
+from kd_yolo.training.trainers import RETRAINERS
+from kd_yolo.training.usage import noting_usage
+from kd_yolo.yolo.safe_mode import trusted
+
+UPSTREAM = dict.fromkeys(RETRAINERS)  # no trainer of ours: ultralytics takes its own
+
+
+def train(job: Job) -> Path:
+    """Trains, and returns the weights to evaluate.
+
+    Raises:
+        KDYoloError: options, weights or data that cannot be used.
+    """
+    if job.kind != "score":
+        with noting_usage():
+            {"plain": _plain, "shipped": _shipped, "distill": _distill}[job.kind](job)
+    return job.best
+
+
+def _plain(job: Job) -> None:
+    """Without a teacher; resumable, and otherwise the same as ultralytics' own training."""
+    train_stage(RETRAINERS, job.weights, job.folder, {**job.arguments, "data": job.data}, trust=job.trust)
+
+
+def _shipped(job: Job) -> None:
+    """Ultralytics' own distillation, which is not resumed: a run that was cut off starts anew."""
+    assert job.teacher is not None
+    if progress_of(job.last, trust=True) is not Progress.FINISHED:  # written here; holds upstream's own classes
+        shutil.rmtree(job.folder, ignore_errors=True)
+    data = resolved_yaml(Path(job.data), job.folder.parent / "data")
+    arguments = {**job.arguments, "data": str(data), "distill_model": job.teacher}
+    with trusted(job.weights, job.teacher, job.folder) if job.trust else contextlib.nullcontext():
+        train_stage(UPSTREAM, job.weights, job.folder, arguments, trust=job.trust)
+
+
+def _distill(job: Job) -> None:
+    progress = progress_of(job.last, trust=job.trust)
+    if progress is Progress.NOTHING:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        place = {"project": str(job.folder.parent), "name": job.folder.name, "exist_ok": True}
+        arguments = {**job.arguments, "data": job.data, **place}
+        recipe = job.recipe
+        request = distillation.Request(job.teacher, job.weights, recipe.loss, recipe.flags, job.trust, arguments)
+        distillation.distil(distillation.make_plan(request))
+    elif progress is Progress.TRAINING:
+        distillation.resume(str(job.last), {}, trust_weights=job.trust)
+    elif progress is Progress.TRAINED:
+        resume_stage(TRAINERS, job.last, trust=job.trust)

@@ -1,0 +1,115 @@
+"""The process of one run: ``python -m kd_yolo.league.worker`` with the job, a line of JSON, on standard input.
+
+Standard input stays open for as long as the league lives. When it closes, the run is interrupted as by Ctrl-C: no
+training is left behind, however the league ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kd_yolo.errors import EXIT_INTERRUPTED, KDYoloError
+from kd_yolo.league.job import Job
+from kd_yolo.report.files import write_bytes, write_text
+from kd_yolo.report.league_images import ImageScores
+from kd_yolo.report.league_results import IMAGES_FILE
+
+ERROR_FILE = "error.txt"
+
+
+def main() -> int:
+    """Runs the job and returns the exit code."""
+    job = Job.model_validate_json(sys.stdin.buffer.readline())
+    threading.Thread(target=_interrupt_at_the_end, daemon=True).start()
+    error_file = job.folder / ERROR_FILE
+    error_file.unlink(missing_ok=True)
+    try:
+        from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+
+        prepare_process()
+        check_ultralytics()
+        work(job)
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        is_ours = isinstance(error, KDYoloError)
+        if not is_ours:
+            traceback.print_exc()
+        write_text(error_file, str(error) if is_ours else f"{type(error).__name__}: {error}")
+        return error.exit_code if isinstance(error, KDYoloError) else 1
+
+
+def _interrupt_at_the_end() -> None:
+    """Waits until standard input closes; unbuffered, as a lock on it would be held when the process ends."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def work(job: Job) -> None:
+    """Trains, evaluates, and writes the statistics of the pictures and the result.
+
+    Raises:
+        KDYoloError: see :func:`kd_yolo.league.train.train`.
+    """
+    from kd_yolo.league.train import train
+    from kd_yolo.training.usage import read_usage
+
+    weights = train(job)
+    scores, images = _evaluate(job, weights)
+    write_bytes(job.folder / IMAGES_FILE, images.to_bytes())
+    usage = {} if job.kind == "score" else asdict(read_usage(job.folder))
+    result = {
+        "recipe": job.recipe.name,
+        "loss": str(job.recipe),
+        "seed": job.seed,
+        "split": job.split,
+        "images": len(images.names),
+        **scores,
+        **usage,
+        "settings": job.settings,
+        **_setup(job),
+    }
+    write_text(job.target, json.dumps(result, indent=1) + "\n")
+
+
+def _evaluate(job: Job, weights: Path) -> tuple[dict[str, float], ImageScores]:
+    """Accuracy on the split, and what it is made of."""
+    from kd_yolo.yolo.evaluate import validate
+    from kd_yolo.yolo.image_statistics import ImageStatistics
+    from kd_yolo.yolo.loading import load_checkpoint
+
+    model, _ = load_checkpoint(weights, trust=job.trust)
+    statistics, device = ImageStatistics(), job.arguments.get("device")
+    found = validate(
+        model, job.data, imgsz=int(job.arguments.get("imgsz") or 640), split=job.split,
+        device=None if device is None else str(device), watch=statistics,
+    )  # fmt: skip
+    scores = {"map": found["metrics/mAP50-95(B)"], "map50": found["metrics/mAP50(B)"]}
+    return scores, ImageScores(**statistics.arrays())
+
+
+def _setup(job: Job) -> dict[str, Any]:
+    """Versions and machine."""
+    import torch
+
+    from kd_yolo.report.comparison import setup
+
+    facts = setup()
+    cores, kind = facts.pop("cores"), facts.pop("machine")
+    on_cpu = not torch.cuda.is_available() or str(job.arguments.get("device")) == "cpu"
+    device = "CPU" if on_cpu else torch.cuda.get_device_name()
+    return {"versions": facts, "machine": f"{kind}, {cores} cores, {device}"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

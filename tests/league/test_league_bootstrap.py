@@ -1,0 +1,153 @@
+"""mAP of resampled pictures equals ultralytics' on pictures that were really copied; what the bootstrap says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ultralytics.utils.metrics import ap_per_class
+
+from kd_yolo.errors import InputError
+from kd_yolo.report import league_images
+from kd_yolo.report.league_bootstrap import Pair, compare_pairs, draw, two_sided
+from kd_yolo.report.league_images import ImageScores
+from kd_yolo.yolo.evaluate import validate
+from kd_yolo.yolo.image_statistics import ImageStatistics
+from tests.yolo.test_evaluate import grid_model
+
+
+def random_scores(seed: int, images: int = 9, skill: float = 0.5, classes: int = 3) -> ImageScores:
+    """Labels and detections by dice; a detection that is right at some IoU is right at the lower ones."""
+    rng = np.random.default_rng(seed)
+    targets, found = rng.integers(0, 7, images), rng.integers(0, 30, images)
+    num = int(found.sum())
+    quality = rng.uniform(0, 1, num) * (rng.uniform(0, 1, num) < skill)
+    return ImageScores(
+        tp=quality[:, None] > np.linspace(0.0, 0.9, 10),
+        conf=np.clip(rng.uniform(0, 1, num) * 0.6 + 0.4 * quality, 0, 1),
+        pred_class=rng.integers(0, classes + 1, num),  # one class that has no label
+        pred_image=np.repeat(np.arange(images), found),
+        target_class=rng.integers(0, classes, int(targets.sum())),
+        target_image=np.repeat(np.arange(images), targets),
+        names=np.array([f"{i}.png" for i in range(images)]),
+    )
+
+
+def upstream(scores: ImageScores, counts: Any) -> float:
+    """Ultralytics' mAP50-95 of a set in which picture i is there ``counts[i]`` times."""
+    rows = np.repeat(np.arange(len(scores.conf)), counts[scores.pred_image])
+    targets = np.repeat(scores.target_class, counts[scores.target_image])
+    ap = ap_per_class(scores.tp[rows], scores.conf[rows], scores.pred_class[rows], targets)[5]
+    return float(ap.mean()) if len(ap) else 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), images=st.integers(1, 12), skill=st.sampled_from([0.0, 0.3, 0.9, 1.0]))
+def test_equals_ultralytics_on_copied_pictures(seed: int, images: int, skill: float) -> None:
+    scores = random_scores(seed, images, skill)
+    counts = np.random.default_rng(seed).integers(0, 4, (5, images))
+    assert scores.mean_ap(counts) == pytest.approx([upstream(scores, row) for row in counts], abs=1e-12)
+    assert scores.mean_ap() == pytest.approx([upstream(scores, np.ones(images, int))], abs=1e-12)
+
+
+def test_equals_a_real_validation(tiny_data: Path, tmp_path: Path) -> None:
+    model, watch = grid_model(), ImageStatistics()
+    found = validate(model, tiny_data, imgsz=64, batch=3, device="cpu", watch=watch)
+    scores = ImageScores(**watch.arrays())
+    assert found["metrics/mAP50-95(B)"] > 1e-4
+    assert float(scores.mean_ap()[0]) == pytest.approx(found["metrics/mAP50-95(B)"], abs=1e-6)
+    assert sorted(scores.names) == [f"{i}.png" for i in range(8)]
+    assert np.bincount(scores.target_image).tolist() == [2] * 8
+    (tmp_path / "images.npz").write_bytes(scores.to_bytes())
+    read = ImageScores.read(tmp_path / "images.npz")
+    assert all(np.array_equal(getattr(read, key), value) for key, value in watch.arrays().items())
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, counts = random_scores(1), draw(9, 50)
+    whole = scores.mean_ap(counts)
+    monkeypatch.setattr(league_images, "CHUNK", 200)
+    assert np.array_equal(scores.mean_ap(counts), whole)
+
+
+def test_pictures_without_anything() -> None:
+    empty = random_scores(0, images=3, classes=1)
+    nothing = {key: getattr(empty, key)[:0] for key in ("tp", "conf", "pred_class", "pred_image")}
+    blind = ImageScores(**nothing, target_class=np.zeros(2, int), target_image=np.array([0, 2]), names=empty.names)
+    assert blind.mean_ap(np.array([[1, 1, 1], [0, 3, 0]])).tolist() == [0, 0]
+    unlabelled = ImageScores(**nothing, target_class=np.zeros(0, int), target_image=np.zeros(0, int), names=empty.names)
+    assert unlabelled.mean_ap().tolist() == [0]
+
+
+def test_resamples_are_the_same_in_every_call() -> None:
+    counts = draw(20, 100)
+    assert np.array_equal(counts, draw(20, 100))
+    assert counts.shape == (100, 20)
+    assert (counts.sum(1) == 20).all()
+    assert len({tuple(row) for row in counts}) == 100
+
+
+def test_p_by_hand() -> None:
+    assert two_sided(np.array([1.0] * 97 + [-1.0] * 2)) == pytest.approx(2 * 3 / 100)
+    assert two_sided(-np.array([1.0] * 97 + [-1.0] * 2)) == pytest.approx(2 * 3 / 100)
+    assert two_sided(np.array([1.0] * 999)) == pytest.approx(2 / 1000)
+    assert two_sided(np.zeros(50)) == 1
+    assert two_sided(np.array([1.0, -1.0])) == 1
+
+
+def test_a_bootstrap_against_brute_force() -> None:
+    runs = {
+        (name, seed): random_scores(10 * place + seed, skill=skill)
+        for place, (name, skill) in enumerate([("good", 0.8), ("fair", 0.6)]) for seed in (0, 1)
+    }  # fmt: skip
+    only = {**runs, ("fair", 2): random_scores(99)}  # a seed that the other one does not have
+    (pair,) = compare_pairs(only, resamples=200)
+    gains = [
+        np.mean([upstream(runs["good", seed], row) - upstream(runs["fair", seed], row) for seed in (0, 1)])
+        for row in draw(9, 200)
+    ]
+    ones = np.ones(9, int)
+    gain = np.mean([upstream(runs["good", s], ones) - upstream(runs["fair", s], ones) for s in (0, 1)])
+    assert (pair.better, pair.other) == (("good", "fair") if gain > 0 else ("fair", "good"))
+    assert pair.gain == pytest.approx(abs(gain), abs=1e-12)
+    assert pair.seeds == (0, 1)
+    rarer = min(sum(value <= 0 for value in gains), sum(value >= 0 for value in gains))
+    assert pair.p == pytest.approx(min(1, 2 * (rarer + 1) / 201))
+
+
+def test_a_clear_difference_and_none() -> None:
+    runs = {("blind", 0): random_scores(0, 40, 0.05), ("good", 0): random_scores(0, 40, 0.95)}
+    (clear,) = compare_pairs(runs, resamples=300)
+    assert (clear.better, clear.other) == ("good", "blind")
+    assert str(clear) == "good > blind, p = 0.0066"
+    (same,) = compare_pairs({("a", 0): runs["good", 0], ("b", 0): runs["good", 0]}, resamples=300)
+    assert str(same) == "a, b: not separable (p = 1)"
+    assert str(Pair("mgd", "cwd", (0,), 0.01, 0.03)) == "mgd > cwd, p = 0.03"
+    assert str(Pair("mgd", "cwd", (0,), 0.01, 0.05)) == "mgd, cwd: not separable (p = 0.05)"
+
+
+def test_all_pairs_that_share_a_seed() -> None:
+    runs = {(name, seed): random_scores(seed) for name, seed in [("a", 0), ("b", 0), ("b", 1), ("c", 1)]}
+    pairs = compare_pairs(runs, resamples=10)
+    assert [{pair.better, pair.other} for pair in pairs] == [{"a", "b"}, {"b", "c"}]
+    assert compare_pairs({}) == []
+
+
+def test_other_pictures_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"b-s0 and a-s0 were not evaluated on the same pictures \(8 and 9\)"):
+        compare_pairs({("a", 0): random_scores(0), ("b", 0): random_scores(0, images=8)})
+    (tmp_path / "images.npz").write_bytes(b"no archive")
+    with pytest.raises(InputError, match="holds no statistics of pictures"):
+        ImageScores.read(tmp_path / "images.npz")
+
+
+def test_reports_need_no_ultralytics() -> None:
+    script = "import sys; import kd_yolo.report.league; print('ultralytics' in sys.modules, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
