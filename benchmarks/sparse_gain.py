@@ -34,6 +34,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", required=True)
     parser.add_argument("--imgsz", type=int, default=192)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--nbs", type=int, default=16, help="pictures an optimizer step (ultralytics: 64)")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--sparsity", type=float, default=0.4)
     parser.add_argument("--targets", type=float, nargs="+", default=[0.8, 0.63])
@@ -65,7 +66,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for name, optimizer in OPTIMIZERS.items():
         train = {
-            "imgsz": args.imgsz, "batch": args.batch, "seed": args.seed, "device": "cpu", "workers": 0,
+            "imgsz": args.imgsz, "batch": args.batch, "nbs": args.nbs, "seed": args.seed, "device": "cpu", "workers": 0,
             "plots": False, "verbose": False, **optimizer,
         }  # fmt: skip
         data, folder = str(args.data.resolve()), args.runs / name
@@ -100,7 +101,7 @@ def main() -> None:
     import torch
     import ultralytics
 
-    keys = ("imgsz", "batch", "epochs", "sparsity", "seed", "model")
+    keys = ("imgsz", "batch", "nbs", "epochs", "sparsity", "seed", "model")
     setup = {
         **{key: getattr(args, key) for key in keys}, "data": args.data.resolve().parent.name,
         "torch": torch.__version__, "ultralytics": ultralytics.__version__,
