@@ -39,8 +39,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "bkd": {"loss": "bkd"},
     "kl": {"loss": "kl"},
     "cwd+bkd": {"loss": "cwd+bkd"},
+    "dfl_kl": {"loss": "dfl_kl"},
+    "box_iou": {"loss": "box_iou"},
+    "obj_gated": {"loss": "obj_gated"},
+    "obj_gated_kl": {"loss": "obj_gated_kl"},
+    "crosskd": {"loss": "crosskd"},
+    "fgd": {"loss": "fgd"},
+    "bkd assigned": {"loss": "bkd", "gate": "assigned"},
 }
 LIMITS = {"cwd": 0.98, "mgd bottleneck": 1.10, "bkd": 1.08, "cwd+bkd": 1.08}
+LIMITS |= {"dfl_kl": 1.12, "box_iou": 1.12, "obj_gated": 1.12, "obj_gated_kl": 1.12, "crosskd": 1.12, "fgd": 1.25}
 
 
 def parse() -> argparse.Namespace:

@@ -141,7 +141,8 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
             weight = f"{criterion.weights[name].weight:g}" if share is None else f"for {share:.0%} of the gradient"
             for member in term.members():
                 levels = ", ".join(f"{p.student} <- {p.teacher}" for p in member.pairs) or member.what
-                LOGGER.info(f"kd-yolo: {name} weight {weight}, teacher {member.number + 1}: {levels}")
+                which = f", teacher {member.number + 1}" if len(teachers) > 1 else ""
+                LOGGER.info(f"kd-yolo: {name} weight {weight}{which}: {levels}")
             for note in term.notes:
                 LOGGER.warning(f"kd-yolo: {name}: {note}")
         if not any(weighted.weight for weighted in criterion.weights.values()):
