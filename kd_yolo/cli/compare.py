@@ -55,13 +55,14 @@ def _run(flags: CompareFlags, pairs: list[str]) -> None:
     check_ultralytics()
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.report.compare import compare
+    from kd_yolo.training.stage import new_folder
 
     result = compare(
         [find_weights(path) for path in flags.weights], say=lambda line: print(line, flush=True), **settings
     )
     print()
     result.print()
-    folder = _free_folder(project, flags.name or Path(result.rows[0].weights).stem)
+    folder = new_folder(project / (flags.name or Path(result.rows[0].weights).stem))
     result.write(folder)
     print(f"\nresults: {folder} (compare.csv, compare.md, compare.json, compare.png)")
     print(f"next:    yolo export model={result.rows[-1].weights} format=onnx imgsz={settings.get('imgsz', 640)}")
@@ -78,12 +79,3 @@ def _settings(flags: CompareFlags, pairs: list[str]) -> dict[str, Any]:
     given = dict(pair.split("=", 1) for pair in pairs)
     own = {"runtime": flags.runtime, "rounds": flags.rounds, "threads": flags.threads}
     return {**given, **own, "trust_weights": flags.trust_weights}
-
-
-def _free_folder(project: Path, name: str) -> Path:
-    """``project/name``, or the first of ``name-2``, ``name-3``, ... that is not there yet."""
-    folder, count = project / name, 1
-    while folder.exists():
-        count += 1
-        folder = project / f"{name}-{count}"
-    return folder
