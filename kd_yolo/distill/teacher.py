@@ -40,7 +40,7 @@ class Teacher:
         Args:
             layers: layer indices to read.
             needs_head: run the head as well.
-            branches: read the first block of each branch of the head.
+            branches: read what goes into the output layer of each branch of the head.
         """
         self._layers = sorted(set(layers))
         self._needs_head, self._reads_branches = needs_head or branches, branches

@@ -98,16 +98,16 @@ def fuse_keeping_branches(model: nn.Module) -> nn.Module:
 
 
 def head_branches(model: nn.Module) -> dict[tuple[str, int], nn.Module]:
-    """The first conv block of each one-to-many branch, by branch (``cv2`` for boxes, ``cv3`` for classes) and level."""
+    """The block before the output layer of each one-to-many branch, by branch (``cv2``, ``cv3``: classes) and level."""
     head: Any = detect_head(model)
-    return {(name, i): branch[0] for name in BRANCHES for i, branch in enumerate(getattr(head, name))}
+    return {(name, i): branch[-2] for name in BRANCHES for i, branch in enumerate(getattr(head, name))}
 
 
 def finish_branch(model: nn.Module, key: tuple[str, int], x_nchw: Tensor) -> Tensor:
-    """Runs the rest of a branch of :func:`head_branches` on a map; returns raw outputs (N,C,H*W)."""
+    """Runs the output layer of a branch of :func:`head_branches` on a map; returns raw outputs (N,C,H*W)."""
     name, level = key
     branch: Any = getattr(detect_head(model), name)[level]
-    return branch[1:](x_nchw).flatten(2)  # type: ignore[no-any-return]
+    return branch[-1](x_nchw).flatten(2)  # type: ignore[no-any-return]
 
 
 def input_channels(model: nn.Module) -> int:
