@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 WARN_ABOVE = 0.6  # share of loss or gradient above which distillation crowds the labels out
+WARN_BELOW = (
+    0.01  # share of the gradient in the first epoch, at full weight, below which a term teaches next to nothing
+)
 SMOOTHING = 0.5  # of the logarithm of an automatic weight, from one measurement to the next
 SCALE = 1024.0  # half-precision gradients of a single batch would vanish; shares do not depend on it
 
@@ -116,6 +119,12 @@ def write_balance(path: Path, history: Sequence[Mapping[str, float]]) -> None:
         writer.writeheader()
         writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
     part.replace(path)
+
+
+def weak_terms(row: Mapping[str, float]) -> list[str]:
+    """Terms with next to no share in the gradient; those that are off have none at all."""
+    terms = {key.partition("/")[2]: share for key, share in row.items() if key.startswith("gradient_share/")}
+    return [name for name, share in terms.items() if 0 < share < WARN_BELOW]
 
 
 def describe(row: Mapping[str, float]) -> str:

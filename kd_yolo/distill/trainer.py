@@ -26,7 +26,7 @@ from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.config.distill import EMA_TEACHER, TERM_FLAGS, DistillConfig, resolve_distill
-from kd_yolo.distill.balance import WARN_ABOVE, Balance, describe, write_balance
+from kd_yolo.distill.balance import WARN_ABOVE, WARN_BELOW, Balance, describe, weak_terms, write_balance
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
 from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
@@ -212,6 +212,12 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
         if max(row["loss_share"], row["gradient_share"]) > WARN_ABOVE:
             LOGGER.warning(
                 f"kd-yolo: above {WARN_ABOVE:.0%} the labels count for little: a lower weight=, or weight=auto:0.3"
+            )
+        weak = weak_terms(row) if self.epoch == 0 else []
+        if weak:
+            LOGGER.warning(
+                f"kd-yolo: {', '.join(weak)} below {WARN_BELOW:.0%} of the gradient teaches next to nothing:"
+                " a higher weight=, or weight=auto:0.1"
             )
 
     def _report_skipped(self) -> None:

@@ -92,6 +92,11 @@ def test_too_much_distillation_is_said(train: Train, logged: list[str]) -> None:
     assert any("above 60% the labels count for little" in line for line in logged)
 
 
+def test_too_little_distillation_is_said_once(train: Train, logged: list[str]) -> None:
+    train(loss="cwd", weight=1e-6, epochs=2)
+    assert sum("kd_cwd below 1% of the gradient teaches next to nothing" in line for line in logged) == 1
+
+
 def test_a_resumed_run_goes_on_with_its_weights(train: Train, tmp_path: Path) -> None:
     class Stop(Exception):  # noqa: N818
         pass
