@@ -1,4 +1,4 @@
-"""``kd-yolo data``: make the built-in data set, or check one of yours."""
+"""``kd-yolo data``: make a built-in data set, or check one of yours."""
 
 from __future__ import annotations
 
@@ -6,27 +6,34 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from kd_yolo.cli.run import parse_flags, run_guarded
 
+if TYPE_CHECKING:
+    from kd_yolo.data.crops_set import CropsReport
+    from kd_yolo.data.detection import StreetReport
+    from kd_yolo.data.diagram_set import DiagramReport
+
 DESCRIPTION = (
-    """make: draws built-in street scenes or diagrams.  check: reads a data YAML and its labels as training would."""
+    """make: draws built-in street scenes, diagrams or crops of people.  check: reads a data YAML and its labels as"""
+    """ training would."""
 )
 
 
 @dataclass(frozen=True)
 class Make:
-    """Draws a built-in YOLO detection set."""
+    """Draws a built-in set."""
 
-    what: Annotated[Literal["street", "diagram"], tyro.conf.Positional]
-    """street: people, cars, dogs, signs.  diagram: nested hand-drawn processes, with the parent of each box."""
+    what: Annotated[Literal["street", "diagram", "reid"], tyro.conf.Positional]
+    """street: people, cars, dogs, signs.  diagram: nested hand-drawn processes, with the parent of each box.
+    reid: crops of people in several cameras, as in Market-1501."""
     preset: Literal["smoke", "demo", "bench"] = "demo"
-    """smoke (seconds), demo (about 250 street scenes or 160 diagrams), bench (thousands)."""
+    """smoke (seconds), demo (about 250 street scenes, 160 diagrams or 1,200 crops), bench (thousands)."""
     out: Path | None = None
-    """Folder (default: datasets/street-<preset>; datasets/diagram for the demo preset of diagrams)."""
+    """Folder (default: datasets/<what>-<preset>; datasets/diagram for the demo preset of diagrams)."""
     seed: int = 0
     """Seed of everything drawn."""
     force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -46,7 +53,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     kinds: dict[str, type[Make] | type[Check]] = {"make": Make, "check": Check}
     if not words or words[0] not in kinds:
-        print(f"usage: {prog} make street|diagram [--preset smoke|demo|bench] | check data.yaml\n\n{DESCRIPTION}")
+        print(f"usage: {prog} make street|diagram|reid [--preset smoke|demo|bench] | check data.yaml\n\n{DESCRIPTION}")
         return 0 if words and words[0] in {"-h", "--help"} else 2
     flags = parse_flags(kinds[words[0]], words[1:], prog=f"{prog} {words[0]}", description=DESCRIPTION)
     return run_guarded(lambda: _make(flags) if isinstance(flags, Make) else _check(flags))
@@ -55,22 +62,44 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
 def _make(flags: Make) -> None:
     from rich.progress import Progress
 
-    from kd_yolo.data.detection import StreetReport, make_street
-    from kd_yolo.data.diagram_set import DiagramReport, make_diagram
     from kd_yolo.distill.defaults import project_folder
 
     name = "diagram" if flags.what == "diagram" and flags.preset == "demo" else f"{flags.what}-{flags.preset}"
     folder = flags.out or project_folder("datasets") / name
-    make: Callable[..., StreetReport | DiagramReport] = make_street if flags.what == "street" else make_diagram
     with Progress(transient=True) as bar:
         task = bar.add_task("drawing", total=None)
-        report = make(
+        report = _maker(flags.what)(
             folder, flags.preset, seed=flags.seed, force=flags.force,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     counts = ", ".join(f"{split} {count}" for split, count in report.images.items())
     print(f"{'already there' if report.reused else 'drawn'}: {report.folder} ({counts})")
-    print(f"next: python train_distill.py data={folder / 'data.yaml'}")
+    if flags.what == "reid":
+        _print_statistics(folder)
+        print(f"next: kd-yolo reid train data={folder}")
+    else:
+        print(f"next: python train_distill.py data={folder / 'data.yaml'}")
+
+
+def _maker(what: str) -> Callable[..., StreetReport | DiagramReport | CropsReport]:
+    from kd_yolo.data.crops_set import make_crops
+    from kd_yolo.data.detection import make_street
+    from kd_yolo.data.diagram_set import make_diagram
+
+    makers: dict[str, Callable[..., StreetReport | DiagramReport | CropsReport]] = {
+        "street": make_street, "diagram": make_diagram, "reid": make_crops,
+    }  # fmt: skip
+    return makers[what]
+
+
+def _print_statistics(folder: Path) -> None:
+    """Prints what a ReID set holds."""
+    from rich.console import Console
+
+    from kd_yolo.reid.data.sets import read_reid_set
+    from kd_yolo.reid.data.statistics import as_table
+
+    Console().print(as_table(read_reid_set(folder, decode=False).subsets))
 
 
 def _check(flags: object) -> None:

@@ -15,7 +15,15 @@ Record = dict[str, Any]
 Progress = Callable[[int, int], None]
 
 
-def find_made(out_dir: Path, generator: str, wanted: Record, kinds: Mapping[str, str], *, force: bool) -> Record | None:
+def find_made(
+    out_dir: Path,
+    generator: str,
+    wanted: Record,
+    kinds: Mapping[str, str],
+    *,
+    force: bool,
+    listing: str = "data.yaml",
+) -> Record | None:
     """The header of the set when it is there already; None when there is room for it.
 
     Args:
@@ -24,6 +32,7 @@ def find_made(out_dir: Path, generator: str, wanted: Record, kinds: Mapping[str,
         wanted: what the header must say for the set to be reused.
         kinds: folders with a file a picture, and how these files end.
         force: another set of this generator may be replaced.
+        listing: the file beside ``meta.json`` that a whole set has.
 
     Raises:
         ConfigError: ``out_dir`` holds something else.
@@ -36,7 +45,7 @@ def find_made(out_dir: Path, generator: str, wanted: Record, kinds: Mapping[str,
             f"{out_dir} is not empty and was not made by this generator: it is left alone."
             " Name another folder or move it away."
         )
-    if {key: header.get(key) for key in wanted} == wanted and _is_complete(out_dir, header, kinds):
+    if {key: header.get(key) for key in wanted} == wanted and _is_complete(out_dir, header, kinds, listing):
         return header
     if force:
         return None
@@ -56,9 +65,9 @@ def _read_header(out_dir: Path, generator: str) -> Record | None:
     return header if isinstance(header, dict) and header.get("generator") == generator else None
 
 
-def _is_complete(out_dir: Path, header: Record, kinds: Mapping[str, str]) -> bool:
-    """Whether somebody has taken pictures or labels out of the set."""
-    return (out_dir / "data.yaml").is_file() and all(
+def _is_complete(out_dir: Path, header: Record, kinds: Mapping[str, str], listing: str) -> bool:
+    """Whether nobody has taken pictures or labels out of the set."""
+    return (out_dir / listing).is_file() and all(
         sum(1 for _ in (out_dir / kind / split).glob(f"*.{ending}")) == count
         for kind, ending in kinds.items()
         for split, count in header["images"].items()

@@ -43,7 +43,7 @@ class StreetPreset:
         return range(start, start + self.identities[place])
 
 
-P = TypeVar("P", StreetPreset, "DiagramPreset")
+P = TypeVar("P", StreetPreset, "DiagramPreset", "CropsPreset")
 
 _STREET = (
     StreetPreset("smoke", 160, 120, (12, 6, 6), (24, 12, 12), 4),
@@ -97,6 +97,52 @@ def get_diagram_preset(name: str) -> DiagramPreset:
         ConfigError: no such preset.
     """
     return _find(_DIAGRAM, name)
+
+
+@dataclass(frozen=True)
+class CropsPreset:
+    """How many crops of people are drawn.
+
+    Args:
+        name: as typed on the command line.
+        width_px: width of the scenes that they are cut from.
+        height_px: height of the scenes.
+        identities: people in train and test; nobody is in both.
+        distractors: people in the gallery whom no query shows.
+        cameras: cameras; everybody is seen by all of them.
+        shots: crops of a person by a camera.
+    """
+
+    name: str
+    width_px: int
+    height_px: int
+    identities: tuple[int, int]
+    distractors: int
+    cameras: int
+    shots: int
+
+    def identity_range(self, split: str) -> range:
+        """Numbers of the people in "train", "test" or "distractors"."""
+        train, test = self.identities
+        starts = {"train": 0, "test": train, "distractors": train + test}
+        sizes = {"train": train, "test": test, "distractors": self.distractors}
+        return range(starts[split], starts[split] + sizes[split])
+
+
+_CROPS = (
+    CropsPreset("smoke", 256, 192, (8, 4), 4, 3, 2),
+    CropsPreset("demo", 384, 288, (64, 32), 16, 6, 2),
+    CropsPreset("bench", 384, 288, (320, 160), 60, 8, 3),
+)
+
+
+def get_crops_preset(name: str) -> CropsPreset:
+    """The preset of this name.
+
+    Raises:
+        ConfigError: no such preset.
+    """
+    return _find(_CROPS, name)
 
 
 def _find(presets: Sequence[P], name: str) -> P:

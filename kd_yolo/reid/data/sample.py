@@ -1,0 +1,57 @@
+"""What a reader of a layout gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kd_yolo.data.spec import IMAGE_SUFFIXES
+
+TRAIN, QUERY, GALLERY = SUBSETS = ("train", "query", "gallery")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One crop.
+
+    Attributes:
+        path: of the picture.
+        identity: number of the person; 0 is a distractor where Market-1501's names are used.
+        camera: number of the camera; 0 for all where the data do not say.
+    """
+
+    path: Path
+    identity: int
+    camera: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The crops of a folder.
+
+    Attributes:
+        layout: what it was recognised as.
+        subsets: crops by subset, "train", "query", "gallery"; those that the folder has, in a fixed order.
+        notes: what was passed over.
+        names: names of the identities where they are not numbers.
+    """
+
+    layout: str
+    subsets: dict[str, list[Sample]]
+    notes: tuple[str, ...] = ()
+    names: dict[int, str] = field(default_factory=dict)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures right in a folder, sorted; hidden files are none."""
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def first(paths: Sequence[Path]) -> str:
+    """The names of the first few, and how many more there are."""
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return (", ".join(path.name for path in paths[:_SHOWN]) or "nothing") + more

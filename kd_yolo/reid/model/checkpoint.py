@@ -1,0 +1,193 @@
+"""Checkpoints of ReID networks: plain values and tensors only, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kd_yolo.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.reid.model.pretrained import backbone_of
+from kd_yolo.reid.model.read_file import read_safely
+from kd_yolo.reid.model.settings import NetworkConfig
+
+FORMAT = "kd-yolo reid"
+VERSION = 1
+MAX_SHOWN = 3
+Identity = int | str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        config: what the network is built from.
+        state_dict: its weights.
+        identities: the identity of each row of the classifier, in order; empty without one.
+        metrics: numbers by name, such as ``mAP``.
+        epoch: epochs that are done.
+        extra: other plain values and tensors: optimizer, generator states, versions, the resolved configuration.
+    """
+
+    config: NetworkConfig
+    state_dict: Mapping[str, Tensor]
+    identities: Sequence[Identity] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    epoch: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
+    """Writes a checkpoint beside ``path`` and renames it.
+
+    Args:
+        path: final name; missing folders are made.
+        checkpoint: what to write.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: a value is not plain (numbers, text, lists, dicts, tensors), so it could not be loaded safely.
+        KDYoloError: the file could not be written; a previous file is still whole.
+    """
+    values: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": checkpoint.config.as_dict(),
+        "state_dict": {key: value.detach().cpu() for key, value in checkpoint.state_dict.items()},
+        "identities": list(checkpoint.identities),
+        "metrics": dict(checkpoint.metrics),
+        "epoch": checkpoint.epoch,
+        "extra": dict(checkpoint.extra),
+    }
+    _check_plain(values, "checkpoint")
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    _write_atomically(Path(path), buffer.getbuffer())
+    return Path(path)
+
+
+def load_checkpoint(path: str | Path, *, backbone: str | None = None) -> Checkpoint:
+    """Reads a checkpoint; nothing in it is run.
+
+    Args:
+        path: a file that :func:`save_checkpoint` wrote.
+        backbone: the backbone that it must have; None takes any.
+
+    Raises:
+        InputError: missing, damaged, of another kind, of a newer version, or of another backbone.
+    """
+    values = read_safely(Path(path))
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise InputError(_not_ours(Path(path), values))
+    if values["version"] > VERSION:
+        raise InputError(
+            f"{path} has checkpoint version {values['version']}, this kd-yolo reads up to {VERSION}: update kd-yolo."
+        )
+    try:
+        config = NetworkConfig.from_dict(values["config"])
+        parts = {key: values[key] for key in ("state_dict", "identities", "metrics", "epoch", "extra")}
+    except (KeyError, ConfigError) as error:
+        raise InputError(f"{path} lacks or has what a ReID checkpoint does not ({error}): train it again.") from error
+    if backbone is not None and config.backbone != backbone:
+        raise InputError(
+            f"{path} holds a network with backbone '{config.backbone}', expected '{backbone}': set"
+            f" network.backbone={config.backbone}, or give a checkpoint of '{backbone}'."
+        )
+    return Checkpoint(config=config, **parts)
+
+
+def check_identities(teacher: Sequence[Identity], student: Sequence[Identity]) -> None:
+    """Checks that two classifiers have the same identities in the same order, which soft labels need.
+
+    Args:
+        teacher: identities of the teacher's rows.
+        student: identities of the student's rows.
+
+    Raises:
+        InputError: they differ; the message has the counts and the first differences.
+    """
+    teacher, student = list(teacher), list(student)
+    if teacher == student:
+        return
+    only_teacher = [x for x in teacher if x not in set(student)]
+    only_student = [x for x in student if x not in set(teacher)]
+    parts = [f"the teacher knows {len(teacher)} identities, the student {len(student)}"]
+    if only_teacher:
+        parts.append(f"{len(only_teacher)} only the teacher ({_first(only_teacher)})")
+    if only_student:
+        parts.append(f"{len(only_student)} only the student ({_first(only_student)})")
+    if not only_teacher and not only_student:
+        row = next((i for i, (t, s) in enumerate(zip(teacher, student, strict=False)) if t != s), len(teacher))
+        at = f"row {row} is {_at(teacher, row)} for the teacher and {_at(student, row)} for the student"
+        parts.append(f"they are the same but in another order or repeated: {at}")
+    raise InputError(
+        f"{'; '.join(parts)}. Soft labels need the same identities in the same order: train both on the same data and"
+        " holdout, or set distill.logit_weight=0 and use distill.relation_weight or distill.overhaul_weight."
+    )
+
+
+def _first(values: Sequence[Identity]) -> str:
+    return ", ".join(str(value) for value in values[:MAX_SHOWN]) + (", ..." if len(values) > MAX_SHOWN else "")
+
+
+def _at(values: Sequence[Identity], row: int) -> Identity:
+    return values[row] if row < len(values) else "missing"
+
+
+def _not_ours(path: Path, values: Any) -> str:
+    if isinstance(values, dict):
+        state = values.get("state_dict", values)
+        other = backbone_of(state) if isinstance(state, dict) else None
+        if other:
+            return (
+                f"{path} holds bare weights of {other}, not a ReID checkpoint: to start training from them, set"
+                f" network.pretrained={path}."
+            )
+    return f"{path} is not a ReID checkpoint: give a .pt that `kd-yolo reid train` wrote."
+
+
+def _check_plain(value: Any, where: str) -> None:
+    if value is None or type(value) in (bool, int, float, str) or isinstance(value, Tensor):
+        return
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_plain(key, f"a key of {where}")
+            _check_plain(item, f"{where}[{key!r}]")
+    elif type(value) in (list, tuple):
+        for i, item in enumerate(value):
+            _check_plain(item, f"{where}[{i}]")
+    else:
+        raise ConfigError(
+            f"{where} is a {type(value).__module__}.{type(value).__name__}, which a checkpoint cannot hold safely:"
+            " turn it into a number, text, list, dict or tensor."
+        )
+
+
+def _write_atomically(path: Path, data: memoryview) -> None:
+    target = path.resolve()  # a link stays a link
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(target)
+    except OSError as error:
+        raise KDYoloError(
+            f"{path} could not be written: {error.strerror or error}. A previous file of that name is unharmed: make"
+            " room there, or save elsewhere."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

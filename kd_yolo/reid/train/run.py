@@ -1,0 +1,215 @@
+"""One training from settings to weights: data, network, teachers and processes put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from kd_yolo.config.reid import NetworkSettings, ReIDConfig
+from kd_yolo.errors import InputError
+from kd_yolo.reid.data.dataset import Crops
+from kd_yolo.reid.data.sample import TRAIN
+from kd_yolo.reid.data.sampler import PKSampler
+from kd_yolo.reid.data.sets import ReIDSet, read_reid_set
+from kd_yolo.reid.data.split import Split, as_targets, hold_out, list_identities, name_identities
+from kd_yolo.reid.data.statistics import as_markdown
+from kd_yolo.reid.data.transforms import Augment
+from kd_yolo.reid.model.checkpoint import Checkpoint, Identity, load_checkpoint
+from kd_yolo.reid.model.network import ReIDModel
+from kd_yolo.reid.model.settings import NetworkConfig
+from kd_yolo.reid.model.widths import fit_widths
+from kd_yolo.reid.train.distributed import World, join_world, leave_world, synchronise_norms
+from kd_yolo.reid.train.engine import Say, Stage, Trainer
+from kd_yolo.reid.train.objective import Objective
+from kd_yolo.reid.train.records import write_metrics, write_settings
+from kd_yolo.reid.train.teachers import load_teachers
+from kd_yolo.reid.train.testing import as_metrics, distances, embed, score
+
+
+def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | None = None) -> Path:
+    """Trains a network.
+
+    Args:
+        config: resolved; ``data`` is given.
+        folder: of the run; its files are overwritten.
+        say: takes lines for the user.
+        start: a checkpoint to start from, a pruned one for example; the network settings are its own then.
+
+    Returns:
+        ``weights/best.pt``.
+
+    Raises:
+        ConfigError: settings that do not fit the data.
+        InputError: data, weights or teachers that cannot be used.
+        KDYoloError: the loss is not finite any more.
+    """
+    first = None if start is None else load_checkpoint(start)
+    return _run(config, folder, say, lambda data: _build(config, data, first))
+
+
+def resume(last: Path, say: Say = print) -> Path:
+    """Goes on with an interrupted run, with its settings.
+
+    Args:
+        last: its ``weights/last.pt``.
+        say: takes lines for the user.
+
+    Raises:
+        InputError: no such checkpoint, or one of a run that is finished, or other data than it began with.
+    """
+    checkpoint = load_checkpoint(last)
+    settings = checkpoint.extra.get("settings")
+    if settings is None or "train" not in checkpoint.extra:
+        raise InputError(f"{last} holds no state to go on from: the run is finished. Start a new one with --start.")
+    config = ReIDConfig.parse(dict(settings), str(last))
+    return _run(config, last.resolve().parents[1], say, lambda data: _rebuild(checkpoint, data, last), checkpoint)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The set of a run, cut for training."""
+
+    whole: ReIDSet
+    split: Split
+    rows: tuple[int, ...]
+    identities: tuple[Identity, ...]
+
+
+def _run(
+    config: ReIDConfig,
+    folder: Path,
+    say: Say,
+    make: Callable[[_Data], ReIDModel],
+    checkpoint: Checkpoint | None = None,
+) -> Path:
+    device = choose_device(config.train.device)
+    with ExitStack() as ending:
+        world = join_world(device)
+        ending.callback(leave_world, world)
+        say = say if world.is_main else _silent
+        torch.manual_seed(config.train.seed)
+        data = _read(config, say)
+        model = make(data).to(device)
+        synchronise_norms(model, world)
+        wanted = config.distill
+        teachers = load_teachers(wanted.teacher, data.identities, by_logits=wanted.logit_weight > 0)
+        teachers = [teacher.to(device) for teacher in teachers]
+        objective = Objective(config, model, teachers, world).to(device)
+        synchronise_norms(objective, world)
+        trainer = Trainer(config, model, objective, _stage(config, data, folder, world, say))
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+            say(f"goes on after epoch {trainer.epoch} of {config.train.epochs}")
+        else:
+            say(model.weights_note)
+            if world.is_main:
+                write_settings(folder, config, _facts(data, model))
+        best = trainer.fit()
+        if world.is_main:
+            write_metrics(folder, {"held out": trainer.best})
+        return best
+
+
+def _read(config: ReIDConfig, say: Say) -> _Data:
+    assert config.data is not None
+    found = read_reid_set(config.data, max_rank=config.test.max_rank)
+    found.require(TRAIN)
+    split = hold_out(found.train, config.train.holdout, config.train.seed)
+    rows = list_identities(split.train)
+    parts = {"train": split.train, "held-out query": split.query, "held-out gallery": split.gallery}
+    parts |= {"query": found.query, "gallery": found.gallery}
+    for line in (as_markdown({name: samples for name, samples in parts.items() if samples}), *found.notes):
+        say(line)
+    return _Data(found, split, rows, name_identities(rows, found.names))
+
+
+def _build(config: ReIDConfig, data: _Data, first: Checkpoint | None) -> ReIDModel:
+    if first is None:
+        network = network_of(config.network, len(data.identities))
+        return ReIDModel(network, weights=config.network.pretrained)
+    return _continue_from(first, data)
+
+
+def _continue_from(first: Checkpoint, data: _Data) -> ReIDModel:
+    """The network of a checkpoint, pruned or not, with a classifier for the identities of the data."""
+    values = {**first.config.as_dict(), "num_identities": len(data.identities)}
+    model, state = ReIDModel(NetworkConfig.from_dict(values)), dict(first.state_dict)
+    if list(first.identities) != list(data.identities):
+        state = {key: value for key, value in state.items() if not key.startswith("head.")}
+    fit_widths(model, state)
+    model.load_state_dict(state, strict=False)
+    kept = "" if any(key.startswith("head.") for key in state) else "; the classifier is new"
+    model.weights_note = f"{model.config.backbone}: weights of the checkpoint{kept}."
+    return model
+
+
+def _rebuild(checkpoint: Checkpoint, data: _Data, last: Path) -> ReIDModel:
+    if list(checkpoint.identities) != list(data.identities):
+        raise InputError(
+            f"{data.whole.folder} has other training identities than {last} began with"
+            f" ({len(data.identities)}, then {len(checkpoint.identities)}): restore the data, or start a new run."
+        )
+    return ReIDModel.from_checkpoint(checkpoint, str(last))
+
+
+def network_of(settings: NetworkSettings, num_identities: int) -> NetworkConfig:
+    """The description of a new network."""
+    values = settings.model_dump(exclude={"pretrained"})
+    return NetworkConfig(**values, num_identities=num_identities)
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device of a run: as named, else a GPU where there is one.
+
+    Raises:
+        InputError: it is not there.
+    """
+    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"train.device={name}, but torch finds no GPU here: train.device=cpu.")
+    return device
+
+
+def _stage(config: ReIDConfig, data: _Data, folder: Path, world: World, say: Say) -> Stage:
+    train, size_hw = config.train, (config.network.height, config.network.width)
+    augment = Augment(flip=train.flip, pad=train.pad, erase=train.erase, seed=train.seed)
+    samples = data.split.train
+    crops = Crops(samples, as_targets(samples, data.rows), size_hw, augment=augment, cache=train.cache)
+    sampler = PKSampler(crops.targets, train.ids, train.images, seed=train.seed, rank=world.rank, world_size=world.size)
+    for note in sampler.notes:
+        say(note)
+    loader = DataLoader(crops, batch_sampler=sampler, num_workers=train.workers)
+    held = [Crops(part, None, size_hw, cache=train.cache) for part in (data.split.query, data.split.gallery)]
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        sampler.set_epoch(epoch)
+        return ((batch[0], batch[1]) for batch in loader)
+
+    def validate(model: ReIDModel) -> dict[str, float]:
+        if not data.split.query:
+            return {}
+        query, gallery = (embed(model, part, config.test, workers=train.workers) for part in held)
+        found = distances(query, gallery, config.test)
+        return as_metrics(score(found, data.split.query, data.split.gallery, config.test))
+
+    return Stage(batches, sampler.batches_per_epoch, validate, data.identities, folder, world, say)
+
+
+def _facts(data: _Data, model: ReIDModel) -> dict[str, object]:
+    return {
+        "data": str(data.whole.folder),
+        "data_sha256": data.whole.sha256,
+        "identities": len(data.identities),
+        "parameters": model.num_parameters(),
+        "weights": model.weights_note,
+    }
+
+
+def _silent(_: str) -> None:
+    """Takes the lines of the other processes."""

@@ -1,0 +1,49 @@
+"""Two gloo processes give the gradients and the BatchNorm statistics of one process with the whole batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import sys, torch
+from torch import nn
+from kd_yolo.reid.train.distributed import average_gradients, gather, join_world, leave_world, synchronise_norms
+torch.manual_seed(0)
+layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4)]
+network, crops = nn.Sequential(*layers).double(), torch.rand(8, 3, 8, 8).double()
+world = join_world(torch.device("cpu"))
+synchronise_norms(network, world)
+features = gather(network(crops.chunk(world.size)[world.rank]), world)
+loss = torch.cdist(features, features).max() + features.pow(3).mean()
+loss.backward()
+average_gradients(network.parameters(), world)
+if world.is_main:
+    state = {key: value for key, value in network.state_dict().items() if "running" in key}
+    torch.save([float(loss), [p.grad for p in network.parameters()], state], sys.argv[1])
+leave_world(world)
+"""
+
+
+def run(tmp_path: Path, processes: int) -> list[object]:
+    script, out = tmp_path / "script.py", tmp_path / f"out{processes}.pt"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(script), str(out)], check=True, env=environment, capture_output=True, timeout=240)
+    loaded: list[object] = torch.load(out, weights_only=True)
+    return loaded
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    (one, gradients, state), (two, others, other_state) = run(tmp_path, 1), run(tmp_path, 2)
+    assert abs(one - two) < 1e-12  # type: ignore[operator]
+    for a, b in zip(gradients, others, strict=True):  # type: ignore[call-overload]
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+    for key, value in state.items():  # type: ignore[attr-defined]
+        torch.testing.assert_close(value, other_state[key], rtol=1e-9, atol=1e-12)  # type: ignore[index]
