@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = ["errors", "registry", "geometry", "losses", "config", "data", "yolo", "prune", "training", "distill"]
-ORDER += ["report", "pipeline", "league", "cli"]
+ORDER += ["report", "pipeline", "league", "reid", "cli"]
 # docs/adr/0001: the part of `distill` that runs inside ultralytics' loop, or starts it
 TRAINER = {f"distill/{name}.py" for name in ("trainer", "checkpoint", "job", "demo", "unlabelled")}
 TRAINER |= {f"training/{path.name}" for path in (Path(__file__).resolve().parents[1] / "kd_yolo/training").glob("*.py")}
@@ -80,6 +80,14 @@ def test_formulas_know_no_detector_and_no_pruner(package: str) -> None:
 
 def test_losses_start_without_ultralytics() -> None:
     modules = "kd_yolo, kd_yolo.losses, kd_yolo.geometry.schedule, kd_yolo.config.distill, kd_yolo.data"
+    script = f"import sys; import {modules}; print('ultralytics' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_reid_starts_without_ultralytics() -> None:
+    modules = ", ".join(str(file.with_suffix("")).replace("/", ".") for file in FILES if package_of(file) == "reid")
+    modules = ", ".join(f"kd_yolo.{name.removesuffix('.__init__')}" for name in modules.split(", "))
     script = f"import sys; import {modules}; print('ultralytics' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

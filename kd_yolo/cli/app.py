@@ -15,6 +15,7 @@ COMMANDS = {
     "pipeline": ("kd_yolo.cli.pipeline", "a whole chain from a recipe, resumable"),
     "league": ("kd_yolo.cli.league", "which loss is best on your data: the same student under each"),
     "compare": ("kd_yolo.cli.compare", "size, accuracy and latency of any weights in one table"),
+    "reid": ("kd_yolo.cli.reid", "person re-identification: train, distil, test, export, prune, rank"),
     "data": ("kd_yolo.cli.data", "make the built-in data set, check one of yours"),
     "demo": ("kd_yolo.cli.demo", "the main job on built-in data, from nothing, in minutes"),
     "doctor": ("kd_yolo.cli.doctor", "versions, threads, devices, extras, a tiny forward pass"),

@@ -53,9 +53,9 @@ def _run(flags: CompareFlags, pairs: list[str]) -> None:
 
     prepare_process()
     check_ultralytics()
+    from kd_yolo.data.folder import new_folder
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.report.compare import compare
-    from kd_yolo.training.stage import new_folder
 
     result = compare(
         [find_weights(path) for path in flags.weights], say=lambda line: print(line, flush=True), **settings

@@ -97,9 +97,9 @@ def _run(flags: PruneFlags, pairs: list[str]) -> None:
 
     prepare_process()
     check_ultralytics()
+    from kd_yolo.data.folder import new_folder
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.prune.job import preview, prune
-    from kd_yolo.training.stage import new_folder
 
     settings = settings.model_copy(update={"model": find_weights(settings.model)})
     if flags.sensitivity:

@@ -87,9 +87,9 @@ def _run(flags: TrainFlags, pairs: list[str]) -> None:
 
 def _new_run(flags: TrainFlags, pairs: list[str], parent: Path) -> tuple[str, Path, dict[str, Any]]:
     """Weights, folder and arguments of a run that starts."""
+    from kd_yolo.data.folder import new_folder
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.distill.demo import demo_data
-    from kd_yolo.training.stage import new_folder
     from kd_yolo.yolo.arguments import parse_overrides
 
     if flags.model is None:

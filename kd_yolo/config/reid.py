@@ -67,7 +67,7 @@ class TrainSettings(StrictModel):
     """How it is trained.
 
     Attributes:
-        epochs: passes over the identities.
+        epochs: passes over the images, about.
         ids, images: identities in a batch, and images of each (PK sampling).
         optimizer: ``adam``, ``adamw`` or ``sgd``.
         lr: peak learning rate.

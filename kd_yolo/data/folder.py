@@ -1,4 +1,4 @@
-"""Built-in sets as folders: complete or absent, reused when equal, never written over somebody's files."""
+"""Folders of sets and runs: complete or absent, reused when equal, never written over somebody's files."""
 
 from __future__ import annotations
 
@@ -112,3 +112,12 @@ def _move_into_place(partial: Path, out_dir: Path) -> None:
         raise ConfigError(f"{out_dir} cannot be replaced ({error}): another process may use it. Try again.") from error
     finally:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def new_folder(first: Path) -> Path:
+    """``first``, or the first of ``first-2``, ``first-3``, ... that is free."""
+    folder, count = first, 1
+    while folder.exists():
+        count += 1
+        folder = first.with_name(f"{first.name}-{count}")
+    return folder

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.data.folder import new_folder
 from kd_yolo.distill.defaults import find_weights
 from kd_yolo.distill.demo import demo_data
 from kd_yolo.errors import ConfigError
@@ -15,7 +16,6 @@ from kd_yolo.pipeline import stages
 from kd_yolo.pipeline.state import State, file_hash
 from kd_yolo.pipeline.step import Step
 from kd_yolo.report.compare import Comparison, compare
-from kd_yolo.training.stage import new_folder
 
 log = logging.getLogger("kd_yolo")
 

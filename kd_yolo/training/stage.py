@@ -100,12 +100,3 @@ def task_of(weights: str, *, trust: bool = False) -> str:
         return next((task for end, task in YAML_TASKS.items() if Path(weights).stem.endswith(end)), "detect")
     model: Any = load_checkpoint(weights, trust=trust)[0]
     return str(model.task)
-
-
-def new_folder(first: Path) -> Path:
-    """``first``, or the first of ``first-2``, ``first-3``, ... that is free."""
-    folder, count = first, 1
-    while folder.exists():
-        count += 1
-        folder = first.with_name(f"{first.name}-{count}")
-    return folder

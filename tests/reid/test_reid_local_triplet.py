@@ -75,7 +75,7 @@ def test_gradient_is_that_of_the_number_returned_and_finite_at_equal_stripes() -
 
 def test_precision_and_default_margin() -> None:
     assert_precise(lambda x: local_triplet(x, TRIPLETS), stripes(4))
-    assert_precise(lambda x, y: aligned_distance(x, y), stripes(4, 1), stripes(4, 2))
+    assert_precise(aligned_distance, stripes(4, 1), stripes(4, 2))
     local = stripes(4)
     assert torch.equal(LocalTripletLoss()(local, TRIPLETS), local_triplet(local, TRIPLETS, margin=0.3))
 

@@ -115,6 +115,15 @@ def test_every_head_and_stage_gets_a_gradient_and_the_final_teacher_none(teacher
     assert all(x.grad is None for x in leaves[3:])
 
 
+@pytest.mark.parametrize("part", ["ce", "kl", "feature"])
+def test_each_part_alone_teaches_every_student_stage(part: str) -> None:
+    loss = build(**{**dict.fromkeys(("ce", "kl", "feature"), 0.0), part: 1.0})
+    maps, final_nd, final_nk = inputs()
+    leaves = [maps[stage].requires_grad_() for stage in loss.students]
+    loss(maps, final_nd, final_nk, TARGETS).total.backward()
+    assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in leaves)
+
+
 def test_an_early_teacher_learns_from_its_labels_only() -> None:
     maps, final_nd, final_nk = inputs()
     gradients = []

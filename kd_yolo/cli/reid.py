@@ -1,0 +1,227 @@
+"""``kd-yolo reid``: train, distil, test, export, prune and rank with person re-identification networks."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from kd_yolo.cli.reid_flags import DESCRIPTIONS, KEYS, Export, Prune, Rank, Test, Train
+from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+from kd_yolo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kd_yolo.config.reid import ReIDConfig
+
+KINDS: dict[str, type[Any]] = {
+    "train": Train, "distill": Train, "test": Test, "rank": Rank, "export": Export, "prune": Prune,
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo reid") -> int:
+    """Runs the command and returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] not in KINDS:
+        lines = "\n".join(f"  {name:8} {text}" for name, text in DESCRIPTIONS.items())
+        print(f"usage: {prog} <{'|'.join(KINDS)}> [flags] [key=value]\n\n{lines}\n\n{KEYS}")
+        return 0 if words and words[0] in {"-h", "--help"} else 2
+    given, pairs = split_overrides(words[1:])
+    flags = parse_flags(
+        KINDS[words[0]], given, prog=f"{prog} {words[0]}", description=f"{DESCRIPTIONS[words[0]]} {KEYS}"
+    )
+    commands: dict[type[Any], Callable[[Any, list[str]], None]] = {
+        Train: _train, Test: _test, Rank: _rank, Export: _export, Prune: _prune,
+    }  # fmt: skip
+    if words[0] == "distill" and not (flags.teacher or flags.resume):
+        return run_guarded(_no_teacher)
+    return run_guarded(lambda: commands[type(flags)](flags, pairs))
+
+
+def _no_teacher() -> None:
+    raise ConfigError("--teacher is missing: a checkpoint of kd-yolo reid train (runs/reid/resnet50/weights/best.pt).")
+
+
+def _train(flags: Train, pairs: list[str]) -> None:
+    from kd_yolo.data.folder import new_folder
+    from kd_yolo.reid.train.run import resume, train
+
+    if flags.resume:
+        _refuse(flags, pairs)
+        best = _interruptible(lambda: resume(Path(str(flags.resume)), _say), flags.resume)
+        _finish_training(best)
+        return
+    config = _settings(flags, pairs)
+    if flags.eval_only:
+        if flags.start is None:
+            raise ConfigError("--eval-only tests the checkpoint given by --start: add --start best.pt.")
+        _measure(flags.start, config, flags.name or "test", 20)
+        return
+    folder = new_folder(Path("runs/reid") / (flags.name or _stem(flags.recipe) or config.network.backbone))
+    last, start = folder / "weights" / "last.pt", None if flags.start is None else str(flags.start)
+    _finish_training(_interruptible(lambda: train(config, folder, _say, start=start), last))
+
+
+def _refuse(flags: Train, pairs: list[str]) -> None:
+    given = [f"--{key.replace('_', '-')}" for key, value in vars(flags).items() if value and key != "resume"]
+    if given or pairs:
+        raise ConfigError(f"--resume continues a run as it was started: leave out {', '.join([*given, *pairs])}.")
+
+
+def _interruptible(work: Callable[[], Path], last: Path) -> Path:
+    try:
+        return work()
+    except KeyboardInterrupt:
+        if last.is_file():
+            print(f"\nthe last whole epoch is kept; continue with: kd-yolo reid train --resume {last}", file=sys.stderr)
+        raise
+
+
+def _settings(flags: Train, pairs: list[str]) -> ReIDConfig:
+    from kd_yolo.config.reid import resolve_reid
+
+    changes = _parse(pairs)
+    own = {
+        "distill.teacher": list(flags.teacher),
+        "self_kd.enabled": flags.kd,
+        "self_kd.teacher_stage": flags.teacher_stage,
+        "self_kd.student_stages": list(flags.student_stages),
+        "self_kd.feature_weight": flags.feature_loss_coefficient,
+    }
+    return _with_data(resolve_reid(flags.recipe, {**changes, **{key: x for key, x in own.items() if x}}))
+
+
+def _parse(pairs: list[str]) -> dict[str, Any]:
+    """``key=value`` words; values as YAML reads them, and 1e-3 as a number, which YAML does not."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, text = pair.partition("=")
+        if not text:
+            raise ConfigError(f"'{key}=' has no value.")
+        value = yaml.safe_load(text)
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                value = value.split(",") if "," in value else value
+        found[key] = text if key == "data" else value
+    return found
+
+
+def _with_data(config: ReIDConfig) -> ReIDConfig:
+    """The built-in set where none was given."""
+    if config.data is not None:
+        return config
+    from kd_yolo.data.crops_set import make_crops
+    from kd_yolo.distill.defaults import project_folder
+
+    folder = make_crops(project_folder("datasets") / "reid-demo", "demo").folder
+    print(f"warning: no data=: the built-in crops, {folder}")
+    return config.model_copy(update={"data": str(folder)})
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _stem(recipe: str | None) -> str | None:
+    return None if recipe is None else Path(recipe).stem
+
+
+def _finish_training(best: Path) -> None:
+    print(f"\nresults: {best.parents[1]} (results.csv, results.png, metrics.json)")
+    print(f"network: {best}")
+    print(f"next:    kd-yolo reid test --weights {shlex.quote(str(best))} data=...")
+
+
+def _test(flags: Test, pairs: list[str]) -> None:
+    _measure(flags.weights, _own_settings(flags.weights, pairs), flags.name or "test", flags.strips)
+
+
+def _own_settings(weights: Path, pairs: list[str]) -> ReIDConfig:
+    """How a network was to be tested when it was trained, with changes."""
+    from kd_yolo.config.reid import place_of, resolve_reid
+    from kd_yolo.reid.model.checkpoint import load_checkpoint
+
+    settings: dict[str, Any] = dict(load_checkpoint(weights).extra.get("settings", {}))
+    kept = {f"test.{key}": value for key, value in settings.get("test", {}).items()}
+    kept |= {"network.local": settings.get("network", {}).get("local", False)}
+    changes = _parse(pairs)
+    for key in changes:
+        if place_of(key)[0] not in (None, "test", "train") or (
+            place_of(key)[0] == "train" and place_of(key)[1] != "device"
+        ):
+            raise ConfigError(f"'{key}=' means nothing here: data=, train.device= and the settings in test. do.")
+    changes = {
+        (key if "." in key or key == "data" else ".".join(filter(None, place_of(key)))): x for key, x in changes.items()
+    }
+    return _with_data(resolve_reid(None, {**kept, **changes}))
+
+
+def _measure(weights: Path, config: ReIDConfig, name: str, strips: int) -> None:
+    from kd_yolo.data.folder import new_folder
+    from kd_yolo.reid.ranking import Source, measure
+
+    folder = new_folder(Path("runs/reid") / name)
+    source = Source(weights, str(config.data), config.train.device)
+    metrics = measure(source, config.test, folder, _say, strips=strips)
+    print(
+        ", ".join(
+            f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in metrics.items()
+        )
+    )
+    print(f"\nresults: {folder} (metrics.json, cmc.png, distances.png, strips/)")
+    print(f"next:    kd-yolo reid export --weights {shlex.quote(str(weights))}")
+
+
+def _rank(flags: Rank, pairs: list[str]) -> None:
+    from kd_yolo.reid.ranking import Source, rank_picture
+
+    config = _own_settings(flags.weights, pairs)
+    source = Source(flags.weights, str(config.data), config.train.device)
+    for path, distance in rank_picture(source, flags.query, config.test, flags.out, _say):
+        print(f"{distance:.4f}  {path}")
+    print(f"\nresults: {flags.out}")
+
+
+def _export(flags: Export, pairs: list[str]) -> None:
+    from kd_yolo.reid.export import export
+    from kd_yolo.reid.model.network import ReIDModel
+    from kd_yolo.reid.tracker import write_tracker
+
+    _no_pairs(pairs)
+    target, difference = export(ReIDModel.load(flags.weights), flags.weights, flags.format)
+    print(f"network: {target}; largest difference of a value to PyTorch's: {difference:.2g}")
+    tracker = write_tracker(target)
+    print(f"tracker: {tracker}")
+    print(f"next:    yolo track model=yolov8n.pt source=video.mp4 tracker={shlex.quote(str(tracker))}")
+
+
+def _prune(flags: Prune, pairs: list[str]) -> None:
+    from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+    from kd_yolo.reid.model.network import ReIDModel
+    from kd_yolo.reid.prune import prune
+
+    _no_pairs(pairs)
+    source = load_checkpoint(flags.weights)
+    pruned = prune(ReIDModel.from_checkpoint(source, str(flags.weights)), flags.factor)
+    extra = {
+        "settings": source.extra.get("settings", {}),
+        "pruned": {"from": flags.weights.name, "factor": flags.factor},
+    }
+    target = flags.out or flags.weights.with_name("pruned.pt")
+    save_checkpoint(target, Checkpoint(pruned.model.config, pruned.model.state_dict(), source.identities, extra=extra))
+    (before, after), (cost, left) = pruned.parameters, pruned.gmacs
+    print(
+        f"parameters {before:,} -> {after:,} ({after / before:.0%}), GMACs {cost:.3f} -> {left:.3f} ({left / cost:.0%})"
+    )
+    print(f"network: {target}")
+    print(f"next:    kd-yolo reid train --start {shlex.quote(str(target))} data=...")
+
+
+def _no_pairs(pairs: list[str]) -> None:
+    if pairs:
+        raise ConfigError(f"{', '.join(pairs)}: this command takes flags only, see --help.")

@@ -1,0 +1,37 @@
+"""A tracker YAML for ultralytics that uses an exported network: ``yolo track tracker=reid_botsort.yaml``."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+
+from kd_yolo.errors import MissingDependencyError
+
+NAME = "reid_botsort.yaml"
+PLACE = Path("cfg") / "trackers" / "botsort.yaml"
+
+
+def write_tracker(network: Path) -> Path:
+    """Writes BoT-SORT's settings of the installed ultralytics with this network for the appearance.
+
+    Args:
+        network: an export, see :mod:`kd_yolo.reid.export`.
+
+    Returns:
+        ``reid_botsort.yaml`` beside it.
+
+    Raises:
+        MissingDependencyError: ultralytics is not installed, or too old for its trackers to use a network.
+    """
+    found = find_spec("ultralytics")  # its files are read, it is not imported
+    source = None if found is None or found.origin is None else Path(found.origin).parent / PLACE
+    if source is None or not source.is_file():
+        raise MissingDependencyError("the tracker's settings come from ultralytics: pip install 'ultralytics>=8.4.140'")
+    settings = yaml.safe_load(source.read_text(encoding="utf-8"))
+    settings |= {"with_reid": True, "model": str(network.resolve())}
+    head = f"# BoT-SORT with {network.name}: yolo track model=yolov8n.pt source=video.mp4 tracker={NAME}\n"
+    target = network.with_name(NAME)
+    target.write_text(head + yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return target
