@@ -13,19 +13,9 @@ from kd_yolo.cli.reid import main
 from kd_yolo.data.crops_set import make_crops
 
 SMALL = [
-    "backbone=resnet18",
-    "pretrained=none",
-    "height=64",
-    "width=32",
-    "ids=3",
-    "images=3",
-    "device=cpu",
-    "workers=0",
-    "warmup=1",
-    "holdout=0.25",
-    "epochs=1",
-    "lr=1e-3",
-]
+    "backbone=resnet18", "pretrained=none", "height=64", "width=32", "ids=3", "images=3", "device=cpu", "workers=0",
+    "warmup=1", "holdout=0.25", "epochs=1", "lr=1e-3",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

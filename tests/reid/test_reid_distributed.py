@@ -6,10 +6,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
+from kd_yolo.data.crops_set import make_crops
+from kd_yolo.reid.model.checkpoint import load_checkpoint
+
 ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = [
+    "backbone=resnet18", "pretrained=none", "height=64", "width=32", "ids=4", "images=3", "device=cpu", "workers=0",
+    "warmup=0", "holdout=0.25", "epochs=1", "center_weight=0.01", "optimizer=sgd", "weight_decay=0",
+]  # fmt: skip
 SCRIPT = """
 import sys, torch
 from torch import nn
@@ -47,3 +56,24 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
     for key, value in state.items():  # type: ignore[attr-defined]
         torch.testing.assert_close(value, other_state[key], rtol=1e-9, atol=1e-12)  # type: ignore[index]
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_equals_that_of_one(tmp_path: Path) -> None:
+    """The whole command, at a learning rate at which rounding does not grow: the steps of all weights are the same."""
+    data = make_crops(tmp_path / "crops", "smoke").folder
+    words = ["-m", "kd_yolo.cli.app", "reid", "train", "--kd", f"data={data}", *SETTINGS]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    found: dict[str, Any] = {}
+    for name, start, rate in (("still", [], "1e-12"), ("one", [], "1e-5"), ("two", torchrun, "1e-5")):
+        command = [sys.executable, *start, *words, "--name", name, f"lr={rate}"]
+        subprocess.run(command, check=True, env=environment, cwd=tmp_path, capture_output=True, timeout=600)
+        found[name] = load_checkpoint(tmp_path / "runs" / "reid" / name / "weights" / "last.pt").state_dict
+    moved = {key: float((value - found["still"][key]).abs().max()) for key, value in found["one"].items()}
+    apart = {key: float((value - found["two"][key]).abs().max()) for key, value in found["one"].items()}
+    assert moved["backbone.conv1.weight"] > 5e-5
+    assert all(apart[key] < 1e-7 for key in moved if key.endswith(".weight"))
+    rows = [(tmp_path / "runs" / "reid" / name / "results.csv").read_text().splitlines()[1] for name in ("one", "two")]
+    one, two = ([float(x) for x in row.split(",")] for row in rows)
+    assert one == pytest.approx(two, rel=1e-4)

@@ -115,6 +115,15 @@ def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
             gradient.copy_(part.view_as(gradient))
 
 
+def average(values: Tensor, world: World) -> Tensor:
+    """The mean of a tensor over the ranks, without gradient; for figures that each rank has of its own share."""
+    if world.size == 1:
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / world.size
+
+
 def synchronise_norms(model: nn.Module, world: World) -> None:
     """Gives every BatchNorm the statistics of all ranks; torch's own SyncBatchNorm does that on GPUs only."""
     if world.size > 1:

@@ -16,7 +16,7 @@ from kd_yolo.config.reid import ReIDConfig
 from kd_yolo.errors import KDYoloError
 from kd_yolo.reid.model.checkpoint import Checkpoint, Identity, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.reid.train.distributed import World, average_gradients
+from kd_yolo.reid.train.distributed import World, average, average_gradients
 from kd_yolo.reid.train.objective import Objective, Step
 from kd_yolo.reid.train.optimizer import learning_rate, make_optimizer, set_learning_rate
 from kd_yolo.reid.train.records import Records, Row
@@ -128,7 +128,8 @@ class Trainer:
             sums = {key: sums.get(key, 0) + value for key, value in values.items()}
             if not math.isfinite(float(step.total.detach())):
                 raise KDYoloError(self._not_finite(step))
-        means = {key: float(value) / self.stage.num_batches for key, value in sums.items()}
+        mean = average(torch.stack(list(sums.values())), self.stage.world) / self.stage.num_batches
+        means = dict(zip(sums, mean.tolist(), strict=True))
         return {"epoch": self.epoch + 1, **means, "lr": self.optimizer.param_groups[0]["lr"]}
 
     def _step(self, x_nchw: Tensor, targets_n: Tensor) -> Step:
