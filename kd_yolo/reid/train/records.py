@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from kd_yolo import __version__
 from kd_yolo.config.reid import ReIDConfig
@@ -58,6 +59,7 @@ class Records:
                 axis.plot(*zip(*pairs, strict=True), color=color, linewidth=1.4, label=key.rpartition("/")[2])
             axis.set_title(title, loc="left", fontsize=10)
             axis.set_xlabel("epoch")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.grid(alpha=0.3)
             if keys:
                 axis.legend(fontsize=8, frameon=False)
