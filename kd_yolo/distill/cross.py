@@ -20,7 +20,7 @@ class CrossTerm(ResponseTerm):
     deviation of each channel, goes through the teacher's frozen output layer. So the hard labels and the teacher do not
     pull at the same predictions, and the classes are the teacher's: they need not be those of the data. Where the
     widths differ, a 1x1 conv stands between. The branches of a YOLO head have two blocks before the output layer;
-    entering the teacher's branch one block earlier costs 0.16 of a training step more.
+    entering the teacher's branch one block earlier costs a sixteenth of a training step more.
 
     Args:
         config: the term.
