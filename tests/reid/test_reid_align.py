@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.reid.evaluation.align import local_distance, paired_local_distance
+from kd_yolo.reid.evaluation.align import local_distance
 from kd_yolo.reid.evaluation.realign import realign_top
 from kd_yolo.reid.evaluation.top import nearest_items
+from kd_yolo.reid.losses.local_triplet import aligned_distance
 
 
 def stripes(count: int, height: int = 8, size: int = 5, seed: int = 0, scale: float = 1.0) -> np.ndarray:
@@ -44,7 +45,7 @@ def test_equals_a_dynamic_program(height: int, scale: float) -> None:
     x_nhd, y_mhd = stripes(18, height, scale=scale), stripes(5, height, seed=1, scale=scale)
     expected = naive_all(x_nhd, y_mhd)
     np.testing.assert_allclose(local_distance(x_nhd, y_mhd), expected, atol=2e-5)
-    paired = paired_local_distance(torch.from_numpy(x_nhd[:5]), torch.from_numpy(y_mhd))
+    paired = aligned_distance(torch.from_numpy(x_nhd[:5]), torch.from_numpy(y_mhd))
     np.testing.assert_allclose(paired.numpy(), np.diag(expected[:5]), atol=1e-5)
 
 
@@ -103,12 +104,12 @@ def test_symmetric_and_the_same_upside_down() -> None:
 
 def test_paired_has_the_right_gradient_on_both_sides() -> None:
     x_bhd, y_bhd = (torch.from_numpy(stripes(3, 4, seed=seed)).double().requires_grad_() for seed in (0, 1))
-    assert torch.autograd.gradcheck(paired_local_distance, (x_bhd, y_bhd))
+    assert torch.autograd.gradcheck(aligned_distance, (x_bhd, y_bhd))
 
 
 def test_paired_of_equal_stripes_is_0_with_a_finite_gradient() -> None:
     x_bhd = torch.from_numpy(np.repeat(stripes(2, 1), 8, 1)).requires_grad_()
-    distance_b = paired_local_distance(x_bhd, x_bhd.detach())
+    distance_b = aligned_distance(x_bhd, x_bhd.detach())
     distance_b.sum().backward()
     assert distance_b.detach().abs().max() == 0
     assert x_bhd.grad is not None

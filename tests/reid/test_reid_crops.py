@@ -79,6 +79,18 @@ def test_what_does_not_decode_is_named(tmp_path: Path, content: bytes | None) ->
     assert not is_readable(file)
 
 
+def test_ultralytics_in_the_same_process_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its PIL asks for one more package where a format is unknown."""
+
+    def image_open(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'pi_heif'")
+
+    monkeypatch.setattr(Image, "open", image_open)
+    with pytest.raises(InputError, match=r"a\.jpg cannot be read as a picture \(unknown format\)"):
+        read_rgb(tmp_path / "a.jpg")
+    assert not is_readable(tmp_path / "a.jpg")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.jpg cannot be read"):
         Crops([Sample(tmp_path / "gone.jpg", 1, 1)], None)[0]

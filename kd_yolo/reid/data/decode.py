@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 from kd_yolo.errors import InputError
 
 _DEEP = ("I", "I;16", "I;16B", "I;16L")  # 16 bits a pixel; PIL clips them at 255 when asked for RGB
-_WHAT_FAILS = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+_WHAT_FAILS = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError, ImportError)
+# ImportError: ultralytics, where it is imported too, makes PIL ask for one more package
 
 
 def read_rgb(path: Path) -> Image.Image:
@@ -26,9 +27,8 @@ def read_rgb(path: Path) -> Image.Image:
             upright = ImageOps.exif_transpose(picture)
             return _in_8_bits(upright).convert("RGB")
     except _WHAT_FAILS as error:
-        raise InputError(
-            f"{path} cannot be read as a picture ({str(error) or type(error).__name__}): replace or remove it."
-        ) from error
+        reason = "unknown format" if isinstance(error, ImportError) else str(error) or type(error).__name__
+        raise InputError(f"{path} cannot be read as a picture ({reason}): replace or remove it.") from error
 
 
 def is_readable(path: Path, *, whole: bool = True) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from kd_yolo.errors import InputError
 from kd_yolo.reid.evaluation.align_kernel import cells_from_products, shortest_paths
@@ -47,28 +45,6 @@ def local_distance(x_nhd: Any, y_mhd: Any, aligned: bool = True) -> Floats:
     for column in range(0, len(y_mhd), _COLUMNS):
         _align(x_nhd, y_mhd[column : column + _COLUMNS], out_nm[:, column : column + _COLUMNS])
     return out_nm
-
-
-def paired_local_distance(x_bhd: Tensor, y_bhd: Tensor) -> Tensor:
-    """The aligned distance of :func:`local_distance` between picture b of ``x`` and picture b of ``y``, for training.
-
-    Args:
-        x_bhd: stripes (B,H,d), unit rows.
-        y_bhd: stripes (B,H,d).
-
-    Returns:
-        (B), with a gradient for both sides; it is 0 where two stripes are equal.
-    """
-    cells_bhk = torch.tanh(torch.cdist(x_bhd, y_bhd, compute_mode="donot_use_mm_for_euclid_dist") / 2)
-    above: list[Tensor] = []
-    for h in range(cells_bhk.shape[1]):
-        row: list[Tensor] = []
-        for k in range(cells_bhk.shape[2]):
-            ways = row[-1:] + above[k : k + 1]
-            best = torch.minimum(*ways) if len(ways) == 2 else ways[0] if ways else torch.zeros_like(cells_bhk[:, 0, 0])
-            row.append(best + cells_bhk[:, h, k])
-        above = row
-    return above[-1]
 
 
 def as_stripes(stripes_nhd: Any, side: str) -> Floats:

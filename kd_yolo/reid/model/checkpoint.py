@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.atomic import write_atomically
+from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.model.pretrained import backbone_of
 from kd_yolo.reid.model.read_file import read_safely
 from kd_yolo.reid.model.settings import NetworkConfig
@@ -72,8 +71,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     _check_plain(values, "checkpoint")
     buffer = io.BytesIO()
     torch.save(values, buffer)
-    _write_atomically(Path(path), buffer.getbuffer())
-    return Path(path)
+    return write_atomically(Path(path), buffer.getbuffer())
 
 
 def load_checkpoint(path: str | Path, *, backbone: str | None = None) -> Checkpoint:
@@ -171,23 +169,3 @@ def _check_plain(value: Any, where: str) -> None:
             f"{where} is a {type(value).__module__}.{type(value).__name__}, which a checkpoint cannot hold safely:"
             " turn it into a number, text, list, dict or tensor."
         )
-
-
-def _write_atomically(path: Path, data: memoryview) -> None:
-    target = path.resolve()  # a link stays a link
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise KDYoloError(
-            f"{path} could not be written: {error.strerror or error}. A previous file of that name is unharmed: make"
-            " room there, or save elsewhere."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
