@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-import kd_yolo.yolo.saving as saving
+from kd_yolo import atomic
 from kd_yolo.errors import KDYoloError
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
 
@@ -69,7 +69,7 @@ def test_disk_that_fills_while_our_own_state_is_added(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(saving.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(KDYoloError, match=r"the checkpoint of epoch 1 could not be written.*choose another folder"):
         train(epochs=1)
     assert list((tmp_path / "run" / "weights").iterdir()) == []
@@ -121,7 +121,7 @@ def test_ctrl_c_in_mid_epoch(train: Train, tmp_path: Path, where: str) -> None:
 
 
 def test_ctrl_c_while_a_checkpoint_is_written(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fsync, calls = saving.os.fsync, []
+    fsync, calls = atomic.os.fsync, []
 
     def second_time(descriptor: int) -> None:
         calls.append(descriptor)
@@ -129,7 +129,7 @@ def test_ctrl_c_while_a_checkpoint_is_written(train: Train, tmp_path: Path, monk
             raise KeyboardInterrupt
         fsync(descriptor)
 
-    monkeypatch.setattr(saving.os, "fsync", second_time)
+    monkeypatch.setattr(atomic.os, "fsync", second_time)
     with pytest.raises(KeyboardInterrupt):
         train(epochs=3)
     folder = tmp_path / "run" / "weights"

@@ -13,8 +13,8 @@ import pytest
 import torch
 import torchvision
 
+from kd_yolo import atomic
 from kd_yolo.errors import ConfigError, InputError, KDYoloError
-from kd_yolo.reid.model import checkpoint as module
 from kd_yolo.reid.model.checkpoint import Checkpoint, check_identities, load_checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.settings import NetworkConfig
@@ -79,7 +79,7 @@ def test_a_failed_write_leaves_the_previous_file(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(KDYoloError, match=r"last.pt could not be written: No space left on device.*unharmed"):
         save_checkpoint(path, Checkpoint(CONFIG, {}, epoch=2))
     monkeypatch.undo()
