@@ -54,19 +54,33 @@ def _train(flags: Train, pairs: list[str]) -> None:
         best = _interruptible(lambda: resume(Path(str(flags.resume)), _say), flags.resume)
         _finish_training(best)
         return
-    config = _settings(flags, pairs)
     if flags.eval_only:
-        if flags.start is None:
-            raise ConfigError("--eval-only tests the checkpoint given by --start: add --start best.pt.")
-        _measure(flags.start, config, flags.name or "test", 20)
+        _eval_only(flags, pairs)
         return
+    config = _settings(flags, pairs)
     folder = new_folder(Path("runs/reid") / (flags.name or _stem(flags.recipe) or config.network.backbone))
     last, start = folder / "weights" / "last.pt", None if flags.start is None else str(flags.start)
     _finish_training(_interruptible(lambda: train(config, folder, _say, start=start), last))
 
 
+def _eval_only(flags: Train, pairs: list[str]) -> None:
+    if flags.start is None:
+        raise ConfigError("--eval-only tests the checkpoint given by --start: add --start best.pt.")
+    given = _given(flags, "eval_only", "start", "name")
+    if given:
+        raise ConfigError(f"--eval-only tests a network as it was trained: leave out {', '.join(given)}.")
+    _test(Test(flags.start, name=flags.name), pairs)
+
+
+def _given(flags: Train, *allowed: str) -> list[str]:
+    """Flags that were typed, but for those allowed."""
+    default = Train()
+    typed = [key for key, value in vars(flags).items() if value != getattr(default, key) and key not in allowed]
+    return [f"--{key.replace('_', '-')}" for key in typed]
+
+
 def _refuse(flags: Train, pairs: list[str]) -> None:
-    given = [f"--{key.replace('_', '-')}" for key, value in vars(flags).items() if value and key != "resume"]
+    given = _given(flags, "resume")
     if given or pairs:
         raise ConfigError(f"--resume continues a run as it was started: leave out {', '.join([*given, *pairs])}.")
 
@@ -85,13 +99,13 @@ def _settings(flags: Train, pairs: list[str]) -> ReIDConfig:
 
     changes = _parse(pairs)
     own = {
-        "distill.teacher": list(flags.teacher),
-        "self_kd.enabled": flags.kd,
+        "distill.teacher": list(flags.teacher) or None,
+        "self_kd.enabled": flags.kd or None,
         "self_kd.teacher_stage": flags.teacher_stage,
-        "self_kd.student_stages": list(flags.student_stages),
+        "self_kd.student_stages": list(flags.student_stages) or None,
         "self_kd.feature_weight": flags.feature_loss_coefficient,
     }
-    return _with_data(resolve_reid(flags.recipe, {**changes, **{key: x for key, x in own.items() if x}}))
+    return _with_data(resolve_reid(flags.recipe, {**changes, **{key: x for key, x in own.items() if x is not None}}))
 
 
 def _parse(pairs: list[str]) -> dict[str, Any]:
@@ -151,13 +165,9 @@ def _own_settings(weights: Path, pairs: list[str]) -> ReIDConfig:
     kept |= {"network.local": settings.get("network", {}).get("local", False)}
     changes = _parse(pairs)
     for key in changes:
-        if place_of(key)[0] not in (None, "test", "train") or (
-            place_of(key)[0] == "train" and place_of(key)[1] != "device"
-        ):
+        section, name = place_of(key)
+        if section not in (None, "test") and (section, name) != ("train", "device"):
             raise ConfigError(f"'{key}=' means nothing here: data=, train.device= and the settings in test. do.")
-    changes = {
-        (key if "." in key or key == "data" else ".".join(filter(None, place_of(key)))): x for key, x in changes.items()
-    }
     return _with_data(resolve_reid(None, {**kept, **changes}))
 
 

@@ -20,7 +20,7 @@ from kd_yolo.reid.evaluation.strips import draw_strip, write_strips
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.train.records import write_metrics
 from kd_yolo.reid.train.run import choose_device
-from kd_yolo.reid.train.testing import Embedded, as_metrics, distances, embed, score, uses_cameras
+from kd_yolo.reid.train.testing import Embedded, as_metrics, distances, embed, labels_of, score, uses_cameras
 
 Say = Callable[[str], None]
 SHOWN = 10
@@ -68,7 +68,7 @@ def measure(
     write_metrics(folder, {**metrics, "cmc": result.cmc.tolist(), "settings": settings.model_dump(mode="json")})
     draw_cmc({source.weights.stem: result.cmc}, folder / "cmc.png")
     with_cameras = uses_cameras(settings, query, gallery)
-    labels = [_labels(part, with_cameras=with_cameras) for part in (query, gallery)]
+    labels = [labels_of(part, with_cameras=with_cameras) for part in (query, gallery)]
     draw_pair_histogram(pair_histogram(found, labels[0], labels[1]), folder / "distances.png")
     write_strips(found, query, gallery, folder / "strips", strips, with_cameras)
     if result.num_skipped:
@@ -112,11 +112,6 @@ def _open(source: Source, settings: TestSettings, say: Say) -> tuple[ReIDModel, 
     for line in (as_markdown(found.subsets), *found.notes):
         say(line)
     return model, found.query, found.gallery
-
-
-def _labels(samples: Sequence[Sample], *, with_cameras: bool) -> tuple[list[int], list[int] | None]:
-    cameras = [sample.camera for sample in samples] if with_cameras else None
-    return [sample.identity for sample in samples], cameras
 
 
 def _look(model: ReIDModel, samples: Sequence[Sample], settings: TestSettings, say: Say) -> Embedded:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kd_yolo.cli.reid import main
+from kd_yolo.cli.reid import _settings, main
+from kd_yolo.cli.reid_flags import Train
 from kd_yolo.data.crops_set import make_crops
 
 SMALL = [
@@ -85,6 +86,7 @@ def test_prune_and_train_on(place: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["train", "--recipe", "strong_baselin"], 2, "Did you mean 'strong_baseline'?"),
         (["train", "data=nothing"], 3, "no ReID folder"),
         (["train", "--eval-only", "data=crops"], 2, "add --start best.pt"),
+        (["train", "--eval-only", "--start", BEST, "--kd", "--recipe", "sbs"], 2, "leave out --recipe, --kd"),
         (["train", "--resume", "runs/reid/net/weights/last.pt"], 3, "the run is finished"),
         (["train", "--resume", "last.pt", "epochs=3"], 2, "leave out epochs=3"),
         (["train", "data=crops", "ids=100", "holdout=0", "pretrained=none"], 2, "set train.ids=8 or lower"),
@@ -100,6 +102,11 @@ def test_prune_and_train_on(place: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_bad_input(place: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str) -> None:
     assert main(words) == code
     assert message in capsys.readouterr().err
+
+
+def test_a_coefficient_of_zero_is_not_dropped() -> None:
+    flags = Train(kd=True, feature_loss_coefficient=0.0)
+    assert _settings(flags, ["data=crops"]).self_kd.feature_weight == 0
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,8 @@ from torchvision.transforms.v2 import functional as tv
 from kd_yolo.data.street.rng import stream
 from kd_yolo.errors import ConfigError
 from kd_yolo.reid.data.sampler import Draw
+from kd_yolo.reid.model.settings import IMAGENET_MEAN
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB; what is erased is 0 after normalisation
 _ERASED = (0.02, 0.4)  # share of the area
 _ASPECT = (0.3, 1 / 0.3)
 
@@ -85,5 +85,6 @@ def _steps(wanted: Augment, size_hw: tuple[int, ...]) -> v2.Transform:
     if wanted.pad:
         steps.append(v2.RandomCrop(list(size_hw), padding=wanted.pad))
     steps.append(v2.Lambda(as_unit))
-    steps.append(v2.RandomErasing(wanted.erase, scale=_ERASED, ratio=_ASPECT, value=list(IMAGENET_MEAN)))
+    fill = list(IMAGENET_MEAN)  # 0 after normalisation
+    steps.append(v2.RandomErasing(wanted.erase, scale=_ERASED, ratio=_ASPECT, value=fill))
     return v2.Compose(steps)

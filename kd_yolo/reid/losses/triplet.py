@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_yolo.errors import ConfigError
+from kd_yolo.losses.base import at_least_float32
 from kd_yolo.losses.checks import NOT_NEGATIVE, check_parameter
 from kd_yolo.reid.losses.precision import in_full_precision
 
@@ -33,7 +34,7 @@ def mine_hardest(features_nd: Tensor, targets_n: Tensor) -> Triplets:
         ConfigError: no image has both.
     """
     with torch.autocast(features_nd.device.type, enabled=False):
-        features_nd = features_nd if features_nd.dtype == torch.float64 else features_nd.float()
+        features_nd = at_least_float32(features_nd)
         dist_nn = torch.cdist(features_nd, features_nd, compute_mode="donot_use_mm_for_euclid_dist")
     is_same_nn, is_other_nn = pair_masks(targets_n)
     anchors_m = anchors_with_both(is_same_nn, is_other_nn)

@@ -105,13 +105,16 @@ def score(dist_qg: Floats, queries: Sequence[Sample], gallery: Sequence[Sample],
     Raises:
         InputError: no query has anything to find.
     """
-    cameras: tuple[Any, Any] = (None, None)
-    if uses_cameras(settings, queries, gallery):
-        cameras = ([sample.camera for sample in queries], [sample.camera for sample in gallery])
-    return evaluate(
-        dist_qg, [sample.identity for sample in queries], [sample.identity for sample in gallery], *cameras,
-        max_rank=settings.max_rank, ap=settings.ap,
-    )  # fmt: skip
+    with_cameras = uses_cameras(settings, queries, gallery)
+    q_ids, q_cams = labels_of(queries, with_cameras=with_cameras)
+    g_ids, g_cams = labels_of(gallery, with_cameras=with_cameras)
+    return evaluate(dist_qg, q_ids, g_ids, q_cams, g_cams, max_rank=settings.max_rank, ap=settings.ap)
+
+
+def labels_of(samples: Sequence[Sample], *, with_cameras: bool) -> tuple[list[int], list[int] | None]:
+    """Identities, and cameras where the protocol has them."""
+    cameras = [sample.camera for sample in samples] if with_cameras else None
+    return [sample.identity for sample in samples], cameras
 
 
 def as_metrics(result: RankResult) -> dict[str, float]:
