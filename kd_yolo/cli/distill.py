@@ -39,7 +39,8 @@ class DistillFlags:
     tau: str | None = None
     """Temperature, one for all or one each."""
     gate: str | None = None
-    """Which anchors response losses count: confidence (the teacher's), assigned (those with an object), or all."""
+    """Which anchors response losses count: confidence (the teacher's), balanced (the same, every class alike),
+    assigned (those with an object), or all."""
     taps: str | None = None
     """Where features are compared: head (the Detect inputs), cv2 (neck blocks), or layers: 15,18,21."""
     schedule: str | None = None

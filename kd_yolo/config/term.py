@@ -14,7 +14,7 @@ from kd_yolo.registry import nearest
 
 Taps = Literal["head", "cv2"] | list[int]
 
-Gate = Literal["confidence", "assigned", "all"]
+Gate = Literal["confidence", "balanced", "assigned", "all"]
 AUTO = "auto:"  # a weight that follows the gradients: ``auto:0.3``
 
 # What a bare name on the command line means beside the loss's own defaults.
@@ -85,7 +85,7 @@ class TermConfig(StrictModel):
         adapter: ``auto`` (identity when channels agree, else 1x1), ``conv1x1``, or ``mlp`` (1x1-ReLU-1x1).
         standardize: standardise every channel of both sides over (N,H,W) before a feature loss.
         gate: weight of an anchor in a response loss: the teacher's ``confidence`` (its highest class score),
-            ``assigned`` (1 where the student's task-aligned assigner sees an object, else 0), or ``all``.
+            ``balanced`` (the same, every class of a batch counting alike), ``assigned`` (1 where the student's task-aligned assigner sees an object, else 0), or ``all``.
         schedule: the term's own schedule; None takes the run's.
     """
 

@@ -15,6 +15,7 @@ from kd_yolo.distill.outputs import Labels, Outputs
 from kd_yolo.distill.terms import SingleTerm, select_levels
 from kd_yolo.errors import ConfigError
 from kd_yolo.losses import ResponseLoss, build_loss, losses
+from kd_yolo.losses.gate import balanced_confidence
 from kd_yolo.yolo.heads import HeadFacts
 
 WHAT = {
@@ -114,6 +115,8 @@ class ResponseTerm(SingleTerm):
             return select_levels(assigned_n1a, student.raw["feats"], self.student_levels)[:, 0].float()
         if self.gate == "all":
             return torch.ones_like(teacher_nka[:, 0], dtype=torch.float32) if self.must_weigh else None
+        if self.gate == "balanced":
+            return balanced_confidence(teacher_nka)
         return teacher_nka.float().sigmoid().amax(1)
 
 

@@ -27,6 +27,7 @@ ERROR_FILE = "error.txt"
 
 def main() -> int:
     """Runs the job and returns the exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit a deaf one
     job = Job.model_validate_json(sys.stdin.buffer.readline())
     threading.Thread(target=_interrupt_at_the_end, daemon=True).start()
     error_file = job.folder / ERROR_FILE

@@ -9,6 +9,30 @@ from torch import Tensor
 
 from kd_yolo.errors import ConfigError
 
+RAREST = 10.0  # how much more than its confidence an anchor of a rare class may count
+
+
+def balanced_confidence(logits_nka: Tensor) -> Tensor:
+    """The highest class score of each anchor, weighed so that every class that a batch shows counts alike.
+
+    An anchor belongs to the class with its highest score s. A class's mass is the sum of s^2 over its anchors (squared,
+    so that the many anchors of background add nothing); an anchor's weight is s times the mean mass of the classes over
+    the mass of its own, at most :data:`RAREST`. With one class it is the score. (Our own; the idea is the class-balanced
+    re-weighting of Cui et al. 2019, eq. 4, with the teacher's scores as the number of samples.)
+
+    Args:
+        logits_nka: class logits (N,K,A).
+
+    Returns:
+        Weights (N,A) >= 0, float32, without gradient.
+    """
+    score_na, class_na = logits_nka.detach().float().sigmoid().max(1)
+    mass_k = torch.zeros(logits_nka.shape[1], device=score_na.device)
+    mass_k.index_add_(0, class_na.flatten(), score_na.flatten() ** 2)
+    mean = mass_k.sum() / (mass_k > 0).sum().clamp(min=1)
+    factor_k = (mean / mass_k.clamp(min=1e-12)).clamp(max=RAREST)
+    return score_na * factor_k[class_na]
+
 
 def gated_sum(
     loss_na: Tensor, gate_na: Tensor | None, normalizer: Tensor | float | None, *, name: str = "gate_na"
