@@ -2,7 +2,8 @@
 
 ``make_street``, ``make_diagram``, ``make_crops`` and ``make_clip`` draw a set from a preset and a seed.
 ``check_detection_data`` reads a set and says what is wrong with it or what is in it; ``resolved_yaml`` writes its YAML
-so that ultralytics finds the same files from anywhere. ``read_relation_set`` reads pictures with the parent of each box.
+so that ultralytics finds the same files from anywhere. ``read_relation_set`` reads pictures with the parent of each
+box.
 """
 
 from kd_yolo.data.check import DataReport, SplitReport, check_detection_data

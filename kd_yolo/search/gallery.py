@@ -65,12 +65,11 @@ class Gallery:
         """
         if kind not in KINDS:
             raise ConfigError(f"unknown kind of index '{kind}'.{nearest(kind, KINDS)} Known: {', '.join(KINDS)}.")
-        if not (is_gallery(folder) or (folder / LOCK).exists()):  # nothing, a lock neither, goes into other folders
-            _check_empty(folder)
+        _check_empty(folder)  # nothing, a lock neither, goes into other folders
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder, exclusive=True):
             if not is_gallery(folder):
-                _check_empty(folder)
+                _check_empty(folder, with_lock=True)
                 write_manifest(folder, Manifest.model_validate(
                     {"model": embedder_hash, "dim": dim, "kind": kind, "weights": weights}
                 ))  # fmt: skip
@@ -276,13 +275,16 @@ class Gallery:
             path.write_bytes(picture)
 
 
-def _check_empty(folder: Path) -> None:
-    """Refuses a folder with something in it but what a killed beginning leaves; one that another begins has a lock."""
+def _check_empty(folder: Path, *, with_lock: bool = False) -> None:
+    """Refuses a folder with something in it but what a killed beginning leaves.
+
+    One with a lock is left to be judged by who holds it: another process may make a gallery there at this moment.
+    """
     if not folder.exists():
         return
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
     others = [name for name in names if name != LOCK and not name.startswith(f".{MANIFEST}.")]
-    if others:
+    if others and (with_lock or not ((folder / LOCK).exists() or is_gallery(folder))):
         raise ConfigError(
             f"{folder} is not empty and no gallery (it has {', '.join(others[:3])}): it is left alone. Name another"
             " folder."

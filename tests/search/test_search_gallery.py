@@ -280,3 +280,4 @@ def test_a_copy_that_cannot_be_written_is_read(gallery: Gallery, tmp_path: Path)
     (gallery.folder / ".lock").unlink()
     assert Gallery.open(gallery.folder).query(vectors(1), 1)[0].tolist() == [[0]]
     assert not (gallery.folder / ".lock").exists()
+    assert len(Gallery.create(gallery.folder, HASH, DIM)) == 3

@@ -92,21 +92,23 @@ def test_a_video_is_shown_at_its_frame(finder: Finder) -> None:
     assert abs(red.min() / 2.5 - 70) < 3  # 10 pixels a frame: not the frame before or after
 
 
-def test_a_frame_is_counted_where_the_container_lies(finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("off", [0, 1, -2])
+def test_a_frame_is_counted_where_the_container_lies(finder: Finder, monkeypatch: pytest.MonkeyPatch, off: int) -> None:
     match = next(m for m in (match_of(finder, RED, 0), match_of(finder, RED, 1)) if m.row["camera"] == 2)
     expected, _ = show_match(match)
 
     class Wrong:
-        """A container that does not find its frames."""
+        """A container that finds no frame (0), or another one than it says."""
 
         def __init__(self, name: str) -> None:
-            self.real = real(name)
+            self.real, self.said = real(name), -1
 
         def get(self, what: int) -> float:
-            return -1.0 if what == cv2.CAP_PROP_POS_FRAMES else float(self.real.get(what))
+            return float(self.said if what == cv2.CAP_PROP_POS_FRAMES else self.real.get(what))
 
-        def set(self, *_: Any) -> bool:
-            return False
+        def set(self, what: int, frame: int) -> bool:
+            self.said = frame if off else -1
+            return bool(off and self.real.set(what, frame + off))
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self.real, name)

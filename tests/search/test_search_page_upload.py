@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -72,6 +73,20 @@ def test_a_picture_of_one_pixel_is_one() -> None:
 def test_what_is_no_picture_is_refused_with_the_reason(data: bytes, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         read_upload(data, LIMITS)
+
+
+def test_half_a_picture_is_refused_by_either_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = encoded(PICTURE, ".jpg")[:2000]
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: PICTURE)  # as OpenCV 4, which fills the rest with grey
+    with pytest.raises(InputError, match="damaged"):
+        read_upload(half, LIMITS)
+
+    def fail(*_: object) -> None:
+        raise cv2.error("too strange")
+
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    with pytest.raises(InputError, match="damaged"):
+        read_upload(encoded(PICTURE), LIMITS)
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:

@@ -16,6 +16,7 @@ from kd_yolo.search.records import Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 NAMES = "JPEG, PNG, WebP, BMP, TIFF or GIF"
+BROKEN = "The picture is damaged: it starts like one and cannot be read. Choose another."
 MEGABYTE = 1024**2
 MOST_MB, MOST_MEGAPIXELS = 200, 150  # what fits into memory several times; beyond, PIL takes a picture for a bomb
 # what PIL's readers raise on damaged files; ImportError where ultralytics has extended PIL
@@ -74,9 +75,12 @@ def read_upload(data: bytes, limits: Limits) -> Picture:
     if len(data) > limits.size_bytes:
         raise InputError(limits.too_big)
     _check_header(data, limits)
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        picture = None
     if picture is None:
-        raise InputError("The picture is damaged: it starts like one and cannot be read. Choose another.")
+        raise InputError(BROKEN)
     return np.asarray(picture, np.uint8)
 
 
@@ -100,4 +104,4 @@ def _check_header(data: bytes, limits: Limits) -> None:
         try:
             opened.load()
         except _DAMAGED:
-            raise InputError("The picture is damaged: it starts like one and cannot be read. Choose another.") from None
+            raise InputError(BROKEN) from None
