@@ -19,12 +19,12 @@ DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separates our flags from ``key=value`` words that are nobody's flag value."""
+    """Separates our flags from ``key=value`` and ``section.key=value`` words that are nobody's flag value."""
     flags: list[str] = []
     pairs: list[str] = []
     for word in argv:
-        key = word.partition("=")[0]
-        (pairs if "=" in word and key.isidentifier() else flags).append(word)
+        parts = word.partition("=")[0].split(".")
+        (pairs if "=" in word and all(part.isidentifier() for part in parts) else flags).append(word)
     return flags, pairs
 
 

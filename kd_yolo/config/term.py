@@ -85,7 +85,8 @@ class TermConfig(StrictModel):
         adapter: ``auto`` (identity when channels agree, else 1x1), ``conv1x1``, or ``mlp`` (1x1-ReLU-1x1).
         standardize: standardise every channel of both sides over (N,H,W) before a feature loss.
         gate: weight of an anchor in a response loss: the teacher's ``confidence`` (its highest class score),
-            ``balanced`` (the same, every class of a batch counting alike), ``assigned`` (1 where the student's task-aligned assigner sees an object, else 0), or ``all``.
+            ``balanced`` (the same, every class of a batch counting alike), ``assigned`` (1 where the student's
+            task-aligned assigner sees an object, else 0), or ``all``.
         schedule: the term's own schedule; None takes the run's.
     """
 

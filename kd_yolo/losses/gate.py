@@ -17,14 +17,17 @@ def balanced_confidence(logits_nka: Tensor) -> Tensor:
 
     An anchor belongs to the class with its highest score s. A class's mass is the sum of s^2 over its anchors (squared,
     so that the many anchors of background add nothing); an anchor's weight is s times the mean mass of the classes over
-    the mass of its own, at most :data:`RAREST`. With one class it is the score. (Our own; the idea is the class-balanced
-    re-weighting of Cui et al. 2019, eq. 4, with the teacher's scores as the number of samples.)
+    the mass of its own, at most :data:`RAREST`. With one class it is the score.
 
     Args:
         logits_nka: class logits (N,K,A).
 
     Returns:
         Weights (N,A) >= 0, float32, without gradient.
+
+    References:
+        Our own; the idea is the class-balanced re-weighting of Cui et al. 2019 (arXiv 1901.05555), eq. 4, with the
+        teacher's scores as the number of samples.
     """
     score_na, class_na = logits_nka.detach().float().sigmoid().max(1)
     mass_k = torch.zeros(logits_nka.shape[1], device=score_na.device)

@@ -48,7 +48,7 @@ def test_test_writes_metrics_and_pictures(place: Path, capsys: pytest.CaptureFix
 
 def test_eval_only_equals_test(place: Path) -> None:
     assert main(["test", "--weights", BEST, "--name", "one", "data=crops"]) == 0
-    assert main(["train", "--eval-only", "--start", BEST, "--name", "two", "data=crops", "device=cpu"]) == 0
+    assert main(["train", "--eval-only", "--start", BEST, "--name", "two", "data=crops", "train.device=cpu"]) == 0
     one, two = (json.loads((place / f"runs/reid/{name}/metrics.json").read_text()) for name in ("one", "two"))
     assert one == two
 
