@@ -13,13 +13,16 @@ import tyro
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
+    from kd_yolo.data.clip_set import ClipReport
     from kd_yolo.data.crops_set import CropsReport
     from kd_yolo.data.detection import StreetReport
     from kd_yolo.data.diagram_set import DiagramReport
 
+    Report = StreetReport | DiagramReport | CropsReport | ClipReport
+
 DESCRIPTION = (
-    """make: draws built-in street scenes, diagrams or crops of people.  check: reads a data YAML and its labels as"""
-    """ training would."""
+    """make: draws built-in street scenes, diagrams, crops of people or film of several cameras.  check: reads a data"""
+    """ YAML and its labels as training would."""
 )
 
 
@@ -27,11 +30,12 @@ DESCRIPTION = (
 class Make:
     """Draws a built-in set."""
 
-    what: Annotated[Literal["street", "diagram", "reid"], tyro.conf.Positional]
+    what: Annotated[Literal["street", "diagram", "reid", "clip"], tyro.conf.Positional]
     """street: people, cars, dogs, signs.  diagram: nested hand-drawn processes, with the parent of each box.
-    reid: crops of people in several cameras, as in Market-1501."""
+    reid: crops of people in several cameras, as in Market-1501.  clip: films of several cameras, with the boxes and
+    numbers of the people."""
     preset: Literal["smoke", "demo", "bench"] = "demo"
-    """smoke (seconds), demo (about 250 street scenes, 160 diagrams or 1,200 crops), bench (thousands)."""
+    """smoke (seconds), demo (about 250 street scenes, 160 diagrams, 1,200 crops or 600 frames), bench (thousands)."""
     out: Path | None = None
     """Folder (default: datasets/<what>-<preset>; datasets/diagram for the demo preset of diagrams)."""
     seed: int = 0
@@ -53,7 +57,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     kinds: dict[str, type[Make] | type[Check]] = {"make": Make, "check": Check}
     if not words or words[0] not in kinds:
-        print(f"usage: {prog} make street|diagram|reid [--preset smoke|demo|bench] | check data.yaml\n\n{DESCRIPTION}")
+        made = "street|diagram|reid|clip"
+        print(f"usage: {prog} make {made} [--preset smoke|demo|bench] | check data.yaml\n\n{DESCRIPTION}")
         return 0 if words and words[0] in {"-h", "--help"} else 2
     flags = parse_flags(kinds[words[0]], words[1:], prog=f"{prog} {words[0]}", description=DESCRIPTION)
     return run_guarded(lambda: _make(flags) if isinstance(flags, Make) else _check(flags))
@@ -77,17 +82,20 @@ def _make(flags: Make) -> None:
     if flags.what == "reid":
         _print_statistics(folder)
         print(f"next: kd-yolo reid train data={folder}")
+    elif flags.what == "clip":
+        print(f"next: kd-yolo search track {folder}/cam*.mp4 --truth {folder}/cam*.csv")
     else:
         print(f"next: python train_distill.py data={folder / 'data.yaml'}")
 
 
-def _maker(what: str) -> Callable[..., StreetReport | DiagramReport | CropsReport]:
+def _maker(what: str) -> Callable[..., Report]:
+    from kd_yolo.data.clip_set import make_clip
     from kd_yolo.data.crops_set import make_crops
     from kd_yolo.data.detection import make_street
     from kd_yolo.data.diagram_set import make_diagram
 
-    makers: dict[str, Callable[..., StreetReport | DiagramReport | CropsReport]] = {
-        "street": make_street, "diagram": make_diagram, "reid": make_crops,
+    makers: dict[str, Callable[..., Report]] = {
+        "street": make_street, "diagram": make_diagram, "reid": make_crops, "clip": make_clip,
     }  # fmt: skip
     return makers[what]
 

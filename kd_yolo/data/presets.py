@@ -43,7 +43,7 @@ class StreetPreset:
         return range(start, start + self.identities[place])
 
 
-P = TypeVar("P", StreetPreset, "DiagramPreset", "CropsPreset")
+P = TypeVar("P", StreetPreset, "DiagramPreset", "CropsPreset", "ClipPreset")
 
 _STREET = (
     StreetPreset("smoke", 160, 120, (12, 6, 6), (24, 12, 12), 4),
@@ -143,6 +143,51 @@ def get_crops_preset(name: str) -> CropsPreset:
         ConfigError: no such preset.
     """
     return _find(_CROPS, name)
+
+
+@dataclass(frozen=True)
+class ClipPreset:
+    """How much film is drawn, of how many people.
+
+    Args:
+        name: as typed on the command line.
+        width_px: picture width.
+        height_px: picture height.
+        cameras: cameras, each with a film of its own, all at the same time.
+        frames: pictures in each film.
+        fps: pictures in a second.
+        people: people who walk from camera to camera; nobody of another set is among them.
+    """
+
+    name: str
+    width_px: int
+    height_px: int
+    cameras: int
+    frames: int
+    fps: int
+    people: int
+
+    @property
+    def identity_range(self) -> range:
+        """Numbers of the people: beyond those of the other sets, before those of the posters."""
+        return range(_CLIP_FIRST, _CLIP_FIRST + self.people)
+
+
+_CLIP_FIRST = 200_000  # the first of a family
+_CLIP = (
+    ClipPreset("smoke", 192, 144, 2, 36, 4, 6),
+    ClipPreset("demo", 384, 288, 3, 200, 10, 16),
+    ClipPreset("bench", 512, 384, 4, 900, 10, 40),
+)
+
+
+def get_clip_preset(name: str) -> ClipPreset:
+    """The preset of this name.
+
+    Raises:
+        ConfigError: no such preset.
+    """
+    return _find(_CLIP, name)
 
 
 def _find(presets: Sequence[P], name: str) -> P:

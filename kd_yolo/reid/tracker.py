@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from kd_yolo.errors import MissingDependencyError
 
 NAME = "reid_botsort.yaml"
-PLACE = Path("cfg") / "trackers" / "botsort.yaml"
+PLACE = Path("cfg") / "trackers"
+
+
+def tracker_settings(kind: str, network: Path | None = None) -> dict[str, Any]:
+    """A tracker's settings of the installed ultralytics.
+
+    Args:
+        kind: "botsort" or "bytetrack", which has no use for a network.
+        network: an export for the appearance, see :mod:`kd_yolo.reid.export`.
+
+    Raises:
+        MissingDependencyError: ultralytics is not installed, or too old for its trackers to use a network.
+    """
+    found = find_spec("ultralytics")  # its files are read, it is not imported
+    source = None if found is None or found.origin is None else Path(found.origin).parent / PLACE / f"{kind}.yaml"
+    if source is None or not source.is_file():
+        raise MissingDependencyError("the tracker's settings come from ultralytics: pip install 'ultralytics>=8.4.140'")
+    settings: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
+    return settings if network is None else {**settings, "with_reid": True, "model": str(network.resolve())}
 
 
 def write_tracker(network: Path) -> Path:
@@ -23,14 +42,9 @@ def write_tracker(network: Path) -> Path:
         ``reid_botsort.yaml`` beside it.
 
     Raises:
-        MissingDependencyError: ultralytics is not installed, or too old for its trackers to use a network.
+        MissingDependencyError: see :func:`tracker_settings`.
     """
-    found = find_spec("ultralytics")  # its files are read, it is not imported
-    source = None if found is None or found.origin is None else Path(found.origin).parent / PLACE
-    if source is None or not source.is_file():
-        raise MissingDependencyError("the tracker's settings come from ultralytics: pip install 'ultralytics>=8.4.140'")
-    settings = yaml.safe_load(source.read_text(encoding="utf-8"))
-    settings |= {"with_reid": True, "model": str(network.resolve())}
+    settings = tracker_settings("botsort", network)
     head = f"# BoT-SORT with {network.name}: yolo track model=yolov8n.pt source=video.mp4 tracker={NAME}\n"
     target = network.with_name(NAME)
     target.write_text(head + yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")

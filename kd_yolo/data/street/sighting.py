@@ -60,13 +60,13 @@ def plan_sighting(rng: Rng, camera: Camera, *, seed: int, people: Sequence[int])
         if chance(rng, _HIDDEN):
             _hide(plan, spot)
     for _ in range(int(rng.integers(0, 4))):
-        _add_clutter(plan, plan.spot("any", 0.5))
+        add_clutter(plan, plan.spot("any", 0.5))
     if chance(rng, 0.3):
         _add_car(plan)
-    return Scene(_adapted(camera, plan.light), plan.light, tuple(plan.actors))
+    return Scene(adapted(camera, plan.light), plan.light, tuple(plan.actors))
 
 
-def _adapted(camera: Camera, light: Light) -> Camera:
+def adapted(camera: Camera, light: Light) -> Camera:
     """The camera as it opens up in the dark, most of the way."""
     return replace(camera, gain=camera.gain / float(np.mean(light.ambient)) ** _ADAPTATION)
 
@@ -83,10 +83,11 @@ def _hide(plan: Plan, spot: tuple[float, float]) -> None:
     x, z = spot
     nearer = between(plan.rng, 0.6, 0.9)
     aside = between(plan.rng, 0.1, 0.7) * (1 if chance(plan.rng, 0.5) else -1)
-    _add_clutter(plan, (x * nearer + aside, max(2.0, z * nearer)))
+    add_clutter(plan, (x * nearer + aside, max(2.0, z * nearer)))
 
 
-def _add_clutter(plan: Plan, spot: tuple[float, float] | None) -> None:
+def add_clutter(plan: Plan, spot: tuple[float, float] | None) -> None:
+    """Puts some street furniture there; nothing where there is no room."""
     if spot is not None:
         kind = pick(plan.rng, [kind for kind in sorted(CLUTTER) if kind not in ("skip", "kiosk")])
         look = ClutterLook(kind, int(plan.rng.integers(100_000)))

@@ -1,0 +1,182 @@
+"""``kd-yolo search index | query | calibrate | forget``: what is done with a gallery of people."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kd_yolo.cli.run import parse_flags, run_guarded
+from kd_yolo.cli.search_flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
+from kd_yolo.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from kd_yolo.search.embedder import Embedder
+    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.intake import Source
+    from kd_yolo.search.query import Match
+
+KINDS: dict[str, type[Any]] = {"index": Index, "query": Query, "calibrate": Calibrate, "forget": Forget}
+SKIPPED_SHOWN = 3
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int:
+    """Runs the command and returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = words[0] if words else ""
+    if name not in KINDS:
+        print(f"usage: {prog} <{'|'.join(KINDS)}> [flags]")
+        return 2
+    flags = parse_flags(KINDS[name], words[1:], prog=f"{prog} {name}", description=DESCRIPTIONS[name])
+    commands: dict[str, Callable[[Any], None]] = {
+        "index": _index, "query": _query, "calibrate": _calibrate, "forget": _forget,
+    }  # fmt: skip
+    return run_guarded(lambda: commands[name](flags))
+
+
+def _index(flags: Index) -> None:
+    from kd_yolo.search.indexing import index_crops
+
+    sources = _listed(flags.crops, flags.subset)
+    gallery, embedder = _gallery_for(flags)
+    try:
+        report = index_crops(gallery, embedder, sources, _say)
+    except KeyboardInterrupt:
+        print(f"\n{len(gallery):,} crops are in {flags.gallery}; the same command goes on.", file=sys.stderr)
+        raise
+    gallery.build()
+    for line in report.skipped[:SKIPPED_SHOWN]:
+        print(f"warning: {line}")
+    print(f"{report.added:,} crops added, {report.known:,} were in already, {len(report.skipped):,} cannot be read")
+    print(f"\nresults: {flags.gallery} ({len(gallery):,} crops, index {gallery.kind})")
+    print(f"next:    kd-yolo search query person.jpg --gallery {_quoted(flags.gallery)}")
+
+
+def _listed(folder: Path, subset: str | None) -> list[Source]:
+    """The crops of a folder; says what it was taken for."""
+    from kd_yolo.search.intake import list_crops
+
+    found = list_crops(folder, subset)
+    for line in (f"{folder}: {len(found.sources):,} {found.what}", *found.notes):
+        print(line)
+    return found.sources
+
+
+def _gallery_for(flags: Index) -> tuple[Gallery, Embedder]:
+    """The gallery, made if there is none, and its network."""
+    from kd_yolo.search.embedder import Embedder
+    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.gallery_files import is_gallery
+
+    if is_gallery(flags.gallery):
+        gallery = Gallery.open(flags.gallery)
+        embedder = _embedder_of(gallery, flags.weights, flags.device)
+        kind = flags.kind or gallery.kind
+    else:
+        if flags.weights is None:
+            raise ConfigError(f"--weights is missing: {flags.gallery} is new. Give a checkpoint of kd-yolo reid train.")
+        embedder, kind = Embedder.open(flags.weights, flags.device), flags.kind or "flat"
+    weights = str(embedder.weights.absolute())
+    return Gallery.create(flags.gallery, embedder.hash, embedder.dim, kind, weights), embedder
+
+
+def _embedder_of(gallery: Gallery, weights: Path | None, device: str | None) -> Embedder:
+    """The network that made a gallery: as given, else where it was then.
+
+    Raises:
+        InputError: it is not there, or is another one.
+    """
+    from kd_yolo.search.embedder import Embedder
+
+    if weights is None and not Path(gallery.weights or ".").is_file():
+        raise InputError(
+            f"the network of {gallery.folder} is not where it was ({gallery.weights or 'not said'}): say where with"
+            " --weights."
+        )
+    embedder = Embedder.open(weights or Path(gallery.weights), device)
+    gallery.check_model(embedder)
+    return embedder
+
+
+def _query(flags: Query) -> None:
+    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.intake import read_crop
+    from kd_yolo.search.query import ask
+    from kd_yolo.search.ranking_picture import draw_ranking
+
+    if not flags.picture.is_file():
+        raise InputError(f"no picture {flags.picture}: query takes a crop of a person.")
+    gallery = Gallery.open(flags.gallery)
+    embedder = _embedder_of(gallery, flags.weights, flags.device)
+    picture_hw3 = read_crop(flags.picture)
+    vector_d = embedder.embed([picture_hw3])[0]
+    matches = ask(gallery, vector_d, flags.top, rerank=flags.rerank, threshold=flags.threshold)
+    _print_matches(matches)
+    draw_ranking(picture_hw3, matches, flags.out)
+    if matches[0].is_same is None:
+        print("\nno threshold: kd-yolo search calibrate --pairs FOLDER says which distance means the same person")
+    print(f"\nresults: {flags.out}")
+    print(f"next:    kd-yolo search serve --gallery {_quoted(flags.gallery)} --reid {_quoted(embedder.weights)}")
+
+
+def _print_matches(matches: Sequence[Match]) -> None:
+    from kd_yolo.search.ranking_picture import time_of, verdict_of
+
+    print(f"{'rank':>4}  distance  {'':6}  {'crop':>7}  camera  {'time':>7}  person  source")
+    for match in matches:
+        row = match.row
+        print(
+            f"{match.rank:4}  {match.distance:8.4f}  {verdict_of(match):6}  {match.place:7}  {row['camera']:6}"
+            f"  {time_of(row['seconds']):>7}  {row['identity'] or '-':6}  {row['source']} frame {row['frame']}"
+        )
+
+
+def _calibrate(flags: Calibrate) -> None:
+    from kd_yolo.search.calibrate import calibrate
+    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.indexing import embed_crops
+
+    gallery = Gallery.open(flags.gallery)
+    embedder = _embedder_of(gallery, flags.weights, flags.device)
+    sources = _listed(flags.pairs, flags.subset)
+    vectors_nd, rows = embed_crops(embedder, sources)
+    found = calibrate(vectors_nd, [row.get("identity") for row in rows], flags.far, [row["camera"] for row in rows])
+    gallery.set_threshold(found.threshold)
+    kept = found.threshold
+    print(f"pairs of one person: {kept.positives:,}; of two: {kept.negatives:,}")
+    print(f"threshold {kept.distance:.4f}: takes {kept.far:.3%} of strangers for the person, misses {kept.frr:.2%}")
+    print(f"with 95 % confidence it takes at most {found.far_at_most:.3%} of strangers, were the pairs independent")
+    for note in found.notes:
+        print(f"warning: {note}")
+    print(f"\nresults: the threshold is kept in {flags.gallery}")
+    print(f"next:    kd-yolo search query person.jpg --gallery {_quoted(flags.gallery)}")
+
+
+def _forget(flags: Forget) -> None:
+    from kd_yolo.search.forget import Which, find, forget
+    from kd_yolo.search.gallery import Gallery
+
+    between = None
+    if flags.start is not None or flags.end is not None:
+        between = (0.0 if flags.start is None else flags.start, float("inf") if flags.end is None else flags.end)
+    which = Which(flags.person, flags.track, flags.places, flags.source, between)
+    if flags.dry_run:
+        found = find(flags.gallery, which)
+        print(f"{len(found.places):,} crops would be forgotten, {found.left:,} stay; nothing was changed")
+        return
+    found = forget(flags.gallery, which)
+    Gallery.open(flags.gallery).build()
+    print(f"{len(found.places):,} crops forgotten: their vectors, rows and pictures are removed; {found.left:,} stay")
+    print("not touched: the videos and crops that they came from, drawn rankings, and backups")
+    print(f"\nresults: {flags.gallery}")
+    print(f"next:    kd-yolo search query person.jpg --gallery {_quoted(flags.gallery)}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

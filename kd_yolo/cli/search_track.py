@@ -1,0 +1,185 @@
+"""``kd-yolo search track`` and ``link``: follows people through videos and from camera to camera."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from kd_yolo.cli.run import parse_flags, run_guarded
+
+if TYPE_CHECKING:
+    from kd_yolo.config.tracking import TrackRules
+    from kd_yolo.search.idf1 import TrackScores
+    from kd_yolo.search.track_run import Linked
+    from kd_yolo.search.tracks import TrackTools
+
+DESCRIPTIONS = {
+    "track": "Follows people through videos (a file, a folder of frames, a stream), draws and scores the tracks; with"
+    " --reid tracks of one person are joined over all videos. An interrupted run is continued by the same command.",
+    "link": "Joins the tracks of a run anew, with another threshold.",
+}
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+RULES = ("tracker", "start", "buffer", "proximity", "appearance", "moving", "min_frames", "best")
+
+
+@dataclass(frozen=True)
+class Track:
+    """Flags of ``track``."""
+
+    videos: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Videos, one a camera; cam1.mp4 is camera 1."""
+    weights: str = "yolov8n.pt"
+    """The detector, a .pt file: official, pruned or distilled."""
+    reid: Path | None = None
+    """Export of a ReID network (kd-yolo reid export): for the tracker, and to join tracks of one person."""
+    tracker: str = "botsort"
+    """botsort, bytetrack (never uses looks), or a tracker YAML of ultralytics."""
+    truth: tuple[Path, ...] = ()
+    """The truth of each video, lines as in MOTChallenge: prints IDF1 and identity switches."""
+    out: Path | None = None
+    """Folder of the results (default: runs/search/track, track-2, ...)."""
+    link: float = 0.2
+    """Largest mean cosine distance between the tracks of one person, see kd-yolo search calibrate; 0 joins nothing."""
+    start: float = 0.4
+    """Least score of a box that begins a track; lower ones prolong a track."""
+    buffer: int = 30
+    """Frames for which a lost track is waited for."""
+    proximity: float = 0.5
+    """Least overlap of boxes for their looks to count (botsort with --reid)."""
+    appearance: float = 0.8
+    """Least likeness of looks, 1 - distance / 2, that joins a box to a track (botsort with --reid)."""
+    moving: Flag = False
+    """The camera moves: take its motion out (botsort)."""
+    min_frames: int = 3
+    """Shorter tracks are left out."""
+    best: int = 8
+    """Crops kept of a track."""
+    person: str = "person"
+    """Name of the detector's class of people; the only class of a one-class model counts anyway."""
+    imgsz: int = 640
+    """Longer side of the detector's input in pixels."""
+    device: str | None = None
+    """cpu, cuda, or a GPU's number (default: a GPU where there is one)."""
+    no_video: Flag = False
+    """Do not write videos with boxes."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Flags of ``link``."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Results of kd-yolo search track --reid."""
+    threshold: float = 0.2
+    """Largest mean cosine distance between the tracks of one person."""
+    truth: tuple[Path, ...] = ()
+    """The truth of each video, in the order of their folders' names."""
+    no_video: Flag = False
+    """Do not write the videos with boxes again."""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int:
+    """Runs the command, the first word, and returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    kinds: dict[str, type[Any]] = {"track": Track, "link": Link}
+    if not words or words[0] not in kinds:
+        lines = "\n".join(f"  {name:6} {text}" for name, text in DESCRIPTIONS.items())
+        print(f"usage: {prog} <{'|'.join(kinds)}> [flags]\n\n{lines}")
+        return 0 if words and words[0] in {"-h", "--help"} else 2
+    name = words[0]
+    flags = parse_flags(kinds[name], words[1:], prog=f"{prog} {name}", description=DESCRIPTIONS[name])
+    commands: dict[str, Callable[[Any], None]] = {"track": _track, "link": _link}
+    return run_guarded(lambda: commands[name](flags))
+
+
+def _track(flags: Track) -> None:
+    rules = _rules(flags)
+    from kd_yolo.data.folder import new_folder
+    from kd_yolo.search.track_run import check_truths, score_all, track_all
+    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+
+    prepare_process()
+    check_ultralytics()
+    check_truths(flags.truth, len(flags.videos))
+    folder = flags.out or new_folder(Path("runs/search/track"))
+    try:
+        linked = track_all(flags.videos, folder, _tools(flags, rules), _say)
+    except KeyboardInterrupt:
+        print(f"\nwhat is done is kept; go on with the same command and --out {folder}", file=sys.stderr)
+        raise
+    _draw(linked, folder, wanted=not flags.no_video)
+    if flags.truth:
+        _print_scores(score_all(linked, flags.truth, folder))
+    _finish(folder, linked, has_network=flags.reid is not None)
+
+
+def _rules(flags: Track) -> TrackRules:
+    from kd_yolo.config.tracking import TrackRules
+
+    given = {name: getattr(flags, name) for name in RULES}
+    return TrackRules.parse({**given, "link": flags.link or None}, "kd-yolo search track")
+
+
+def _tools(flags: Track, rules: TrackRules) -> TrackTools:
+    from kd_yolo.config.search import DetectorSettings
+    from kd_yolo.distill.defaults import find_weights
+    from kd_yolo.search.detector import PersonDetector
+    from kd_yolo.search.embedder import Embedder
+    from kd_yolo.search.track_settings import settings_of
+    from kd_yolo.search.tracks import TrackTools
+
+    settings_of(rules, flags.reid)  # what is wrong with these is said before anything is loaded
+    given = {"weights": flags.weights, "person": flags.person, "imgsz": flags.imgsz, "device": flags.device}
+    settings = DetectorSettings.parse({**given, "weights": find_weights(flags.weights)}, "kd-yolo search track")
+    embedder = Embedder.open(flags.reid, settings.device) if flags.reid else None
+    return TrackTools(PersonDetector.open(settings), flags.reid, embedder, rules)
+
+
+def _link(flags: Link) -> None:
+    from kd_yolo.search.track_run import check_truths, link_all, read_all, score_all
+
+    names, tracks = read_all(flags.folder)
+    check_truths(flags.truth, len(names))
+    linked = link_all(names, tracks, flags.threshold, flags.folder)
+    _draw(linked, flags.folder, wanted=not flags.no_video)
+    if flags.truth:
+        _print_scores(score_all(linked, flags.truth, flags.folder))
+    _finish(flags.folder, linked, has_network=any(found.network for found in tracks))
+
+
+def _draw(linked: Linked, folder: Path, *, wanted: bool) -> None:
+    from kd_yolo.search.track_run import draw_all
+
+    if wanted:
+        draw_all(linked, folder, _say)
+
+
+def _print_scores(scores: Mapping[str, TrackScores]) -> None:
+    width = max(len(name) for name in scores)
+    for name, score in scores.items():
+        print(
+            f"{name:{width}}  IDF1 {score.idf1:.3f} (IDP {score.idp:.3f}, IDR {score.idr:.3f}),"
+            f" {score.switches} identity switches, MOTA {score.mota:.3f}, {score.misses} of {score.num_true} missed,"
+            f" {score.false} false; {score.tracks} tracks of {score.people} people"
+        )
+
+
+def _finish(folder: Path, linked: Linked, *, has_network: bool) -> None:
+    where = shlex.quote(str(folder))
+    tracks = sum(len(found.numbers()) for found in linked.tracks)
+    print(f"{tracks:,} tracks" + (f" of {linked.num_persons:,} people" if has_network else ""))
+    print(f"\nresults: {folder} (persons.csv, a folder with tracks.txt, tracks.parquet and crops for each video)")
+    if has_network:
+        print(f"next:    kd-yolo search link {where} --threshold 0.1  (fewer tracks joined)")
+    else:
+        print("next:    the same with --reid reid.onnx joins the tracks of one person over all videos")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

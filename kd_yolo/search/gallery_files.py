@@ -1,0 +1,171 @@
+"""The files of a gallery and ``gallery.json``, which says which of them count.
+
+::
+
+    gallery.json             format, model, shards, index, threshold; renamed into place last
+    vectors/000000.npy       (N,D) float32, unit rows
+    rows/000000.parquet      a line a vector, see gallery_rows
+    pictures/3f/3f....jpg    a crop a row, named by the row's key
+    index/000007.faiss       of IVF and HNSW only; can be made again from the vectors
+
+A file that ``gallery.json`` does not name is a leftover and swept away by the next one who writes.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from kd_yolo.atomic import write_atomically
+from kd_yolo.config.base import StrictModel
+from kd_yolo.errors import ConfigError, InputError
+
+Kind = Literal["flat", "ivf", "hnsw"]
+KINDS: tuple[str, ...] = get_args(Kind)
+VERSION = 1
+MANIFEST = "gallery.json"
+NAME = r"^\d{6,12}$"  # of a shard and an index: no path leads out of the gallery
+VECTORS, ROWS, PICTURES, INDEX = "vectors", "rows", "pictures", "index"
+ENDINGS = {VECTORS: ".npy", ROWS: ".parquet", INDEX: ".faiss"}
+
+
+class Shard(StrictModel):
+    """Crops that were added together.
+
+    Attributes:
+        name: of its files.
+        count: how many crops.
+        vectors_crc, rows_crc: CRC-32 of the values of the vectors, and of the file of the rows.
+    """
+
+    name: str = Field(pattern=NAME)
+    count: int = Field(ge=1)
+    vectors_crc: int
+    rows_crc: int
+
+
+class SavedIndex(StrictModel):
+    """An index on disk.
+
+    Attributes:
+        name: of its file.
+        count: it holds the first so many crops.
+        trained: how many crops there were when its cells were found.
+        crc: CRC-32 of the file.
+    """
+
+    name: str = Field(pattern=NAME)
+    count: int = Field(ge=1)
+    trained: int = Field(ge=1)
+    crc: int
+
+
+class Threshold(StrictModel):
+    """Below which distance two crops count as one person.
+
+    Attributes:
+        distance: cosine distance, 0..2; at most this is the same person.
+        far, frr: shares of pairs of two people accepted, and of one person refused, where it was calibrated.
+        wanted: the false-accept rate that was asked for.
+        positives, negatives: pairs of one person and of two.
+    """
+
+    distance: float
+    far: float
+    frr: float
+    wanted: float
+    positives: int
+    negatives: int
+
+
+class Manifest(StrictModel):
+    """``gallery.json``.
+
+    Attributes:
+        format, version: of the files.
+        model: hash of the network that made the vectors.
+        dim: length D of a vector.
+        weights: where the network was; empty when it was not said.
+        kind: of the index.
+        epoch: how often crops were taken out; within one, crops are only appended.
+        next_name: of the next shard or index.
+        next_place: number of the next crop; numbers are never given again.
+        shards: in the order of their crops.
+        index: of IVF and HNSW.
+        threshold: of a calibration.
+    """
+
+    format: Literal["kd-yolo gallery"] = "kd-yolo gallery"
+    version: int = VERSION
+    model: str = Field(min_length=1)
+    dim: int = Field(ge=1)
+    weights: str = ""
+    kind: Kind = "flat"
+    epoch: int = 0
+    next_name: int = 0
+    next_place: int = 0
+    shards: tuple[Shard, ...] = ()
+    index: SavedIndex | None = None
+    threshold: Threshold | None = None
+
+    @property
+    def count(self) -> int:
+        """How many crops there are."""
+        return sum(shard.count for shard in self.shards)
+
+    @property
+    def new_name(self) -> str:
+        """Name of the next shard or index."""
+        return f"{self.next_name:06d}"
+
+
+def file_of(folder: Path, kind: str, name: str) -> Path:
+    """A file of a shard or an index."""
+    return folder / kind / f"{name}{ENDINGS[kind]}"
+
+
+def is_gallery(folder: Path) -> bool:
+    """Whether a folder holds a gallery, whole or damaged."""
+    return (folder / MANIFEST).is_file()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads ``gallery.json``.
+
+    Raises:
+        InputError: it is missing, damaged or of a newer version.
+    """
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise InputError(
+            f"{folder} is no gallery (it has no {MANIFEST}). Make one: kd-yolo search index CROPS --weights reid.pt"
+            f" --gallery {folder}"
+        )
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        version = values.get("version")
+    except (ValueError, AttributeError) as error:
+        raise damaged(file, f"not JSON: {error}") from error
+    if isinstance(version, int) and version > VERSION:
+        raise InputError(f"{file} has version {version}, this kd-yolo reads up to {VERSION}: update kd-yolo.")
+    try:
+        return Manifest.parse(values, str(file))
+    except ConfigError as error:
+        raise damaged(file, str(error)) from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Makes a state of the gallery the one that counts."""
+    write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+    return manifest
+
+
+def damaged(file: Path, why: str) -> InputError:
+    """What a user is told about a file that cannot be used."""
+    return InputError(
+        f"{file} is damaged ({why}): copy it from a backup, or make the gallery again in another folder: kd-yolo search"
+        " index CROPS --weights reid.pt --gallery NEW"
+    )

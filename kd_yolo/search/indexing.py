@@ -1,0 +1,98 @@
+"""Puts a folder of crops into a gallery: reads, embeds and adds portion after portion; an interrupted run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from kd_yolo.errors import InputError
+from kd_yolo.search.embedder import BATCH, Embedder
+from kd_yolo.search.gallery import Gallery
+from kd_yolo.search.gallery_rows import Row
+from kd_yolo.search.intake import Loaded, Source, load_all
+from kd_yolo.search.records import Floats
+
+Say = Callable[[str], None]
+PORTION = 8 * BATCH  # crops added at once, and lost at most when the run is interrupted
+
+
+@dataclass
+class Indexed:
+    """What became of a folder of crops.
+
+    Attributes:
+        added: new crops.
+        known: crops that were in already.
+        skipped: why others could not be read.
+    """
+
+    added: int = 0
+    known: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+
+def index_crops(gallery: Gallery, embedder: Embedder, sources: Sequence[Source], say: Say = print) -> Indexed:
+    """Adds crops to a gallery.
+
+    Args:
+        gallery: of this network.
+        embedder: the network.
+        sources: the crops.
+        say: takes lines for the user.
+
+    Raises:
+        InputError: another network made the gallery; no crop can be read.
+    """
+    gallery.check_model(embedder)
+    inside = gallery.has([source.row for source in sources])
+    fresh = [source for source, is_in in zip(sources, inside, strict=True) if not is_in]
+    report = Indexed(known=len(sources) - len(fresh))
+    done = report.known
+    for portion in _portions(fresh, report.skipped):
+        vectors_nd = embedder.embed([crop.picture_hw3 for crop in portion])
+        added = gallery.add(vectors_nd, [crop.row for crop in portion], [crop.jpeg for crop in portion])
+        report.added, report.known = report.added + added, report.known + len(portion) - added
+        done += len(portion)
+        say(f"{done:,} of {len(sources):,} crops are in the gallery")
+    if fresh and len(report.skipped) == len(fresh):
+        raise InputError(f"none of {len(fresh)} new crops can be read: {report.skipped[0]}")
+    return report
+
+
+def embed_crops(embedder: Embedder, sources: Sequence[Source]) -> tuple[Floats, list[Row]]:
+    """Vectors (N,D) and rows of the crops that can be read.
+
+    Raises:
+        InputError: none can.
+    """
+    skipped: list[str] = []
+    found = [
+        (embedder.embed([crop.picture_hw3 for crop in portion]), [crop.row for crop in portion])
+        for portion in _portions(sources, skipped)
+    ]
+    if not found:
+        raise InputError(f"none of {len(sources)} crops can be read{': ' + skipped[0] if skipped else ''}.")
+    return np.concatenate([vectors_nd for vectors_nd, _ in found]), [row for _, rows in found for row in rows]
+
+
+def _portions(sources: Sequence[Source], skipped: list[str]) -> Iterator[list[Loaded]]:
+    """Read crops in portions; the next batch is read while one is used."""
+    crops, portion = load_all(sources, skipped), list[Loaded]()
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(_take, crops)
+        while batch := ahead.result():
+            ahead = reader.submit(_take, crops)
+            portion += batch
+            if len(portion) >= PORTION:
+                yield portion
+                portion = []
+    if portion:
+        yield portion
+
+
+def _take(crops: Iterator[Loaded]) -> list[Loaded]:
+    return list(islice(crops, BATCH))

@@ -1,0 +1,242 @@
+"""What a run has done, on disk: it survives being killed, and the next run goes on from there without a gap.
+
+A folder of crops holds ``crops.json`` (the settings), ``inputs.json`` (the number of each input), ``crops/`` (the
+pictures) and ``parts/``: each part is written whole, after its pictures, and says which frames it covers and which
+crops they gave. A picture that no part names is of a run that was killed; it goes when the next one starts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from kd_yolo.atomic import write_atomically
+from kd_yolo.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.search.numbers import Number
+from kd_yolo.search.records import Crop, as_row
+from kd_yolo.search.sources import Input
+
+SETTINGS, INPUTS, PARTS, PICTURES = "crops.json", "inputs.json", "parts", "crops"
+FINISHED = -1
+PART_FRAMES, PART_S = 256, 5.0  # a part is written when it covers so many frames, or so much time has passed
+JPEG_QUALITY = 95
+OURS = re.compile(r"\d{4,}_c\d+s\d+_\d{6,}_\d{2,}\.jpg")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one frame gave.
+
+    Attributes:
+        source, index: the frame.
+        num_people: boxes of the detector.
+        crops: those that count.
+        rejected: the others, by reason.
+    """
+
+    source: str
+    index: int
+    num_people: int
+    crops: list[Crop]
+    rejected: Counter[str]
+
+
+@dataclass(frozen=True)
+class _Note:
+    source: str
+    next_frame: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    num_people: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Totals:
+    """Sums over everything in a folder.
+
+    Attributes:
+        frames, people, crops: how many.
+        rejected: boxes that were left out, by reason.
+    """
+
+    frames: int = 0
+    people: int = 0
+    crops: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def add(self, part: dict[str, Any]) -> None:
+        """Adds a part."""
+        self.frames += part["frames"]
+        self.people += part["people"]
+        self.crops += len(part["rows"])
+        self.rejected.update(part["rejected"])
+
+
+def crop_name(crop: Crop, number: Number, place: int) -> str:
+    """``0000_c1s1_000451_03.jpg``: identity or track (0: unknown), camera, sequence, frame, place in the frame."""
+    frame = number.picture + crop.index
+    return f"{max(crop.track, 0):04d}_c{number.camera}s{number.sequence}_{frame:06d}_{place:02d}.jpg"
+
+
+def read_numbers(folder: Path) -> dict[str, Number]:
+    """The numbers of the inputs of earlier runs; none where there is no folder yet."""
+    return {name: Number(*values) for name, values in (_read(folder / INPUTS) or {}).items()}
+
+
+def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of all crops, part by part, as :func:`kd_yolo.search.records.as_row` gives them."""
+    for file in _parts(folder):
+        yield from (_read(file) or {})["rows"]
+
+
+@dataclass
+class Ledger:
+    """Writes crops and what was done; see the module.
+
+    Attributes:
+        folder: of the crops.
+        numbers: of the inputs.
+        done: for each input the next frame, or :data:`FINISHED`.
+        totals: of everything in the folder.
+    """
+
+    folder: Path
+    numbers: dict[str, Number]
+    done: dict[str, int]
+    totals: Totals
+    _last_part: int = 0
+    _noted: list[_Note] = field(default_factory=list)
+    _since: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def open(cls, folder: Path, settings: dict[str, Any], inputs: Iterable[Input]) -> Ledger:
+        """Starts a folder, or goes on with one.
+
+        Args:
+            folder: of the crops.
+            settings: what decides the crops; those of the folder must be the same.
+            inputs: of the source, numbered.
+
+        Raises:
+            ConfigError: the folder holds something else, or crops of other settings.
+        """
+        _check(folder, settings)
+        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        (folder / PARTS).mkdir(exist_ok=True)
+        _write(folder / SETTINGS, settings)
+        numbers = {**read_numbers(folder), **{found.name: found.number for found in inputs}}
+        _write(folder / INPUTS, {name: list(asdict(number).values()) for name, number in numbers.items()})
+        ledger = cls(folder, numbers, {}, Totals())
+        ledger._read_parts()
+        return ledger
+
+    def lacks(self, found: Input) -> bool:
+        """Whether an input may have more frames than what lasts."""
+        done = self.done.get(found.name)
+        return done is None or (found.kind != "picture" and done != FINISHED)
+
+    def add(self, seen: Seen) -> None:
+        """Writes the crops of a frame and notes the frame; now and then all that was noted is made to last."""
+        rows = []
+        for place, crop in enumerate(seen.crops):
+            file = f"{PICTURES}/{crop_name(crop, self.numbers[seen.source], place)}"
+            _write_jpeg(self.folder / file, crop)
+            rows.append(as_row(crop, file))
+        self._noted.append(_Note(seen.source, seen.index + 1, rows, seen.num_people, seen.rejected))
+        if len(self._noted) >= PART_FRAMES or time.monotonic() - self._since > PART_S:
+            self.commit()
+
+    def finish(self, source: str) -> None:
+        """Notes that an input has no more frames."""
+        self._noted.append(_Note(source, FINISHED))
+
+    def commit(self) -> None:
+        """Makes what was noted last. Interrupted, it forgets it: those frames are read again by the next run."""
+        noted, self._noted, self._since = self._noted, [], time.monotonic()
+        if noted:
+            self._last_part += 1
+            part = _as_part(noted)
+            _write(self.folder / PARTS / f"{self._last_part:08d}.json", part)
+            self.totals.add(part)
+            self.done.update(part["done"])
+
+    def _read_parts(self) -> None:
+        """Sums up what is there and removes what no part names."""
+        named: set[str] = set()
+        for file in _parts(self.folder):
+            part = _read(file) or {}
+            self.totals.add(part)
+            self.done.update(part["done"])
+            named.update(row["file"] for row in part["rows"])
+            self._last_part = int(file.stem)
+        for file in (self.folder / PICTURES).iterdir():
+            if OURS.fullmatch(file.name) and f"{PICTURES}/{file.name}" not in named:
+                file.unlink()
+        for folder in (self.folder, self.folder / PARTS, self.folder / PICTURES):
+            for file in folder.glob(".*.part"):
+                file.unlink()
+
+
+def _as_part(noted: Iterable[_Note]) -> dict[str, Any]:
+    part: dict[str, Any] = {"frames": 0, "people": 0, "rejected": Counter(), "done": {}, "rows": []}
+    for note in noted:
+        part["frames"] += note.next_frame != FINISHED
+        part["people"] += note.num_people
+        part["rejected"].update(note.rejected)
+        part["done"][note.source] = note.next_frame
+        part["rows"] += note.rows
+    return part
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted((folder / PARTS).glob("[0-9]*.json"))
+
+
+def _check(folder: Path, settings: dict[str, Any]) -> None:
+    there = _read(folder / SETTINGS)
+    if there is None:
+        if folder.exists() and (not folder.is_dir() or any(file.name[0] != "." for file in folder.iterdir())):
+            raise ConfigError(f"{folder} is not empty and holds no crops: it is left alone. Name another with --out.")
+        return
+    differ = [key for key in {**there, **settings} if there.get(key) != settings.get(key)]
+    if differ:
+        lines = "\n".join(f"  {key}: there {there.get(key)!r}, asked for {settings.get(key)!r}" for key in differ)
+        raise ConfigError(
+            f"{folder} holds crops of other settings:\n{lines}\nGive the same ones to go on, or another folder with"
+            " --out."
+        )
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A JSON file; None where there is none."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        folder = file.parents[file.parent.name == PARTS]
+        raise InputError(f"{file} is damaged ({error}): remove {folder} and start anew.") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{file} is not of a folder of crops: name another folder with --out.")
+    return found
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    write_atomically(file, json.dumps(content, ensure_ascii=False).encode())
+
+
+def _write_jpeg(file: Path, crop: Crop) -> None:
+    is_done, data = cv2.imencode(".jpg", crop.picture_hw3[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not is_done:
+        raise KDYoloError(f"a crop of {crop.source} could not be encoded: {crop.picture_hw3.shape}.")
+    part = file.with_name(f".{file.name}.part")
+    part.write_bytes(data.tobytes())
+    part.replace(file)

@@ -1,0 +1,208 @@
+"""Several videos: their tracks, who is the same person in them, drawings, and scores where the truth is known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from kd_yolo.atomic import write_atomically
+from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.search.annotate import annotate_video
+from kd_yolo.search.idf1 import TrackScores, score_tracks
+from kd_yolo.search.link import link_tracks
+from kd_yolo.search.mot import Ints, Sightings, joined, read_mot
+from kd_yolo.search.numbers import number_all
+from kd_yolo.search.track_files import Tracks, read_tracks
+from kd_yolo.search.tracks import TrackTools, track_video
+
+PERSONS, METRICS = "persons.csv", "metrics.json"
+ALL = "all cameras"
+Persons = dict[int, int]  # the person of each track of a video
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Linked:
+    """The tracks of all videos, and whose they are.
+
+    Attributes:
+        names: of the videos' folders.
+        tracks: of each video.
+        persons: of each video.
+    """
+
+    names: list[str]
+    tracks: list[Tracks]
+    persons: list[Persons]
+
+    @property
+    def num_persons(self) -> int:
+        """How many different people there are."""
+        return len({person for each in self.persons for person in each.values()})
+
+
+def track_all(videos: Sequence[str], folder: Path, tools: TrackTools, say: Say) -> Linked:
+    """Follows people through videos, each into a folder of its own, and links their tracks.
+
+    Args:
+        videos: see :func:`kd_yolo.search.sources.open_source`; one a camera, or several of one camera (``cam1-a.mp4``).
+        folder: gets a folder a video, and ``persons.csv``.
+        tools: detector, network and rules.
+        say: called with lines of progress.
+    """
+    names = folder_names(videos)
+    cameras = number_all({video: video for video in videos})
+    tracks = []
+    for video, name in zip(videos, names, strict=True):
+        found = track_video(video, cameras[video].camera, folder / name, tools, say)
+        say(f"{name}: {found.num_frames:,} frames, {len(found.numbers()):,} tracks")
+        tracks.append(found)
+    return link_all(names, tracks, tools.rules.link, folder)
+
+
+def folder_names(videos: Sequence[str]) -> list[str]:
+    """A name for each video, its own as far as that is possible.
+
+    Raises:
+        ConfigError: the same video twice.
+    """
+    twice = sorted({video for video in videos if videos.count(video) > 1})
+    if twice:
+        raise ConfigError(f"{', '.join(twice)}: named twice; name each video once.")
+    names: list[str] = []
+    for video in videos:
+        stem = Path(video.rstrip("/").rpartition("@")[2]).stem or "video"
+        tries = (stem, *(f"{stem}-{number}" for number in range(2, len(videos) + 2)))
+        names.append(next(name for name in tries if name not in names))
+    return names
+
+
+def read_all(folder: Path) -> tuple[list[str], list[Tracks]]:
+    """The tracks of a run.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = sorted(file.parent for file in folder.glob("*/tracks.parquet"))
+    if not found:
+        raise InputError(f"{folder} holds no tracks: run kd-yolo search track VIDEO... --out {folder}")
+    tracks = [read_tracks(place) for place in found]
+    return [place.name for place in found], tracks
+
+
+def link_all(names: Sequence[str], tracks: Sequence[Tracks], threshold: float | None, folder: Path) -> Linked:
+    """Gives every track its person and writes ``persons.csv``.
+
+    Args:
+        names: of the videos.
+        tracks: of the videos.
+        threshold: largest mean cosine distance within a person; None: every track is a person.
+        folder: of the run.
+
+    Raises:
+        InputError: the tracks' vectors come from several networks.
+    """
+    networks = sorted({found.network for found in tracks if len(found.tracks_t)})
+    if threshold is not None and len(networks) > 1:
+        raise InputError(f"the tracks' vectors come from the networks {', '.join(networks)}: track all with one.")
+    keys = [(place, int(number)) for place, found in enumerate(tracks) for number in found.tracks_t]
+    linked: Ints = np.arange(1, len(keys) + 1)
+    if threshold is not None and keys:
+        vectors_nd = np.concatenate([found.vectors_td for found in tracks if len(found.tracks_t)])
+        spans = [replace(tracks[place].span(number), video=place) for place, number in keys]
+        linked = link_tracks(vectors_nd, spans, threshold)
+    persons: list[Persons] = [{} for _ in tracks]
+    for (place, number), person in zip(keys, linked, strict=True):
+        persons[place][number] = int(person)
+    _number_the_rest(tracks, persons, int(linked.max(initial=0)))
+    result = Linked(list(names), list(tracks), persons)
+    write_atomically(folder / PERSONS, _table(result).encode())
+    return result
+
+
+def _number_the_rest(tracks: Sequence[Tracks], persons: list[Persons], last: int) -> None:
+    """Tracks without a vector are people of their own."""
+    for found, known in zip(tracks, persons, strict=True):
+        for number in found.numbers():
+            if number not in known:
+                last += 1
+                known[number] = last
+
+
+def _table(linked: Linked) -> str:
+    """A line a track, by person and time."""
+    rows = [
+        (persons[number], name, found.camera, number, found.span(number).first - 1, found.span(number).last - 1)
+        for name, found, persons in zip(linked.names, linked.tracks, linked.persons, strict=True)
+        for number in found.numbers()
+    ]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("person", "video", "camera", "track", "first_frame", "last_frame"))
+    writer.writerows(sorted(rows))
+    return buffer.getvalue()
+
+
+def draw_all(linked: Linked, folder: Path, say: Say) -> list[Path]:
+    """Writes each video with the numbers of the people; what cannot be read again is said and left out."""
+    written = []
+    for name, found, persons in zip(linked.names, linked.tracks, linked.persons, strict=True):
+        try:
+            written.append(annotate_video(found, persons, folder / f"{name}.mp4", say))
+        except InputError as error:
+            say(f"warning: no drawing: {error}")
+    return written
+
+
+def check_truths(truths: Sequence[Path], num_videos: int) -> None:
+    """Reads the truths, so that what is wrong with them is said before the work.
+
+    Raises:
+        ConfigError: not one truth for each video.
+        InputError: a truth cannot be read.
+    """
+    if truths and len(truths) != num_videos:
+        raise ConfigError(f"--truth names {len(truths)} file(s) for {num_videos} video(s): one for each is needed.")
+    for file in truths:
+        read_mot(file)
+
+
+def score_all(linked: Linked, truths: Sequence[Path], folder: Path) -> dict[str, TrackScores]:
+    """Scores of each video's tracks, of each video's people, and of the people over all cameras.
+
+    Args:
+        linked: tracks with their people.
+        truths: MOTChallenge's text for each video, in their order.
+        folder: gets ``metrics.json``.
+
+    Raises:
+        InputError: a truth cannot be read.
+    """
+    true, scores = [read_mot(file) for file in truths], dict[str, TrackScores]()
+    people = [_as_people(found, persons) for found, persons in zip(linked.tracks, linked.persons, strict=True)]
+    is_linked = any(found.network for found in linked.tracks)
+    for place, name in enumerate(linked.names):
+        scores[name] = score_tracks(true[place], linked.tracks[place].sightings)
+        if is_linked:
+            scores[f"{name}, linked"] = score_tracks(true[place], people[place])
+    if len(true) > 1:
+        lengths = [
+            max(found.num_frames, int(part.frames_n.max(initial=0)))
+            for found, part in zip(linked.tracks, true, strict=True)
+        ]
+        scores[ALL] = score_tracks(joined(true, lengths), joined(people, lengths))
+    content = {name: score.as_dict() for name, score in scores.items()}
+    write_atomically(folder / METRICS, (json.dumps(content, indent=2) + "\n").encode())
+    return scores
+
+
+def _as_people(found: Tracks, persons: Mapping[int, int]) -> Sightings:
+    """The sightings of a video with the numbers of people for those of tracks."""
+    ids_n = np.array([persons[int(number)] for number in found.sightings.ids_n], np.int64)
+    return replace(found.sightings, ids_n=ids_n)

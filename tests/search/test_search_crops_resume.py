@@ -1,0 +1,171 @@
+"""A run that is stopped, interrupted or killed at any moment and goes on: no crop twice, none missing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from kd_yolo.search import ledger
+from kd_yolo.search.video import read_video
+from tests.search.crops_helpers import (
+    BrightDetector,
+    content,
+    run,
+    use_bright_detector,
+    walk,
+    write_pictures,
+    write_video,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAMES = 23
+
+
+@pytest.fixture(autouse=True)
+def detector(monkeypatch: pytest.MonkeyPatch) -> BrightDetector:
+    monkeypatch.setattr(ledger, "PART_FRAMES", 4)
+    return use_bright_detector(monkeypatch)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "v.avi", walk(FRAMES))
+
+
+def test_again_does_nothing_twice_and_takes_what_is_new(tmp_path: Path, detector: BrightDetector) -> None:
+    source = write_pictures(tmp_path / "in", walk(6))
+    run(source, tmp_path / "out")
+    before = content(tmp_path / "out")
+    first_seen = detector.num_seen
+    report, text = run(source, tmp_path / "out")
+    assert (content(tmp_path / "out"), detector.num_seen, report.frames) == (before, first_seen, 0)
+    assert "going on: 6 frames are done, 0 of 6 inputs are left" in text
+    cv2.imwrite(str(source / "0000.png"), walk(2)[1])
+    report, _ = run(source, tmp_path / "out")
+    rows, files = content(tmp_path / "out")
+    assert report.frames == 1
+    assert len(rows) == len(before[0]) + 1
+    assert {name: data for name, data in files.items() if name in before[1]} == before[1], "old names stay"
+
+
+@pytest.mark.parametrize("kind", ["video", "folder"])
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 18])
+def test_stopped_and_continued_equals_undisturbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path, kind: str, stop_at: int
+) -> None:
+    source = video if kind == "video" else write_pictures(tmp_path / "in", walk(FRAMES))
+    whole, _ = run(source, tmp_path / "whole")
+    add, count = ledger.Ledger.add, [0]
+
+    def interrupted(self: ledger.Ledger, seen: ledger.Seen) -> None:
+        add(self, seen)
+        count[0] += 1
+        if count[0] % stop_at == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger.Ledger, "add", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(source, tmp_path / "out")
+        content(tmp_path / "out")
+        if stop_at == 18:
+            break
+    monkeypatch.setattr(ledger.Ledger, "add", add)
+    report, _ = run(source, tmp_path / "out")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert report.totals == whole.totals
+    assert report.frames == FRAMES - (2 if stop_at < 18 else 1) * stop_at, "what was done is not done again"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from kd_yolo.search import crops, ledger
+from tests.search.crops_helpers import CONFIG, BrightDetector
+crops.PersonDetector.open = classmethod(lambda cls, settings, trust=False: BrightDetector())
+ledger.PART_FRAMES = 4
+place, left = sys.argv[3], [int(sys.argv[4])]
+before = getattr(ledger, place)
+def dying(*args):
+    if place == "_write" and args[0].parent.name != "parts":
+        return before(*args)
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return before(*args)
+setattr(ledger, place, dying)
+crops.write_crops(sys.argv[1], CONFIG, Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(("place", "count"), [("_write_jpeg", 12), ("_write", 3)])
+def test_killed_and_continued_equals_undisturbed(tmp_path: Path, video: Path, place: str, count: int) -> None:
+    whole, _ = run(video, tmp_path / "whole")
+    words = [sys.executable, "-c", KILLED, str(video), str(tmp_path / "out"), place, str(count)]
+    assert subprocess.run(words, cwd=ROOT, check=False).returncode == -9
+    left = {file.name for file in (tmp_path / "out" / "crops").iterdir()}
+    named = {Path(row["file"]).name for row in ledger.read_rows(tmp_path / "out")}
+    assert named < left, "the kill left crops that no part names"
+    for name in (".0000_c1s1_000008_00.jpg.part", "0000_c1s1_000999_00.jpg"):
+        (tmp_path / "out" / "crops" / name).write_bytes(b"half")
+    report, text = run(video, tmp_path / "out")
+    assert "going on: 8 frames are done, 1 of 1 inputs are left" in text
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert report.totals == whole.totals
+
+
+def test_an_interrupt_while_a_part_is_written_loses_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path
+) -> None:
+    run(video, tmp_path / "whole")
+    write = ledger._write
+
+    def interrupted(file: Path, values: dict[str, Any]) -> None:
+        write(file, values)
+        if file.name == "00000002.json":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(video, tmp_path / "out")
+    monkeypatch.setattr(ledger, "_write", write)
+    run(video, tmp_path / "out")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_finished_video_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("a.avi", "b.avi"):
+        write_video(source / name, walk(7))
+    opened: list[tuple[str, int]] = []
+    add = ledger.Ledger.add
+
+    def interrupted(self: ledger.Ledger, seen: ledger.Seen) -> None:
+        add(self, seen)
+        if seen.source.endswith("b.avi") and seen.index == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger.Ledger, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "out")
+    monkeypatch.setattr(ledger.Ledger, "add", add)
+    from kd_yolo.search import sources
+
+    def watched(name: str, **options: Any) -> Any:
+        opened.append((Path(name).name, options["start"]))
+        return read_video(name, **options)
+
+    monkeypatch.setattr(sources, "read_video", watched)
+    run(source, tmp_path / "out")
+    run(source, tmp_path / "out")
+    assert opened == [("b.avi", 3)]
+    assert json.loads((tmp_path / "out" / "inputs.json").read_text()) == {
+        str(source / "a.avi"): [1, 1, 0], str(source / "b.avi"): [2, 1, 0],
+    }  # fmt: skip
