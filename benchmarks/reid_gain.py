@@ -1,9 +1,9 @@
 """What self-distillation and a teacher bring to a small ReID network, seeds paired, beside colour histograms.
 
-    python benchmarks/reid_gain.py --data path/to/crops [--arms none self_kd distill] [--seeds 0 1 2] [key=value ...]
+    python benchmarks/reid_gain.py --data path/to/crops --changes warmup=2 pretrained=none schedule=cosine lr=7e-4
 
 Each arm trains the same student from the same initial weights with the same batches for the same number of epochs, with
-``--recipe strong_baseline`` and the changes given as ``key=value``. The teacher is trained once, with
+``--recipe strong_baseline`` and those of ``--changes``. The teacher is trained once, with
 ``--teacher-backbone`` and ``--teacher-epochs``, on the same identities. Every network is tested on query and gallery.
 Finished runs are kept under ``docs/benchmarks/reid_gain/<set>/``, interrupted ones resume; ``--table`` prints them.
 
@@ -40,7 +40,7 @@ METRICS = ("mAP", "mINP", "rank1")
 def parse() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("changes", nargs="*", help="key=value of kd-yolo reid train, for all networks")
+    parser.add_argument("--changes", nargs="*", default=[], help="key=value of kd-yolo reid train, for all networks")
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--set", dest="set_name", help="name of the results folder (default: the data folder's name)")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), help="name, or name=key:value,key:value of one's own")

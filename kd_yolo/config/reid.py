@@ -76,6 +76,7 @@ class TrainSettings(StrictModel):
         schedule: ``cosine`` to a hundredth of ``lr``, or ``step``: a tenth at each of ``milestones``.
         milestones: shares of the run.
         flip, pad, erase: probability of a flip, padding in pixels before the crop, probability of random erasing.
+        jitter: brightness, contrast, saturation and white balance change by up to this share.
         holdout: share of the training identities held out to choose ``best.pt``; 0 keeps ``last.pt`` as the best.
         patience: epochs without a better mAP before it stops; 0 never.
         seed: of everything random.
@@ -97,6 +98,7 @@ class TrainSettings(StrictModel):
     flip: float = Field(default=0.5, ge=0, le=1)
     pad: int = Field(default=10, ge=0)
     erase: float = Field(default=0.5, ge=0, le=1)
+    jitter: float = Field(default=0.0, ge=0, lt=1)
     holdout: float = Field(default=0.1, ge=0, lt=1)
     patience: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)

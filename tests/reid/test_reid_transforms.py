@@ -90,3 +90,17 @@ def test_any_size(size_hw: tuple[int, int]) -> None:
 def test_values_out_of_range(wrong: dict[str, float], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Augment(**wrong)
+
+
+def test_jitter_recolours_and_keeps_shapes() -> None:
+    grey = torch.full((3, 16, 8), 120, dtype=torch.uint8)
+    casts = []
+    for number in range(30):
+        seen = Augment(**OFF | {"jitter": 0.3})(grey, Draw(number))
+        assert torch.equal(seen, seen[:, :1, :1].expand_as(seen)), "an even crop stays even"
+        assert 120 / 255 * 0.7**3 <= float(seen.min()) <= float(seen.max()) <= min(1, 120 / 255 * 1.3**3)
+        casts.append((seen[:, 0, 0] / seen[:, 0, 0].mean()).tolist())
+    assert max(cast[0] for cast in casts) > 1.1 > 0.9 > min(cast[0] for cast in casts), "channels change apart"
+    assert torch.equal(Augment(**OFF | {"jitter": 0.3})(grey, Draw(1)), Augment(**OFF | {"jitter": 0.3})(grey, Draw(1)))
+    with pytest.raises(ConfigError, match=r"train\.jitter=1"):
+        Augment(jitter=1)

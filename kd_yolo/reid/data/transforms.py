@@ -1,4 +1,4 @@
-"""Crops as a network takes them: resized, and for training flipped, shifted and partly erased.
+"""Crops as a network takes them: resized, and for training flipped, shifted, recoloured and partly erased.
 
 Values are RGB in 0..1; the network holds mean and standard deviation.
 """
@@ -6,7 +6,7 @@ Values are RGB in 0..1; the network holds mean and standard deviation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from PIL import Image
@@ -42,6 +42,8 @@ class Augment:
         flip: probability of a mirror image.
         pad: black pixels added at each side before a random crop of the old size.
         erase: probability that a rectangle is erased.
+        jitter: brightness, contrast, saturation and the strength of each colour channel change by a factor from
+            1 - jitter to 1 + jitter each, as between cameras.
         seed: of the run.
 
     References:
@@ -52,12 +54,15 @@ class Augment:
     flip: float = 0.5
     pad: int = 10
     erase: float = 0.5
+    jitter: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, value in (("flip", self.flip), ("erase", self.erase)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"train.{name}={value}, expected a probability, 0..1.")
+        if not 0 <= self.jitter < 1:
+            raise ConfigError(f"train.jitter={self.jitter}, expected 0 or more and less than 1.")
         if self.pad < 0:
             raise ConfigError(f"train.pad={self.pad}, expected 0 or more pixels.")
 
@@ -85,6 +90,15 @@ def _steps(wanted: Augment, size_hw: tuple[int, ...]) -> v2.Transform:
     if wanted.pad:
         steps.append(v2.RandomCrop(list(size_hw), padding=wanted.pad))
     steps.append(v2.Lambda(as_unit))
+    if wanted.jitter:
+        steps.append(v2.ColorJitter(wanted.jitter, wanted.jitter, wanted.jitter))
+        steps.append(v2.Lambda(partial(_balance, strength=wanted.jitter)))
     fill = list(IMAGENET_MEAN)  # 0 after normalisation
     steps.append(v2.RandomErasing(wanted.erase, scale=_ERASED, ratio=_ASPECT, value=fill))
     return v2.Compose(steps)
+
+
+def _balance(x_chw: Tensor, strength: float) -> Tensor:
+    """Another white balance: each channel times a factor of its own."""
+    factors_c11 = 1 + strength * (2 * torch.rand(3, 1, 1) - 1)
+    return (x_chw * factors_c11).clamp(max=1)

@@ -178,7 +178,7 @@ def choose_device(name: str | None) -> torch.device:
 
 def _stage(config: ReIDConfig, data: _Data, folder: Path, world: World, say: Say) -> Stage:
     train, size_hw = config.train, (config.network.height, config.network.width)
-    augment = Augment(flip=train.flip, pad=train.pad, erase=train.erase, seed=train.seed)
+    augment = Augment(flip=train.flip, pad=train.pad, erase=train.erase, jitter=train.jitter, seed=train.seed)
     samples = data.split.train
     crops = Crops(samples, as_targets(samples, data.rows), size_hw, augment=augment, cache=train.cache)
     sampler = PKSampler(crops.targets, train.ids, train.images, seed=train.seed, rank=world.rank, world_size=world.size)
