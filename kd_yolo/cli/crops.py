@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -24,6 +24,7 @@ SOURCE is a picture, a folder with all that is under it, a glob in quotes, a .tx
 (rtsp://, http://), or the number of a webcam. The same command again goes on where a run was stopped, and takes what
 has been added to a folder since."""
 DETECTOR = ("weights", "person", "imgsz", "iou", "batch", "device")
+OWN = ("stride", "camera", "embed", "engine", "workers", "ray_address")
 RULES = ("conf", "min_height", "min_width", "pad", "aspect", "blur_min", "max_truncated")
 
 
@@ -67,6 +68,14 @@ class CropsFlags:
     camera: int | None = None
     """Number of the camera (default: from names as 0002_c1s1_000451_03.jpg or cam1.mp4, else one for each video and
     folder)."""
+    embed: str | None = None
+    """A ReID network (.pt or .onnx) whose vectors are written beside the crops; search index takes them as they are."""
+    engine: Literal["local", "ray"] | None = None
+    """local: this process (default); ray: many processes, on all machines of a Ray cluster."""
+    workers: int | None = None
+    """Processes of the Ray engine (default: one a GPU, without GPUs one a CPU core)."""
+    ray_address: str | None = None
+    """Cluster to join, auto or host:port (default: one is started on this machine for the run)."""
     csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Write crops.csv beside crops.parquet."""
     out: Path | None = None
@@ -104,7 +113,7 @@ def _settings(flags: CropsFlags) -> CropsConfig:
     from kd_yolo.distill.defaults import find_weights
 
     given: dict[str, Any] = {key: value for key, value in vars(flags).items() if value is not None}
-    changes: dict[str, Any] = {key: given[key] for key in ("stride", "camera") if key in given}
+    changes: dict[str, Any] = {key: given[key] for key in OWN if key in given}
     changes["detector"] = {key: given[key] for key in DETECTOR if key in given}
     changes["rules"] = {key: given[key] for key in RULES if key in given}
     config = resolve_crops(flags.recipe, changes)
@@ -124,9 +133,10 @@ def _stem(source: str) -> str:
 
 def _finish(report: CropsReport, flags: CropsFlags) -> None:
     print("\n".join(report.lines()))
-    csv = ", crops.csv" if flags.csv else ""
-    print(f"\nresults: {report.folder} (crops/, crops.parquet{csv})")
-    print(f"next:    kd-yolo search index {shlex.quote(str(report.folder))} --weights reid.pt")
+    more = (", crops.csv" if flags.csv else "") + (", vectors/" if flags.embed else "")
+    print(f"\nresults: {report.folder} (crops/, crops.parquet{more})")
+    folder, weights = shlex.quote(str(report.folder)), shlex.quote(flags.embed or "reid.pt")
+    print(f"next:    kd-yolo search index {folder} --weights {weights}")
 
 
 def _say(line: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kd_yolo.config.base import RECIPES, StrictModel, find_recipe, read_yaml
 from kd_yolo.errors import ConfigError
@@ -61,18 +62,40 @@ class CropRules(StrictModel):
 
 
 class CropsConfig(StrictModel):
-    """Everything that decides which crops a source gives.
+    """Everything that decides which crops a source gives, and what cuts them out.
 
     Attributes:
         detector, rules: see their models.
         stride: every n-th frame of a video or stream.
         camera: number of the camera; None: from the file's name or one for each folder and video.
+        embed: a ReID network whose vectors are written beside the crops; None: no vectors.
+        engine: ``local`` (this process) or ``ray`` (many processes, on many machines where there is a cluster).
+        workers: processes of the Ray engine; None: one a GPU, without GPUs one a CPU core.
+        ray_address: of a cluster to join (``auto``, ``host:6379``); None: one is started on this machine.
     """
 
     detector: DetectorSettings = DetectorSettings()
     rules: CropRules = CropRules()
     stride: int = Field(default=1, ge=1)
     camera: int | None = Field(default=None, ge=1)
+    embed: str | None = Field(default=None, min_length=1)
+    engine: Literal["local", "ray"] = "local"
+    workers: int | None = Field(default=None, ge=1)
+    ray_address: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> CropsConfig:
+        given = [name for name in ("workers", "ray_address") if getattr(self, name) is not None]
+        if self.engine != "ray" and given:
+            raise ValueError(f"{given[0]} is of the Ray engine: add --engine ray")
+        device = self.detector.device or ""
+        if self.engine == "ray" and ":" in device:
+            raise ValueError(f"device {device}: Ray hands out the GPUs; --device is cpu or cuda with --engine ray")
+        if self.ray_address is not None and not re.fullmatch(r"auto|[^/]+:\d+", self.ray_address):
+            raise ValueError(
+                f"ray_address {self.ray_address}: auto, on a machine of the cluster, or the host:port of its first one"
+            )
+        return self
 
 
 def resolve_crops(recipe: str | None, changes: dict[str, dict[str, Any] | Any]) -> CropsConfig:

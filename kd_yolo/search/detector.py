@@ -51,9 +51,14 @@ class PersonDetector:
         return cls(settings, network, class_of_people(network.names, settings))
 
     @property
+    def file(self) -> Path:
+        """The weights, wherever they were found."""
+        return Path(self.network.file).absolute()
+
+    @property
     def hash(self) -> str:
         """The first 16 hex digits of the weights' SHA-256."""
-        return hashlib.sha256(Path(self.network.file).read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]
 
     def detect(self, pictures_bgr: Sequence[Picture], conf: float) -> list[People]:
         """The people in each picture, best first, without tracks.

@@ -53,7 +53,7 @@ def index_crops(gallery: Gallery, embedder: Embedder, sources: Sequence[Source],
     report = Indexed(known=len(sources) - len(fresh))
     done = report.known
     for portion in _portions(fresh, report.skipped):
-        vectors_nd = embedder.embed([crop.picture_hw3 for crop in portion])
+        vectors_nd = vectors_of(embedder, portion)
         added = gallery.add(vectors_nd, [crop.row for crop in portion], [crop.jpeg for crop in portion])
         report.added, report.known = report.added + added, report.known + len(portion) - added
         done += len(portion)
@@ -70,13 +70,27 @@ def embed_crops(embedder: Embedder, sources: Sequence[Source]) -> tuple[Floats, 
         InputError: none can.
     """
     skipped: list[str] = []
-    found = [
-        (embedder.embed([crop.picture_hw3 for crop in portion]), [crop.row for crop in portion])
-        for portion in _portions(sources, skipped)
-    ]
+    found = [(vectors_of(embedder, portion), [crop.row for crop in portion]) for portion in _portions(sources, skipped)]
     if not found:
         raise InputError(f"none of {len(sources)} crops can be read{': ' + skipped[0] if skipped else ''}.")
     return np.concatenate([vectors_nd for vectors_nd, _ in found]), [row for _, rows in found for row in rows]
+
+
+def vectors_of(embedder: Embedder, crops: Sequence[Loaded]) -> Floats:
+    """Vectors (N,D) of crops; those that this network made before, and that are beside the crops, are taken.
+
+    Raises:
+        InputError: those are damaged.
+    """
+    stored = [crop.source.vector(embedder.hash) for crop in crops]
+    places = [place for place, vector_d in enumerate(stored) if vector_d is None]
+    fresh_nd = embedder.embed([crops[place].picture_hw3 for place in places])
+    vectors_nd = np.empty((len(crops), embedder.dim), np.float32)
+    for place, vector_d in enumerate(stored):
+        if vector_d is not None:
+            vectors_nd[place] = vector_d
+    vectors_nd[places] = fresh_nd
+    return vectors_nd
 
 
 def _portions(sources: Sequence[Source], skipped: list[str]) -> Iterator[list[Loaded]]:

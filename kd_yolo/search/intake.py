@@ -17,9 +17,10 @@ from kd_yolo.reid.data.decode import read_rgb
 from kd_yolo.reid.data.layouts import read_layout
 from kd_yolo.reid.data.market import DISTRACTOR, JUNK, NAME
 from kd_yolo.reid.data.sample import GALLERY, SUBSETS, list_pictures
+from kd_yolo.search.crop_vectors import StoredVectors
 from kd_yolo.search.extras import require
 from kd_yolo.search.gallery_rows import GIVEN, Row
-from kd_yolo.search.records import NO_TRACK, Picture
+from kd_yolo.search.records import NO_TRACK, Floats, Picture
 
 TABLE = "crops.parquet"
 QUALITY = 95
@@ -35,10 +36,21 @@ class Source:
     Attributes:
         path: of the picture.
         row: its line, see :func:`kd_yolo.search.records.as_row`.
+        vectors: those beside the crops of its folder, where there are any.
     """
 
     path: Path
     row: Row
+    vectors: StoredVectors | None = None
+
+    def vector(self, network: str) -> Floats | None:
+        """What a network made of it (D,), where that is on disk.
+
+        Args:
+            network: hash of its file.
+        """
+        is_there = self.vectors is not None and self.vectors.network == network
+        return self.vectors.find(str(self.row["file"])) if self.vectors is not None and is_there else None
 
 
 @dataclass(frozen=True)
@@ -64,11 +76,13 @@ class Loaded:
         row: its line.
         picture_hw3: RGB uint8.
         jpeg: the same as a file.
+        source: what was read.
     """
 
     row: Row
     picture_hw3: Picture
     jpeg: bytes
+    source: Source
 
 
 def list_crops(folder: Path, subset: str | None = None) -> Found:
@@ -106,7 +120,8 @@ def _tabled(folder: Path) -> list[Source]:
     except Exception as error:  # polars has a dozen kinds
         raise InputError(f"{file} is damaged ({str(error).splitlines()[0]}): run kd-yolo crops again.") from error
     root = folder.resolve()
-    found = [Source(folder / str(line["file"]), line) for line in lines]
+    vectors = StoredVectors.open(folder)
+    found = [Source(folder / str(line["file"]), line, vectors) for line in lines]
     outside = next((one.path for one in found if not one.path.resolve().is_relative_to(root)), None)
     if outside is not None:
         raise InputError(f"{file} names {outside}, which is not in its folder: it is not read.")
@@ -187,7 +202,7 @@ def load_crop(source: Source) -> Loaded:
     picture = read_rgb(source.path)
     jpeg = _as_is(source.path) if max(picture.size) <= LARGEST_PX else None
     picture.thumbnail((LARGEST_PX, LARGEST_PX))
-    return Loaded(source.row, np.asarray(picture, np.uint8), jpeg or _encode(picture))
+    return Loaded(source.row, np.asarray(picture, np.uint8), jpeg or _encode(picture), source)
 
 
 def read_crop(path: Path) -> Picture:

@@ -20,8 +20,9 @@ import cv2
 
 from kd_yolo.atomic import write_atomically
 from kd_yolo.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.search.crop_vectors import VECTORS, write_vectors
 from kd_yolo.search.numbers import Number
-from kd_yolo.search.records import Crop, as_row
+from kd_yolo.search.records import Crop, Floats, as_row
 from kd_yolo.search.sources import Input
 
 SETTINGS, INPUTS, PARTS, PICTURES = "crops.json", "inputs.json", "parts", "crops"
@@ -50,12 +51,23 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class _Note:
+class Note:
+    """What is written down of a frame, when its crops are files.
+
+    Attributes:
+        source: of the frame.
+        next_frame: the first number that the frame leaves open, or :data:`FINISHED`.
+        rows: a line a crop, see :func:`kd_yolo.search.records.as_row`.
+        num_people, rejected: see :class:`Seen`.
+        vectors_nd: of the crops (N,D); None where they are not asked for.
+    """
+
     source: str
     next_frame: int
     rows: list[dict[str, Any]] = field(default_factory=list)
     num_people: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    vectors_nd: Floats | None = None
 
 
 @dataclass
@@ -86,6 +98,22 @@ def crop_name(crop: Crop, number: Number, place: int) -> str:
     return f"{max(crop.track, 0):04d}_c{number.camera}s{number.sequence}_{frame:06d}_{place:02d}.jpg"
 
 
+def write_pictures(folder: Path, seen: Seen, number: Number) -> Note:
+    """Writes the crops of a frame; whoever does it, and however often, the files are the same.
+
+    Args:
+        folder: of the crops.
+        seen: what the frame gave.
+        number: of its input.
+    """
+    rows = []
+    for place, crop in enumerate(seen.crops):
+        file = f"{PICTURES}/{crop_name(crop, number, place)}"
+        _write_jpeg(folder / file, crop)
+        rows.append(as_row(crop, file))
+    return Note(seen.source, seen.index + 1, rows, seen.num_people, seen.rejected)
+
+
 def read_numbers(folder: Path) -> dict[str, Number]:
     """The numbers of the inputs of earlier runs; none where there is no folder yet."""
     return {name: Number(*values) for name, values in (_read(folder / INPUTS) or {}).items()}
@@ -113,7 +141,7 @@ class Ledger:
     done: dict[str, int]
     totals: Totals
     _last_part: int = 0
-    _noted: list[_Note] = field(default_factory=list)
+    _noted: list[Note] = field(default_factory=list)
     _since: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -136,6 +164,7 @@ class Ledger:
         _write(folder / INPUTS, {name: list(asdict(number).values()) for name, number in numbers.items()})
         ledger = cls(folder, numbers, {}, Totals())
         ledger._read_parts()
+        ledger.sweep()
         return ledger
 
     def lacks(self, found: Input) -> bool:
@@ -143,20 +172,19 @@ class Ledger:
         done = self.done.get(found.name)
         return done is None or (found.kind != "picture" and done != FINISHED)
 
-    def add(self, seen: Seen) -> None:
-        """Writes the crops of a frame and notes the frame; now and then all that was noted is made to last."""
-        rows = []
-        for place, crop in enumerate(seen.crops):
-            file = f"{PICTURES}/{crop_name(crop, self.numbers[seen.source], place)}"
-            _write_jpeg(self.folder / file, crop)
-            rows.append(as_row(crop, file))
-        self._noted.append(_Note(seen.source, seen.index + 1, rows, seen.num_people, seen.rejected))
+    def write(self, seen: Seen) -> Note:
+        """Writes the crops of a frame, which is not noted yet."""
+        return write_pictures(self.folder, seen, self.numbers[seen.source])
+
+    def add(self, note: Note) -> None:
+        """Notes a frame, after those before it in its input; now and then all that was noted is made to last."""
+        self._noted.append(note)
         if len(self._noted) >= PART_FRAMES or time.monotonic() - self._since > PART_S:
             self.commit()
 
     def finish(self, source: str) -> None:
         """Notes that an input has no more frames."""
-        self._noted.append(_Note(source, FINISHED))
+        self._noted.append(Note(source, FINISHED))
 
     def commit(self) -> None:
         """Makes what was noted last. Interrupted, it forgets it: those frames are read again by the next run."""
@@ -164,28 +192,31 @@ class Ledger:
         if noted:
             self._last_part += 1
             part = _as_part(noted)
+            write_vectors(self.folder, self._last_part, part["rows"], [note.vectors_nd for note in noted])
             _write(self.folder / PARTS / f"{self._last_part:08d}.json", part)
             self.totals.add(part)
             self.done.update(part["done"])
 
     def _read_parts(self) -> None:
-        """Sums up what is there and removes what no part names."""
-        named: set[str] = set()
+        """Sums up what is there."""
         for file in _parts(self.folder):
             part = _read(file) or {}
             self.totals.add(part)
             self.done.update(part["done"])
-            named.update(row["file"] for row in part["rows"])
             self._last_part = int(file.stem)
+
+    def sweep(self) -> None:
+        """Removes crops that no part names, and files that were not finished; nobody may be writing."""
+        named = {row["file"] for row in read_rows(self.folder)}
         for file in (self.folder / PICTURES).iterdir():
             if OURS.fullmatch(file.name) and f"{PICTURES}/{file.name}" not in named:
                 file.unlink()
-        for folder in (self.folder, self.folder / PARTS, self.folder / PICTURES):
+        for folder in (self.folder, self.folder / PARTS, self.folder / PICTURES, self.folder / VECTORS):
             for file in folder.glob(".*.part"):
                 file.unlink()
 
 
-def _as_part(noted: Iterable[_Note]) -> dict[str, Any]:
+def _as_part(noted: Iterable[Note]) -> dict[str, Any]:
     part: dict[str, Any] = {"frames": 0, "people": 0, "rejected": Counter(), "done": {}, "rows": []}
     for note in noted:
         part["frames"] += note.next_frame != FINISHED

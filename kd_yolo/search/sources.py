@@ -102,7 +102,7 @@ class Reader:
         stride: every n-th frame of a video or stream.
         say: takes lines for the user.
         skipped: why inputs were skipped, a line each.
-        ended: names of the files that have been read to their end.
+        ended: names of the files that have been read to their end, or to where they should be.
     """
 
     stride: int = 1
@@ -123,23 +123,25 @@ class Reader:
         if not is_any:
             raise InputError(f"{source}: nothing there can be read. {self.skipped[0] if self.skipped else ''}".rstrip())
 
-    def read(self, inputs: Iterable[Input], starts: Mapping[str, int] | None = None) -> Iterator[Frame]:
-        """The frames of all inputs, those of a video from the frame that ``starts`` names."""
+    def read(
+        self, inputs: Iterable[Input], starts: Mapping[str, int] | None = None, end: int | None = None
+    ) -> Iterator[Frame]:
+        """The frames of all inputs, those of a video from the frame that ``starts`` names, and those before ``end``."""
         for found in inputs:
             try:
-                yield from self._frames(found, (starts or {}).get(found.name, 0))
+                yield from self._frames(found, (starts or {}).get(found.name, 0), end)
                 if found.kind != "live":
                     self.ended.append(found.name)
             except InputError as error:
                 self.skipped.append(str(error))
                 self.say(f"warning: skipped: {error}")
 
-    def _frames(self, found: Input, start: int) -> Iterator[Frame]:
+    def _frames(self, found: Input, start: int, end: int | None) -> Iterator[Frame]:
         if found.kind == "picture":
             yield Frame(found.name, 0, None, found.number.camera, read_picture(Path(found.name)))
             return
         is_live = found.kind == "live"
-        for moment in read_video(found.name, start=start, stride=self.stride, live=is_live, say=self.say):
+        for moment in read_video(found.name, start=start, end=end, stride=self.stride, live=is_live, say=self.say):
             yield Frame(found.name, moment.index, moment.seconds, found.number.camera, moment.picture_hw3)
 
 

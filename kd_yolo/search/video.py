@@ -34,13 +34,16 @@ class Moment:
     picture_hw3: Picture
 
 
-def read_video(name: str, *, start: int = 0, stride: int = 1, live: bool = False, say: Say = print) -> Iterator[Moment]:
+def read_video(
+    name: str, *, start: int = 0, end: int | None = None, stride: int = 1, live: bool = False, say: Say = print
+) -> Iterator[Moment]:
     """Decodes every ``stride``-th frame.
 
     Args:
         name: a file, the address of a stream, or the number of a webcam.
         start: the first frame that is wanted. Those of a file before it are decoded and dropped, which is exact where
             seeking is not; a live source goes on counting from there.
+        end: the first frame that is not wanted; None: all to the last.
         stride: frames whose number it divides.
         live: a stream or webcam: it ends when no frame comes within ten seconds.
         say: takes lines for the user.
@@ -51,7 +54,7 @@ def read_video(name: str, *, start: int = 0, stride: int = 1, live: bool = False
     capture = _open(name, live=live)
     begun, index, num_bad, num_good = time.monotonic(), start if live else 0, 0, 0
     try:
-        while capture.grab():
+        while (end is None or index < end) and capture.grab():
             if index >= start and index % stride == 0:
                 seconds = round(time.monotonic() - begun, 3) if name.isdigit() else _seconds(capture, index)
                 is_read, picture = capture.retrieve()
@@ -59,12 +62,25 @@ def read_video(name: str, *, start: int = 0, stride: int = 1, live: bool = False
                 if is_read:
                     yield Moment(index, seconds, np.asarray(picture, np.uint8))
             index += 1
+        if end is not None and index >= end:
+            return
         if index == (start if live else 0) or (num_bad and not num_good):
             raise InputError(f"{name} gives no frame. {_advice(live)}")
         for line in _notes(capture, name, index, num_bad, live=live):
             say(line)
     finally:
         capture.release()
+
+
+def count_frames(name: str) -> int:
+    """How many frames a video file says it has, an estimate; 0 where it does not say or cannot be opened."""
+    try:
+        capture = _open(name, live=False)
+    except InputError:
+        return 0
+    said = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    return max(0, int(said)) if math.isfinite(said) else 0
 
 
 def _open(name: str, *, live: bool) -> Any:

@@ -13,7 +13,6 @@ import polars
 import pytest
 
 from kd_yolo.config.search import CropsConfig, DetectorSettings
-from kd_yolo.search import crops
 from kd_yolo.search.crops import CropsReport, write_crops
 from kd_yolo.search.detector import PersonDetector
 from kd_yolo.search.records import People, Picture
@@ -29,6 +28,11 @@ class BrightDetector:
     settings: DetectorSettings = field(default_factory=lambda: CONFIG.detector)
     hash: str = "bright"
     num_seen: int = 0
+
+    @property
+    def file(self) -> Path:
+        """It has none."""
+        return Path(self.settings.weights)
 
     def detect(self, pictures_bgr: Sequence[Picture], conf: float) -> list[People]:
         """Bounding boxes of connected bright pixels, left to right."""
@@ -84,8 +88,7 @@ def write_pictures(folder: Path, frames: Sequence[Picture]) -> Path:
 def use_bright_detector(monkeypatch: pytest.MonkeyPatch) -> BrightDetector:
     """Lets :func:`write_crops` open the detector of this file."""
     detector = BrightDetector()
-    monkeypatch.setattr(crops.PersonDetector, "open", classmethod(lambda cls, settings, trust=False: detector))
-    assert crops.PersonDetector is PersonDetector
+    monkeypatch.setattr(PersonDetector, "open", classmethod(lambda cls, settings, trust=False: detector))
     return detector
 
 

@@ -110,9 +110,9 @@ def test_interrupted_keeps_what_is_done_and_says_how_to_go_on(
     write_video(here / "v.avi", walk(8))
     add = ledger.Ledger.add
 
-    def interrupted(self: ledger.Ledger, seen: ledger.Seen) -> None:
-        add(self, seen)
-        if seen.index == 4:
+    def interrupted(self: ledger.Ledger, note: ledger.Note) -> None:
+        add(self, note)
+        if note.next_frame == 5:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(ledger.Ledger, "add", interrupted)

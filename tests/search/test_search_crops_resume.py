@@ -63,8 +63,8 @@ def test_stopped_and_continued_equals_undisturbed(
     whole, _ = run(source, tmp_path / "whole")
     add, count = ledger.Ledger.add, [0]
 
-    def interrupted(self: ledger.Ledger, seen: ledger.Seen) -> None:
-        add(self, seen)
+    def interrupted(self: ledger.Ledger, note: ledger.Note) -> None:
+        add(self, note)
         count[0] += 1
         if count[0] % stop_at == 0:
             raise KeyboardInterrupt
@@ -86,9 +86,9 @@ def test_stopped_and_continued_equals_undisturbed(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kd_yolo.search import crops, ledger
+from kd_yolo.search import crops, detector, ledger
 from tests.search.crops_helpers import CONFIG, BrightDetector
-crops.PersonDetector.open = classmethod(lambda cls, settings, trust=False: BrightDetector())
+detector.PersonDetector.open = classmethod(lambda cls, settings, trust=False: BrightDetector())
 ledger.PART_FRAMES = 4
 place, left = sys.argv[3], [int(sys.argv[4])]
 before = getattr(ledger, place)
@@ -147,9 +147,9 @@ def test_a_finished_video_is_not_decoded_again(tmp_path: Path, monkeypatch: pyte
     opened: list[tuple[str, int]] = []
     add = ledger.Ledger.add
 
-    def interrupted(self: ledger.Ledger, seen: ledger.Seen) -> None:
-        add(self, seen)
-        if seen.source.endswith("b.avi") and seen.index == 2:
+    def interrupted(self: ledger.Ledger, note: ledger.Note) -> None:
+        add(self, note)
+        if note.source.endswith("b.avi") and note.next_frame == 3:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(ledger.Ledger, "add", interrupted)
