@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -99,6 +101,18 @@ def skip_one_batch_on_one_rank() -> None:
     ChannelWiseLoss.compute = sometimes  # type: ignore[method-assign, assignment]
 
 
+def write_pictures(folder: Path) -> None:
+    """The process that comes first writes them."""
+    if RANK in (-1, 0):
+        folder.mkdir()
+        for number in range(6):
+            noise = np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8)
+            cv2.imwrite(str(folder / f"{number}.png"), noise)
+    if RANK != -1:
+        dist.init_process_group("gloo")
+        dist.barrier()
+
+
 def main(out: Path, cases: list[str]) -> None:
     if "sum" in cases:
         on = {"on_train_start": only_distillation, "on_train_batch_start": fixed_norms}
@@ -106,6 +120,10 @@ def main(out: Path, cases: list[str]) -> None:
     if "sync" in cases:
         skip_one_batch_on_one_rank()
         train(out, "sync", {}, loss="cwd+bkd", epochs=3, batch=4, nbs=4)
+    if "unlabelled" in cases:
+        pictures = out / "pictures"
+        write_pictures(pictures)
+        train(out, "unlabelled", {}, loss="cwd+bkd", batch=4, nbs=4, unlabelled=str(pictures))
     if "compile" in cases:
         compile_ = torch.compile
         torch.compile = lambda model, **_: compile_(model, backend="eager")  # type: ignore[assignment, misc]

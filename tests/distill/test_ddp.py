@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import socket
 import subprocess
@@ -68,6 +69,22 @@ def test_both_processes_step_with_the_same_gradients(out: Path) -> None:
     ]
     assert len(learnt) == 3
     assert all(float(g.abs().sum()) > 0 for g in learnt)
+
+
+def test_unlabelled_pictures_join_in_both_processes(
+    tmp_path: Path, tiny_data: Path, student: str, teacher: str
+) -> None:
+    launch(tmp_path, str(tiny_data), student, teacher, "unlabelled", processes=2)
+    first, second = read(tmp_path, "unlabelled", 0), read(tmp_path, "unlabelled", 1)
+    assert all(torch.equal(first["state"][name], second["state"][name]) for name in first["names"])
+    assert first["skipped"] == second["skipped"]
+    assert {name.removesuffix("_unlabelled") for name in first["skipped"]} == {"kd_cwd", "kd_bkd"}
+    with (tmp_path / "unlabelled" / "results.csv").open() as file:
+        rows = [{key.strip(): float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    assert len(rows) == 2
+    for row in rows:
+        assert row["train/kd_bkd_unlabelled"] > 0
+        assert row["train/kd_cwd_unlabelled"] > 0
 
 
 def test_two_halves_have_the_gradient_of_the_whole_batch(out: Path) -> None:
