@@ -35,7 +35,7 @@ class Make:
     reid: crops of people in several cameras, as in Market-1501.  clip: films of several cameras, with the boxes and
     numbers of the people."""
     preset: Literal["smoke", "demo", "bench"] = "demo"
-    """smoke (seconds), demo (about 250 street scenes, 160 diagrams, 1,200 crops or 600 frames), bench (thousands)."""
+    """smoke (seconds), demo (about 250 street scenes, 160 diagrams, 3,800 crops or 600 frames), bench (thousands)."""
     out: Path | None = None
     """Folder (default: datasets/<what>-<preset>; datasets/diagram for the demo preset of diagrams)."""
     seed: int = 0

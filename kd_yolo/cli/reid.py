@@ -198,13 +198,17 @@ def _rank(flags: Rank, pairs: list[str]) -> None:
 
 
 def _export(flags: Export, pairs: list[str]) -> None:
-    from kd_yolo.reid.export import export
+    from kd_yolo.reid.export import export, read_crops
     from kd_yolo.reid.model.network import ReIDModel
     from kd_yolo.reid.tracker import write_tracker
 
-    _no_pairs(pairs)
-    target, difference = export(ReIDModel.load(flags.weights), flags.weights, flags.format)
-    print(f"network: {target}; largest difference of a value to PyTorch's: {difference:.2g}")
+    data = _parse(pairs)
+    _no_pairs([key for key in data if key != "data"])
+    model = ReIDModel.load(flags.weights)
+    crops_nchw = read_crops(data["data"], (model.config.height, model.config.width)) if data else None
+    target, difference = export(model, flags.weights, flags.format, crops_nchw)
+    on = "noise (data= compares on crops)" if crops_nchw is None else f"{len(crops_nchw)} crops"
+    print(f"network: {target}; largest difference of a value to PyTorch's on {on}: {difference:.2g}")
     tracker = write_tracker(target)
     print(f"tracker: {tracker}")
     print(f"next:    yolo track model=yolov8n.pt source=video.mp4 tracker={shlex.quote(str(tracker))}")
@@ -234,4 +238,4 @@ def _prune(flags: Prune, pairs: list[str]) -> None:
 
 def _no_pairs(pairs: list[str]) -> None:
     if pairs:
-        raise ConfigError(f"{', '.join(pairs)}: this command takes flags only, see --help.")
+        raise ConfigError(f"{', '.join(pairs)}: not taken here, see --help.")

@@ -131,7 +131,7 @@ class CropsPreset:
 
 _CROPS = (
     CropsPreset("smoke", 256, 192, (8, 4), 4, 3, 2),
-    CropsPreset("demo", 384, 288, (64, 32), 16, 6, 2),
+    CropsPreset("demo", 384, 288, (256, 48), 24, 6, 2),
     CropsPreset("bench", 384, 288, (320, 160), 60, 8, 3),
 )
 

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from kd_yolo.errors import ConfigError, KDYoloError, MissingDependencyError
 from kd_yolo.registry import nearest
+from kd_yolo.reid.data.dataset import Crops
+from kd_yolo.reid.data.sets import read_reid_set
 from kd_yolo.reid.model.network import ReIDModel
 
 Format = Literal["onnx", "torchscript", "openvino"]
@@ -54,7 +56,7 @@ def export(model: ReIDModel, file: Path, kind: str, crops_nchw: Tensor | None = 
         model: on the CPU; is in eval mode afterwards.
         file: the checkpoint that it came from; the export goes beside it under the ending of its kind.
         kind: ``onnx`` (dynamic batch), ``torchscript`` or ``openvino``.
-        crops_nchw: real crops to compare on, at least 8; noise where there are none.
+        crops_nchw: crops to compare on, see :func:`read_crops`; noise where there are none.
 
     Returns:
         The file or folder, and the largest difference of an embedding's value, batches of 1 and 8.
@@ -82,6 +84,21 @@ def export(model: ReIDModel, file: Path, kind: str, crops_nchw: Tensor | None = 
             " use it; try another format."
         )
     return target, difference
+
+
+def read_crops(folder: str, size_hw: tuple[int, int]) -> Tensor:
+    """The first crops of a set (8,3,H,W), or as many as it has; from its queries where it has any.
+
+    Args:
+        folder: of a ReID set.
+        size_hw: height and width that the network takes.
+
+    Raises:
+        InputError: no set that can be read.
+    """
+    found = read_reid_set(folder, decode=False)
+    crops = Crops((found.query or found.train)[: BATCHES[-1]], None, size_hw)
+    return torch.stack([crops[index][0] for index in range(len(crops))])
 
 
 def _difference(graph: EmbeddingGraph, run: Runner, crops_nchw: Tensor) -> float:

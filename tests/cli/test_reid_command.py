@@ -63,8 +63,11 @@ def test_rank_lists_and_draws(place: Path, capsys: pytest.CaptureFixture[str]) -
     assert (place / "r.png").is_file()
 
 
-def test_export_writes_a_network_and_a_tracker(place: Path) -> None:
+def test_export_writes_a_network_and_a_tracker(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--weights", BEST]) == 0
+    assert "on noise (data= compares on crops): " in capsys.readouterr().out
+    assert main(["export", "--weights", BEST, "data=crops"]) == 0
+    assert "PyTorch's on 8 crops: " in capsys.readouterr().out
     tracker = yaml.safe_load((place / BEST).with_name("reid_botsort.yaml").read_text())
     assert tracker["tracker_type"] == "botsort"
     assert tracker["with_reid"]
@@ -96,6 +99,8 @@ def test_prune_and_train_on(place: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["test", "--weights", BEST, "data=crops", "feature=local"], 2, "needs the local branch"),
         (["rank", "--weights", BEST, "--query", "none.jpg", "data=crops"], 3, "no picture none.jpg"),
         (["export", "--weights", BEST, "--format", "onxx"], 2, "Did you mean 'onnx'?"),
+        (["export", "--weights", BEST, "data=nothing"], 3, "no ReID folder"),
+        (["export", "--weights", BEST, "lr=3"], 2, "lr: not taken here"),
         (["prune", "--weights", BEST, "--factor", "2"], 2, "expected a share between 0 and 1"),
     ],
 )
