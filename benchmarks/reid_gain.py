@@ -1,14 +1,14 @@
 """What self-distillation and a teacher bring to a small ReID network, seeds paired, beside colour histograms.
 
-    python benchmarks/reid_gain.py --data path/to/crops --changes warmup=2 pretrained=none schedule=cosine lr=7e-4
+    python benchmarks/reid_gain.py --data path/to/crops
 
 Each arm trains the same student from the same initial weights with the same batches for the same number of epochs, with
-``--recipe strong_baseline`` and those of ``--changes``. The teacher is trained once, with
-``--teacher-backbone`` and ``--teacher-epochs``, on the same identities. Every network is tested on query and gallery.
+``--recipe`` and ``--changes``. The teacher is trained once, with ``--teacher-backbone`` and ``--teacher-epochs``, on
+the same identities. Every network is tested on query and gallery.
 Finished runs are kept under ``docs/benchmarks/reid_gain/<set>/``, interrupted ones resume; ``--table`` prints them.
 
-Colour histograms: six stripes of a crop whose channels are divided by their means (grey world), 8 x 8 x 8 bins of each,
-compared by the histogram intersection; the best of a few that were tried.
+``colours``: the histogram of a crop, 8 x 8 x 8 bins, compared by intersection. ``stripes``: such histograms of six
+stripes of a crop whose channels are divided by their means, which takes a camera's tint away; the best of some tried.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-SMALL = ("network.height=64", "network.width=32", "pad=3", "warmup=5", "workers=0", "cache=true")
 ARMS: dict[str, dict[str, Any]] = {
     "none": {},
     "self_kd": {"self_kd.enabled": True},
     "distill": {"distill.logit": "js", "distill.temperature": 4.0, "distill.logit_weight": 1.0},
 }
+HISTOGRAMS = {"colours": 1, "stripes": 6}  # names, and stripes of each
 METRICS = ("mAP", "mINP", "rank1")
 
 
 def parse() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="demo")
     parser.add_argument("--changes", nargs="*", default=[], help="key=value of kd-yolo reid train, for all networks")
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--set", dest="set_name", help="name of the results folder (default: the data folder's name)")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), help="name, or name=key:value,key:value of one's own")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--teacher-backbone", default="resnet50")
-    parser.add_argument("--teacher-epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--backbone", default="resnet18_ibn_a")
+    parser.add_argument("--teacher-backbone", default="resnet34_ibn_a")
+    parser.add_argument("--teacher-epochs", type=int, default=14)
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/reid_gain"))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks" / "reid_gain")
     parser.add_argument("--table", action="store_true", help="print the table of what is there, train nothing")
@@ -62,7 +63,7 @@ def settings(args: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
     from kd_yolo.cli.reid import _parse
 
     name, _, own = arm.partition("=")
-    values = _parse([*SMALL, *args.changes])
+    values = _parse(args.changes)
     values |= {"data": str(args.data), "network.backbone": args.backbone, "epochs": args.epochs, "seed": seed}
     if name == "teacher":
         return {**values, "network.backbone": args.teacher_backbone, "epochs": args.teacher_epochs}
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace, arm: str, seed: int) -> None:
     if target.is_file():
         return
     values = settings(args, arm, seed)
-    config, last, start = resolve_reid("strong_baseline", values), folder / "weights" / "last.pt", time.monotonic()
+    config, last, start = resolve_reid(args.recipe, values), folder / "weights" / "last.pt", time.monotonic()
     best, can_resume = folder / "weights" / "best.pt", last.is_file()
     finished = (folder / "metrics.json").is_file()
     if not finished:
@@ -98,7 +99,8 @@ def run(args: argparse.Namespace, arm: str, seed: int) -> None:
     kept = {key: value for key, value in values.items() if key not in ("data", "distill.teacher")}
     result = {
         "arm": name, "seed": seed, **{key: round(value, 4) for key, value in found.items()},
-        "train_seconds": None if finished or can_resume else seconds, "settings": kept, **setup(),
+        "train_seconds": None if finished or can_resume else seconds, "recipe": args.recipe, "settings": kept,
+        **setup(),
     }  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n")
@@ -110,32 +112,36 @@ def setup() -> dict[str, Any]:
     return {"versions": versions, "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU"}
 
 
-def histograms(args: argparse.Namespace) -> None:
+def histograms(args: argparse.Namespace, name: str) -> None:
     """Scores colour histograms, unless that is there."""
     from kd_yolo.config.reid import resolve_reid
     from kd_yolo.reid.data.sets import read_reid_set
     from kd_yolo.reid.train.testing import as_metrics, score
 
-    target = args.out / args.set_name / "colours-s0.json"
+    target = args.out / args.set_name / f"{name}-s0.json"
     if target.is_file():
         return
     found = read_reid_set(str(args.data))
-    query, gallery = (np.stack([colours(sample.path) for sample in part]) for part in (found.query, found.gallery))
+    query, gallery = (
+        np.stack([colours(sample.path, HISTOGRAMS[name]) for sample in part]) for part in (found.query, found.gallery)
+    )
     dist_qg = np.stack([1 - np.minimum(row, gallery).sum(1) for row in query]).astype(np.float32)
     metrics = as_metrics(score(dist_qg, found.query, found.gallery, resolve_reid("strong_baseline", {}).test))
     target.parent.mkdir(parents=True, exist_ok=True)
-    result = {"arm": "colours", "seed": 0, **{key: round(value, 4) for key, value in metrics.items()}}
+    result = {"arm": name, "seed": 0, **{key: round(value, 4) for key, value in metrics.items()}}
     target.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def colours(path: Path) -> np.ndarray:
-    """The histograms of six stripes, in all of sum 1."""
+def colours(path: Path, stripes: int) -> np.ndarray:
+    """Histograms of stripes one below the other, in all of sum 1; more than one: of colours without the tint."""
     import cv2
 
-    picture = cv2.resize(cv2.imread(str(path)), (48, 96)).astype(np.float32)
-    picture = np.clip(picture * (110 / picture.mean((0, 1)).clip(1)), 0, 255)
-    stripes = np.split(picture[:, 8:40], 6)
-    found = [cv2.calcHist([stripe], [0, 1, 2], None, [8] * 3, [0, 256] * 3).ravel() for stripe in stripes]
+    picture = cv2.resize(cv2.imread(str(path)), (48, 96))
+    if stripes > 1:
+        tinted = picture[:, 8:40].astype(np.float32)
+        picture = np.clip(tinted * (110 / picture.mean((0, 1)).clip(1)), 0, 255).astype(np.float32)
+    parts = np.split(picture, stripes)
+    found = [cv2.calcHist([part], [0, 1, 2], None, [8] * 3, [0, 256] * 3).ravel() for part in parts]
     whole = np.concatenate(found)
     return whole / whole.sum()
 
@@ -153,7 +159,7 @@ def table(folder: Path) -> str:
     base = runs.get("none", {})
     for arm, found in sorted(runs.items(), key=lambda item: statistics.mean(r["mAP"] for r in item[1].values())):
         cells = [_mean([r[key] for r in found.values()], ".3f") for key in METRICS]
-        paired = [seed for seed in found if seed in base] if arm not in ("none", "teacher", "colours") else []
+        paired = [seed for seed in found if seed in base] if arm not in ("none", "teacher", *HISTOGRAMS) else []
         gains = [_mean([found[s][key] - base[s][key] for s in paired], "+.3f") for key in ("mAP", "rank1")]
         lines.append(f"| {arm} | {len(found)} | {' | '.join([*cells, *gains])} |")
     return "\n".join(lines)
@@ -176,7 +182,8 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-        histograms(args)
+        for name in HISTOGRAMS:
+            histograms(args, name)
         needs = [arm for arm in args.arms if arm.partition("=")[0] == "distill" or "distill." in arm]
         for arm, seed in [*([("teacher", 0)] if needs else []), *((a, s) for s in args.seeds for a in args.arms)]:
             say(f"== {arm}, seed {seed}")

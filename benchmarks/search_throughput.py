@@ -31,7 +31,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
+os.environ["YOLO_AUTOINSTALL"] = "false"
 LIMITS = {
     "pipeline, share of what its parts allow": (0.9, "at least"), "pipeline / plain loop": (1.5, "at least"),
     "query of 1, time / faiss alone": (1.2, "at most"), "query of 16, time / faiss alone": (1.2, "at most"),
@@ -59,6 +59,9 @@ class Parts:
     """The networks, and each thing that is timed."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        from kd_yolo.yolo.guard import prepare_process
+
+        prepare_process()
         from ultralytics import YOLO
 
         from kd_yolo.config.search import CropRules, DetectorSettings
@@ -257,7 +260,6 @@ def main() -> None:
         return
     import torch
 
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     figures, details = flow_figures(args)
     with tempfile.TemporaryDirectory() as place:
         fill(Path(place) / "gallery")

@@ -13,7 +13,7 @@ DESCRIPTIONS = {
     "distill": "Trains a network under trained ones (--teacher).",
     "test": "CMC, mAP, mINP, curves and the worst rankings of a network on query and gallery.",
     "rank": "Ranks the gallery for one picture of a person.",
-    "export": "ONNX, TorchScript or OpenVINO with all preprocessing inside, checked (data=: on crops); writes a tracker YAML.",
+    "export": "ONNX, TorchScript, OpenVINO, preprocessing inside, checked (on crops of data=); writes a tracker YAML.",
     "prune": "Removes channels; train on with --start pruned.pt.",
 }
 KEYS = "Anything written key=value changes a setting of the recipe: data=my/market epochs=60 backbone=resnet18 lr=1e-3."

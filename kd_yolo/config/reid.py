@@ -77,7 +77,8 @@ class TrainSettings(StrictModel):
         milestones: shares of the run.
         flip, pad, erase: probability of a flip, padding in pixels before the crop, probability of random erasing.
         jitter: brightness, contrast, saturation and white balance change by up to this share.
-        holdout: share of the training identities held out to choose ``best.pt``; 0 keeps ``last.pt`` as the best.
+        holdout: share of the training identities held out to choose ``best.pt``, the same whatever the seed; 0 keeps
+            ``last.pt`` as the best.
         patience: epochs without a better mAP before it stops; 0 never.
         seed: of everything random.
         amp: mixed precision on a GPU.

@@ -124,9 +124,9 @@ def _pixels(picture_hw3: Picture, box: Box) -> Picture:
     """RGB pixels of a box, a copy; grey beyond the frame."""
     height, width = picture_hw3.shape[:2]
     inside = Box(max(0, box.x1), max(0, box.y1), min(width, box.x2), min(height, box.y2))
-    found = picture_hw3[inside.y1 : inside.y2, inside.x1 : inside.x2, ::-1]
+    found: Picture = cv2.cvtColor(picture_hw3[inside.y1 : inside.y2, inside.x1 : inside.x2], cv2.COLOR_BGR2RGB)
     if inside == box:
-        return np.ascontiguousarray(found)
+        return found
     whole = np.full((box.height, box.width, 3), GREY, np.uint8)
     top, left = inside.y1 - box.y1, inside.x1 - box.x1
     whole[top : top + inside.height, left : left + inside.width] = found

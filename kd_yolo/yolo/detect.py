@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -73,6 +74,8 @@ class BatchDetector:
             kind = "turned boxes" if head_facts(model).rotated else f"pictures of {input_channels(model)} channels"
             raise InputError(f"{facts.pt_path} is for {kind}: people are found with a detect, segment or pose model.")
         model = facts.fuse(verbose=False).to(place).eval()
+        if place.type == "cpu":  # a sixth faster there
+            model = model.to(memory_format=torch.channels_last)
         return cls(model, place, str(facts.pt_path))
 
     @property
@@ -98,7 +101,7 @@ class BatchDetector:
         groups: dict[tuple[int, ...], list[tuple[int, Picture]]] = {}
         for place, picture in enumerate(pictures_bgr):
             if min(picture.shape[:2]) * size_px >= max(picture.shape[:2]):  # else it is no pixel wide in the input
-                fitted = fit(image=picture)
+                fitted = cv2.cvtColor(fit(image=picture), cv2.COLOR_BGR2RGB)
                 groups.setdefault(fitted.shape, []).append((place, fitted))
         with self._lock, torch.inference_mode():
             for group in groups.values():
@@ -111,8 +114,10 @@ class BatchDetector:
     def _forward(self, fitted_nhwc: Picture, search: Search) -> list[Tensor]:
         """Boxes, scores and classes (M,6) in pixels of the input, for each picture."""
         facts: Any = self.model
-        images_nchw = torch.from_numpy(fitted_nhwc).to(self.device).permute(0, 3, 1, 2).flip(1).contiguous()
-        outputs: Any = self.model(images_nchw.float() / 255)
+        images_nchw = torch.from_numpy(fitted_nhwc).to(self.device).permute(0, 3, 1, 2)
+        if self.device.type != "cpu":
+            images_nchw = images_nchw.contiguous()
+        outputs: Any = self.model(images_nchw / 255)
         while isinstance(outputs, list | tuple):  # segment: ((boxes, prototypes), raw)
             outputs = outputs[0]
         return non_max_suppression(  # type: ignore[no-any-return]

@@ -31,7 +31,7 @@ def resize(picture: Image.Image, size_hw: tuple[int, int]) -> Tensor:
 
 def as_unit(x_chw: Tensor) -> Tensor:
     """uint8 to float32 in 0..1."""
-    return x_chw.float() / 255
+    return x_chw / 255
 
 
 @dataclass(frozen=True)

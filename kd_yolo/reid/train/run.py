@@ -31,6 +31,8 @@ from kd_yolo.reid.train.records import write_metrics, write_settings
 from kd_yolo.reid.train.teachers import load_teachers
 from kd_yolo.reid.train.testing import as_metrics, distances, embed, score
 
+SPLIT_SEED = 0  # of every run: teacher and student have the same identities whatever their seeds
+
 
 def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | None = None) -> Path:
     """Trains a network.
@@ -120,7 +122,7 @@ def _read(config: ReIDConfig, say: Say) -> _Data:
     assert config.data is not None
     found = read_reid_set(config.data, max_rank=config.test.max_rank)
     found.require(TRAIN)
-    split = hold_out(found.train, config.train.holdout, config.train.seed)
+    split = hold_out(found.train, config.train.holdout, SPLIT_SEED)
     rows = list_identities(split.train)
     parts = {"train": split.train, "held-out query": split.query, "held-out gallery": split.gallery}
     parts |= {"query": found.query, "gallery": found.gallery}
