@@ -5,8 +5,8 @@
 On one video, round after round in one process: decoding alone, the detector's and the embedder's batched forward passes
 alone (on inputs made beforehand), the pipeline (decode, detect, cut, embed), and a plain loop that predicts one frame
 with ``YOLO.predict``, cuts its people out and embeds them one by one. Then a gallery of random unit vectors against
-faiss alone: time of a query and memory of indexing. Each figure is the median of the rounds' ratios. Writes
-``docs/benchmarks/search_throughput/<video>.json``.
+faiss alone: time of a query and memory of indexing. Each figure is the median of the rounds' ratios. There are as many
+threads as cores, or ``OMP_NUM_THREADS``. Writes ``docs/benchmarks/search_throughput/<video>-<threads>t.json``.
 """
 
 from __future__ import annotations
@@ -261,6 +261,7 @@ def main() -> None:
     import torch
 
     figures, details = flow_figures(args)
+    threads = torch.get_num_threads()  # of the flow; faiss has one
     with tempfile.TemporaryDirectory() as place:
         fill(Path(place) / "gallery")
         figures |= query_figures(Path(place) / "gallery", args.rounds)
@@ -269,13 +270,13 @@ def main() -> None:
         "figures": {k: {"measured": round(v, 3), LIMITS[k][1]: LIMITS[k][0]} for k, v in figures.items()}, **details,
         "setup": {
             "video": args.video.name, "detector": Path(args.detector).name, "reid": args.reid.name,
-            "stride": args.stride, "imgsz": args.imgsz, "rounds": args.rounds, "threads": torch.get_num_threads(),
+            "stride": args.stride, "imgsz": args.imgsz, "rounds": args.rounds, "threads": threads,
             **{name: metadata.version(name) for name in ("torch", "ultralytics", "onnxruntime", "faiss-cpu")},
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU",
         },
     }  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{args.video.stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (args.out / f"{args.video.stem}-{threads}t.json").write_text(json.dumps(result, indent=1) + "\n")
     for name, value in figures.items():
         print(f"{name:45} {value:7.3f}   {LIMITS[name][1]} {LIMITS[name][0]}")
 

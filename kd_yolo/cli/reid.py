@@ -133,7 +133,7 @@ def _with_data(config: ReIDConfig) -> ReIDConfig:
     from kd_yolo.distill.defaults import project_folder
 
     folder = make_crops(project_folder("datasets") / "reid-demo", "demo").folder
-    print(f"warning: no data=: the built-in crops, {folder}")
+    print(f"warning: no data=: the built-in crops, {folder} (--recipe demo fits them)")
     return config.model_copy(update={"data": str(folder)})
 
 

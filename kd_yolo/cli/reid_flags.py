@@ -25,7 +25,7 @@ class Train:
     """Flags of ``train`` and ``distill``."""
 
     recipe: str | None = None
-    """Name of a file in cfg/reid (strong_baseline, sbs, aligned, self_kd, ...), or a path."""
+    """Name of a file in cfg/reid (strong_baseline, sbs, aligned, self_kd, demo, ...), or a path."""
     teacher: tuple[str, ...] = ()
     """Checkpoints of the networks that teach (distill)."""
     kd: Flag = False
