@@ -31,8 +31,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+from kd_yolo.reid.data.market import DISTRACTOR, JUNK
+
 TRUE = "true boxes"
-JUNK, DISTRACTOR = -1, 0
 GOOD_MIN, JUNK_MIN = 0.5, 0.2  # overlap
 
 
@@ -118,16 +119,13 @@ def cut_one(frame: Any, box_xyxy: np.ndarray, rules: Any) -> Any:
 
 def named(boxes_xyxy_m4: np.ndarray, here: Any, ids: list[int]) -> list[int]:
     """Whom each found box shows."""
-    from kd_yolo.search.idf1 import _iou
+    from kd_yolo.geometry.boxes import iou_pairs
 
-    if not ids:
-        return [DISTRACTOR] * len(boxes_xyxy_m4)
-    overlap_mn = _iou(boxes_xyxy_m4.astype(np.float64), here.boxes_xyxy_n4)
-    best_m, who_m = overlap_mn.max(1), overlap_mn.argmax(1)
-    return [
-        ids[who] if best >= GOOD_MIN else JUNK if best >= JUNK_MIN else DISTRACTOR
-        for best, who in zip(best_m, who_m, strict=True)
-    ]
+    people = [DISTRACTOR] * len(boxes_xyxy_m4)
+    rows, columns, overlaps = iou_pairs(boxes_xyxy_m4.astype(np.float64), here.boxes_xyxy_n4, JUNK_MIN)
+    for pair in np.argsort(overlaps, kind="stable"):  # the largest overlap of a box has the last word
+        people[rows[pair]] = ids[columns[pair]] if overlaps[pair] >= GOOD_MIN else JUNK
+    return people
 
 
 def ranked(crops: Crops, queries: set[tuple[int, int, int]], true: Crops, embedder: Any) -> dict[str, float]:
