@@ -1,7 +1,8 @@
 """kd-yolo: makes a trained YOLO detector small and fast without losing what it knows.
 
-Read top to bottom: ``errors``, ``registry``, ``geometry``, ``losses``, ``config``, ``data``, ``yolo``, ``prune``,
-``training``, ``distill``, ``report``, ``pipeline``, ``league``, ``cli``. Each meets only what stands before it.
+Read top to bottom: ``errors``, ``base``, ``registry``, ``geometry``, ``losses``, ``config``, ``data``, ``yolo``,
+``prune``, ``training``, ``distill``, ``report``, ``pipeline``, ``league``, ``cli``. Each meets only what stands
+before it.
 """
 
 from __future__ import annotations

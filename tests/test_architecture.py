@@ -11,7 +11,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ORDER = ["errors", "atomic", "registry", "geometry", "losses", "config", "data", "yolo", "prune", "training", "distill"]
+ORDER = [
+    "errors",
+    "base",
+    "atomic",
+    "registry",
+    "geometry",
+    "losses",
+    "config",
+    "data",
+    "yolo",
+    "prune",
+    "training",
+    "distill",
+]
 ORDER += ["report", "pipeline", "league", "reid", "search", "cli"]
 # docs/adr/0001: the part of `distill` that runs inside ultralytics' loop, or starts it
 TRAINER = {f"distill/{name}.py" for name in ("trainer", "checkpoint", "job", "demo", "unlabelled")}

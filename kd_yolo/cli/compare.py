@@ -49,10 +49,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo compare") -> in
 def _run(flags: CompareFlags, pairs: list[str]) -> None:
     settings = _settings(flags, pairs)
     project = Path(settings.pop("project", "runs/compare"))
-    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
-
-    prepare_process()
-    check_ultralytics()
     from kd_yolo.data.folder import new_folder
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.report.compare import compare

@@ -93,10 +93,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo crops") -> int:
 
 def _run(flags: CropsFlags, typed: str) -> None:
     config = _settings(flags)
-    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
-
-    prepare_process()
-    check_ultralytics()
     from kd_yolo.search.crops import write_crops
 
     folder = flags.out or Path("runs/search") / f"{_stem(flags.source)}-crops"

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
         print(f"usage: {prog} make {made} [--preset smoke|demo|bench] | check data.yaml\n\n{DESCRIPTION}")
         return 0 if words and words[0] in {"-h", "--help"} else 2
     flags = parse_flags(kinds[words[0]], words[1:], prog=f"{prog} {words[0]}", description=DESCRIPTION)
-    return run_guarded(lambda: _make(flags) if isinstance(flags, Make) else _check(flags))
+    return run_guarded(lambda: _make(flags) if isinstance(flags, Make) else _check(flags), detector=False)
 
 
 def _make(flags: Make) -> None:

@@ -33,10 +33,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo demo") -> int:
 
 
 def _run(flags: DemoFlags) -> None:
-    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
-
-    prepare_process()
-    check_ultralytics()
     from kd_yolo.cli.distill import finish
     from kd_yolo.distill import job
     from kd_yolo.distill.demo import STUDENT_RUN, demo_data

@@ -71,17 +71,13 @@ def main(argv: Sequence[str] | None = None, prog: str = "train_distill.py") -> i
     """Runs the command and returns its exit code."""
     words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
     flags = parse_flags(DistillFlags, words, prog=prog, description=DESCRIPTION)
-    return run_guarded(lambda: _run(flags, pairs))
+    return run_guarded(lambda: _run(flags, pairs), detector=not flags.list_losses)
 
 
 def _run(flags: DistillFlags, pairs: list[str]) -> None:
     if flags.list_losses:
         _print_losses()
         return
-    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
-
-    prepare_process()
-    check_ultralytics()
     from kd_yolo.distill import job
     from kd_yolo.yolo.arguments import parse_overrides
 

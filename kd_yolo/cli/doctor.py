@@ -28,9 +28,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo doctor") -> int
 
 
 def _run() -> None:
-    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+    from kd_yolo.yolo.guard import check_ultralytics
 
-    prepare_process()
     print(f"python        {platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in PACKAGES:
         print(f"{package:13} {_version(package)}")

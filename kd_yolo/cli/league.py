@@ -86,10 +86,6 @@ def _is_argument(key: str) -> bool:
 
 
 def _run(flags: LeagueFlags, pairs: list[str], command: str) -> None:
-    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
-
-    prepare_process()
-    check_ultralytics()
     from kd_yolo.league.plan import make_league
     from kd_yolo.league.run import run_league
 

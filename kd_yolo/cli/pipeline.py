@@ -41,10 +41,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo pipeline") -> i
 
 
 def _run(flags: PipelineFlags, pairs: list[str]) -> None:
-    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
-
-    prepare_process()
-    check_ultralytics()
     from kd_yolo.config.base import find_recipe
     from kd_yolo.pipeline.chain import read_recipe, run_chain
     from kd_yolo.yolo.arguments import parse_overrides

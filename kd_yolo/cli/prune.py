@@ -93,10 +93,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "prune.py") -> int:
 def _run(flags: PruneFlags, pairs: list[str]) -> None:
     settings, project, name = _settings(flags, pairs)
     _check_output(flags)
-    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
-
-    prepare_process()
-    check_ultralytics()
     from kd_yolo.data.folder import new_folder
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.prune.job import preview, prune

@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo reid") -> int:
         Train: _train, Test: _test, Rank: _rank, Export: _export, Prune: _prune,
     }  # fmt: skip
     if words[0] == "distill" and not (flags.teacher or flags.resume):
-        return run_guarded(_no_teacher)
-    return run_guarded(lambda: commands[type(flags)](flags, pairs))
+        return run_guarded(_no_teacher, detector=False)
+    return run_guarded(lambda: commands[type(flags)](flags, pairs), detector=False)
 
 
 def _no_teacher() -> None:

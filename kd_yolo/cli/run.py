@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import tyro
 
+from kd_yolo.base.environment import guard_environment
 from kd_yolo.errors import EXIT_INTERRUPTED, KDYoloError
 
 F = TypeVar("F")
@@ -33,9 +35,20 @@ def parse_flags(flags_type: type[F], argv: Sequence[str], *, prog: str, descript
     return tyro.cli(flags_type, args=list(argv), prog=prog, description=description)
 
 
-def run_guarded(command: Callable[[], None]) -> int:
-    """Runs a command and returns its exit code; every failure is one message on standard error."""
+def run_guarded(command: Callable[[], None], *, detector: bool = True) -> int:
+    """Runs a command and returns its exit code; every failure is one message on standard error.
+
+    The process is prepared first (:mod:`kd_yolo.base.environment`, :func:`kd_yolo.yolo.guard.prepare_process`), so
+    that no command can forget it.
+
+    Args:
+        command: the work.
+        detector: the command uses ultralytics; without, it is not imported.
+    """
+    guard_environment()
     try:
+        if detector:
+            _prepare_detector()
         command()
         return 0
     except KDYoloError as error:
@@ -48,8 +61,14 @@ def run_guarded(command: Callable[[], None]) -> int:
     except OSError as error:
         return _fail_os(error)
     except Exception as error:
-        traceback.print_exc()
-        return _fail(f"{type(error).__name__}: {error}", 1)
+        return _fail_unforeseen(error)
+
+
+def _prepare_detector() -> None:
+    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+
+    prepare_process()
+    check_ultralytics()
 
 
 def _fail_os(error: OSError) -> int:
@@ -57,8 +76,22 @@ def _fail_os(error: OSError) -> int:
         return _fail(f"the disk is full: {error}. Make room; finished checkpoints are unharmed.", 1)
     if error.errno in DENIED:
         return _fail(f"not writable: {error}. Choose another folder with project=path.", 3)
-    traceback.print_exc()
-    return _fail(str(error), 1)
+    return _fail_unforeseen(error)
+
+
+def _fail_unforeseen(error: Exception) -> int:
+    """One line for the user; the traceback goes into a file that the line names."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="kd-yolo-error-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            traceback.print_exception(error, file=file)
+        where = f"The traceback is in {file.name}: please report it."
+    except OSError:
+        traceback.print_exception(error)
+        where = "Please report it with the traceback above."
+    first = (str(error).strip() or "no message").splitlines()[0][:300]
+    return _fail(f"{type(error).__name__}: {first}. This was not foreseen. {where}", 1)
 
 
 def _fail(message: str, code: int) -> int:

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int
     commands: dict[str, Callable[[Any], None]] = {
         "index": _index, "query": _query, "calibrate": _calibrate, "forget": _forget,
     }  # fmt: skip
-    return run_guarded(lambda: commands[name](flags))
+    return run_guarded(lambda: commands[name](flags), detector=False)
 
 
 def _index(flags: Index) -> None:

@@ -53,14 +53,10 @@ def _run(flags: ServeFlags) -> None:
     from kd_yolo.config.search import CropRules, DetectorSettings
     from kd_yolo.search.page.serve import ServeSettings, serve
     from kd_yolo.search.page.upload import Limits
-    from kd_yolo.yolo.guard import prepare_process
-    from kd_yolo.yolo.safe_mode import enforce_safe_loading
 
     given = {"weights": flags.weights, "person": flags.person, "imgsz": flags.imgsz, "device": flags.device}
     detector = DetectorSettings.parse(given, "kd-yolo search serve")
     rules = CropRules.parse({"conf": flags.conf}, "kd-yolo search serve")
     limits = Limits.of(flags.max_mb, flags.max_megapixels)
-    prepare_process()
-    enforce_safe_loading()
     settings = ServeSettings(flags.gallery, flags.reid, detector, rules, flags.compare, flags.host, flags.port, limits)
     serve(settings, lambda line: print(line, flush=True))

@@ -95,17 +95,14 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int
     name = words[0]
     flags = parse_flags(kinds[name], words[1:], prog=f"{prog} {name}", description=DESCRIPTIONS[name])
     commands: dict[str, Callable[[Any], None]] = {"track": _track, "link": _link}
-    return run_guarded(lambda: commands[name](flags))
+    return run_guarded(lambda: commands[name](flags), detector=name == "track")
 
 
 def _track(flags: Track) -> None:
     rules = _rules(flags)
     from kd_yolo.data.folder import new_folder
     from kd_yolo.search.track_run import check_truths, score_all, track_all
-    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
 
-    prepare_process()
-    check_ultralytics()
     check_truths(flags.truth, len(flags.videos))
     folder = flags.out or new_folder(Path("runs/search/track"))
     try:

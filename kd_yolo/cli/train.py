@@ -64,10 +64,6 @@ def _main(kind: type[TrainFlags], argv: Sequence[str] | None, prog: str, descrip
 
 
 def _run(flags: TrainFlags, pairs: list[str]) -> None:
-    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
-
-    prepare_process()
-    check_ultralytics()
     from kd_yolo.training.sparse import SPARSE_TRAINERS
     from kd_yolo.training.stage import resume_stage, train_stage
     from kd_yolo.training.trainers import RETRAINERS

@@ -3,3 +3,7 @@
 Only this package, the trainers in ``kd_yolo/distill`` and ``patches/`` import ultralytics. In come paths and models;
 out come plain ``DetectionModel`` objects and the few facts about them that the rest of the project needs.
 """
+
+from kd_yolo.base.environment import guard_environment
+
+guard_environment()

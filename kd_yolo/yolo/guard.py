@@ -7,6 +7,7 @@ import os
 
 import torch
 
+from kd_yolo.base.environment import guard_environment
 from kd_yolo.errors import ConfigError, MissingDependencyError
 
 SUPPORTED = ">=8.4.140,<8.5"
@@ -28,19 +29,24 @@ SEAMS = (
 
 
 def prepare_process() -> None:
-    """Sets up a process of ours; call it first in every command, before ultralytics is imported.
+    """Sets up a process of ours; the frame of every command calls it, before ultralytics is imported.
 
-    No pip installs at run time, no analytics, and all cores: importing ultralytics sets ``OMP_NUM_THREADS`` to 1 when
-    the user has not set it, and choosing the CPU sets torch to one thread less than there are cores: one of two.
+    No pip installs at run time, no analytics, checkpoints are loaded by our rules, and all cores: importing ultralytics
+    sets ``OMP_NUM_THREADS`` to 1 when the user has not set it, and choosing the CPU sets torch to one thread less than
+    there are cores: one of two.
     """
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    guard_environment()
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     threads = int(os.environ["OMP_NUM_THREADS"])
     torch.set_num_threads(threads)
     switch_off_telemetry()
-    from ultralytics.utils import torch_utils
+    from ultralytics.utils import checks, torch_utils
 
+    from kd_yolo.yolo.safe_mode import enforce_safe_loading
+
+    checks.AUTOINSTALL = False  # ultralytics may have been imported before the variable was set
     torch_utils.NUM_THREADS = threads
+    enforce_safe_loading()
 
 
 def switch_off_telemetry() -> None:
