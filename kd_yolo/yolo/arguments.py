@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ultralytics.cfg import get_cfg, parse_key_value_pair
@@ -11,6 +12,7 @@ from ultralytics.utils import DEFAULT_CFG, DEFAULT_CFG_DICT
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
 
+DEFAULTS: Mapping[str, Any] = MappingProxyType(DEFAULT_CFG_DICT)
 OURS = {"distill_model": "--teacher", "resume": "--resume", "mode": "the command itself"}
 
 
