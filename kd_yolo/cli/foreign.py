@@ -19,7 +19,7 @@ TRAINING = {
     )
 } | {"img": "imgsz", "img_size": "imgsz", "imgsize": "imgsz", "batch_size": "batch", "batchsize": "batch"}  # fmt: skip
 SHARED = {"name", "device", "seed", "resume"}  # flags of ours that may be written key=value too
-ANSWERED = ("model", "distill_model")  # by parse_overrides, which names the flag of the command
+ANSWERED = ("model", "distill_model", "epochs")  # by the command, which says more of them
 TEACHER = "write --teacher {value}"
 MODEL = "write --model {value}"
 FACTOR = "write --factor, the share of the channels that is removed"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.cli.newest import find_model
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -29,6 +30,7 @@ unpruned network again).
 Written key=value: data= (for Taylor importance and BatchNorm statistics), imgsz=, batch=, device=, seed=, project=,
 name=. Targets below 1 are shares of the unpruned network's, counted in the form in which it is deployed."""
 PAIRS = ("data", "imgsz", "batch", "device", "seed", "project", "name")
+UNNAMED = "best.pt"  # stands for the weights that find_model will find
 OUTPUT = ("dry_run", "sensitivity", "save_dir", "name", "no_recalibrate")  # flags that are no settings
 
 
@@ -37,7 +39,8 @@ class PruneFlags:
     """Flags of the command; see DESCRIPTION."""
 
     model: str | None = None
-    """Weights to prune; already pruned ones can be pruned further."""
+    """Weights to prune; already pruned ones can be pruned further (default: the newest best.pt under runs/, else a file
+    in weights/, else the demo's student)."""
     factor: float | None = None
     """Share of the prunable channels that is removed, between 0 and 1 (default: 0.2)."""
     target_flops: str | None = None
@@ -94,6 +97,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "prune.py") -> int:
 def _run(flags: PruneFlags, pairs: list[str]) -> None:
     settings, project, name = _settings(flags, pairs)
     _check_output(flags)
+    if flags.model is None:
+        model, note = find_model(train=not flags.dry_run)
+        print(note, flush=True)
+        settings = settings.model_copy(update={"model": model})
     from kd_yolo.data.folder import new_folder
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.prune.job import preview, prune
@@ -119,8 +126,6 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
     """
     from kd_yolo.config.prune import PruneSettings
 
-    if flags.model is None:
-        raise ConfigError("--model is missing: the weights to prune, such as runs/detect/train/weights/best.pt.")
     given: dict[str, Any] = {}
     for pair in pairs:
         key, _, value = pair.partition("=")
@@ -137,7 +142,8 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
     own = {key: value for key, value in said.items() if key not in OUTPUT}
     if flags.no_recalibrate:
         own["recalibrate"] = False
-    return PruneSettings.parse({**given, **own}, "prune.py"), project, flags.name or name or Path(flags.model).stem
+    stem = Path(flags.model or UNNAMED).stem
+    return PruneSettings.parse({"model": UNNAMED, **given, **own}, "prune.py"), project, flags.name or name or stem
 
 
 def _check_output(flags: PruneFlags) -> None:
