@@ -141,9 +141,11 @@ def _pairs(known: Words, own: set[str], pairs: Sequence[str]) -> list[str]:
     lines = []
     for pair in pairs:
         key, _, value = pair.partition("=")
+        if key in ANSWERED:
+            continue
         if not known.open_keys and key in own - SHARED - set(known.keys.values()):
             lines.append(f"{pair}: write --{key.replace('_', '-')} {shlex.quote(value)}")
-        elif key in known.flags and key not in (*ANSWERED, *known.keys):
+        elif key in known.flags and key not in known.keys:
             lines.append(f"{pair}: {_filled(known.flags[key], shlex.quote(value))}")
     return lines
 
