@@ -4,10 +4,10 @@
 
 Seed by seed: a detector is fine-tuned (``base``) and pruned at each factor; the pruned network is retrained for
 ``--epochs``, distilled from its base for as many epochs, and retrained for as long as the distilled run took in CPU
-time (``retrained at equal cost``; the ratio is measured once, on the first pair, and kept in ``cost.json``). One recipe,
-written down in ``claims.md`` beside the results before the first run. Each finished run is a JSON file with its settings,
-versions, commit, mAP50-95 on val and test, and the AP of each class; an interrupted benchmark goes on from there.
-``--table`` prints what is there: means over seeds, paired differences with the 95 % interval of Student's t.
+time (``retrained at equal cost``; the ratio is measured once, on the first pair, and kept in ``cost.json``). One
+recipe, written down in ``claims.md`` beside the results before the first run. Each finished run is a JSON file with
+its settings, versions, commit, validation curve, and mAP50-95 on val and test; an interrupted benchmark goes on from
+there. ``--table`` prints what is there: means over seeds, paired differences with the interval of Student's t.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
     body = {
         **facts, "map": scores, "parameters": size.parameters, "gflops": size.gflops, "epochs": len(rows),
         "val_curve": curve, "cpu_seconds": cpu_seconds(weights.parents[1]), "recipe": RECIPE,
-        "train": {**TRAIN, "imgsz": args.imgsz, "start": Path(str(args.start)).name}, "commit": commit(), "setup": setup(),
+        "train": {**TRAIN, "imgsz": args.imgsz, "start": Path(str(args.start)).name}, "commit": commit(),
+        "setup": setup(),
     }  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(body, indent=1) + "\n")
