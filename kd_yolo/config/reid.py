@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from kd_yolo.base.device import parse_device
 from kd_yolo.config.base import RECIPES, StrictModel, find_recipe, read_yaml
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -117,8 +118,8 @@ class TrainSettings(StrictModel):
 
     @field_validator("device", mode="before")
     @classmethod
-    def _device_as_text(cls, value: Any) -> Any:
-        return f"cuda:{value}" if isinstance(value, int) else value
+    def _device(cls, value: Any) -> Any:
+        return parse_device(value) if isinstance(value, str | int) else value
 
 
 class SelfKDSettings(StrictModel):
