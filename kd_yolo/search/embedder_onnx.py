@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kd_yolo.base.device import choose_device, parse_device
+from kd_yolo.base.extras import require
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.model.settings import IMAGENET_MEAN, IMAGENET_STD
 from kd_yolo.search.records import Floats
@@ -65,7 +66,7 @@ def _run(session: Any, crops_nchw: Floats, fixed: int | None) -> Floats:
 
 
 def _session(file: Path, device: str | None) -> Any:
-    import onnxruntime
+    onnxruntime = require("onnxruntime")
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -92,7 +93,7 @@ def _providers(device: str | None, runtime: Any) -> list[Any]:
 
 def _is_normalised(file: Path, name: str) -> bool:
     """Whether something is done to the input before the first convolution."""
-    import onnx
+    onnx = require("onnx")
 
     graph = onnx.load(str(file), load_external_data=False).graph
     return not any(node.op_type == "Conv" and name in node.input for node in graph.node)
