@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.search.extras import require
+from kd_yolo.base.extras import require
 from kd_yolo.search.mot import Sightings
 
 Floats = npt.NDArray[np.float64]
@@ -107,7 +107,7 @@ def _iou(a_xyxy_n4: Floats, b_xyxy_m4: Floats) -> Floats:
 
 def _assigned(gain_nm: Floats) -> Iterator[tuple[int, int]]:
     """One-to-one assignment with the largest sum; pairs without gain are left out."""
-    assign = require("scipy.optimize", extra="reid").linear_sum_assignment
+    assign = require("scipy.optimize").linear_sum_assignment
     for row, column in zip(*assign(gain_nm, maximize=True), strict=True):
         if gain_nm[row, column] > 0:
             yield int(row), int(column)
