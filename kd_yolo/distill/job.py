@@ -20,7 +20,9 @@ from kd_yolo.distill.preview import check_distillation
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.training.provenance import warn_unreadable
-from kd_yolo.training.run import run_training
+from kd_yolo.training.resume import check_changes, run_folder, saved_arguments
+from kd_yolo.training.run import progress_of, run_training
+from kd_yolo.training.stage import require_unfinished
 from kd_yolo.yolo.argument_fit import check_fits_data
 from kd_yolo.yolo.arguments import check_arguments
 from kd_yolo.yolo.heads import head_facts
@@ -188,29 +190,32 @@ def resume(path: str, overrides: dict[str, Any], *, teacher: Sequence[str] = (),
         trust_weights: the checkpoint and the teacher may hold classes outside the allow-list.
 
     Raises:
-        InputError: the checkpoint is missing, finished, or of another kind of run.
+        ConfigError: arguments that a resumed run cannot change.
+        InputError: the checkpoint is missing, finished, or of another kind of run; data that does not fit.
     """
     enforce_safe_loading()
-    ckpt = load_checkpoint_dict(path, trust=trust_weights)
-    arguments = ckpt.get("train_args") or {}
-    if "kd" not in arguments:
+    check_changes(overrides)
+    last, folder = Path(path), run_folder(path)
+    require_unfinished(last, progress_of(last, trust=trust_weights), "--student")
+    ckpt = load_checkpoint_dict(last, trust=trust_weights)
+    kd = (ckpt.get("train_args") or {}).get("kd")
+    if not isinstance(kd, dict) or not isinstance(kd.get("config"), dict):
         raise InputError(f"{path} is not an unfinished distillation run: --resume takes its weights/last.pt.")
-    if ckpt.get("epoch", -1) < 0 or ckpt.get("optimizer") is None:
-        raise InputError(f"{path} is finished, there is nothing to resume: start a new run with --student {path}")
-    trainer = trainer_for(str(arguments.get("task", "detect")))
-    folder = str(Path(path).resolve().parents[1])
+    trainer = trainer_for(str(saved_arguments(ckpt, path).get("task", "detect")))
     moved = [name if name == EMA_TEACHER else str(locate(name).resolve()) for name in teacher]
-    known = DistillConfig.parse(arguments["kd"]["config"], path).teachers
+    known = DistillConfig.parse(kd["config"], path).teachers
     if moved and len(moved) != len(known):
         raise ConfigError(
             f"the run has {len(known)} teacher(s), --teacher names {len(moved)}: name all, in their order."
         )
-    openable = (folder, *(moved or known))
+    openable = (str(folder), *(moved or known))
     with trusted(*openable) if trust_weights else contextlib.nullcontext():
-        data = str(arguments["data"])
         now = moved[0] if len(moved) == 1 else moved or None
-        kept = {"resume": path, "data": data, "teacher": now, "trust_weights": trust_weights or None}
-        return _train(YOLO(path), trainer, {**overrides, **kept})
+        return _train(
+            YOLO(last),
+            trainer,
+            {**overrides, "resume": str(last), "teacher": now, "trust_weights": trust_weights or None},
+        )
 
 
 def trainer_for(task: str) -> Any:

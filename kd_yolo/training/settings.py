@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from ultralytics.cfg import get_save_dir
 from ultralytics.utils import DEFAULT_CFG, RANK
 
 from kd_yolo.data.check import check_for_training
+from kd_yolo.data.folder import new_folder
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.errors import ConfigError
+from kd_yolo.training.end import load
 from kd_yolo.training.provenance import warn_unreadable, write_provenance
+from kd_yolo.training.resume import run_folder, saved_arguments, settle_data
 from kd_yolo.yolo.argument_table import Command
 from kd_yolo.yolo.arguments import check_trainer_arguments
 from kd_yolo.yolo.guard import check_ultralytics, switch_off_telemetry
@@ -83,6 +88,10 @@ class SettingsMixin(_Base):
                 " ultralytics' trainer for it, or DistillationTrainer with teacher= for ours."
             )
         kd = {**self._saved(), **self._kd}
+        if self.resume:
+            kd |= self._stay_in_place(overrides)
+        elif RANK in {-1, 0}:
+            self._reserve_folder()
         kd.setdefault("data", str(self.args.data))
         kd["config"] = self.settle(kd.get("config"), self._flags)
         if self.kind != UNMARKED:
@@ -98,6 +107,28 @@ class SettingsMixin(_Base):
         if not isinstance(saved, dict) or not is_ours or saved.get("kind", UNMARKED) != self.kind:
             raise ConfigError(f"{self.args.model} is not an unfinished {self.kind} run: resume its weights/last.pt.")
         return {**saved, "config": self.saved_config(saved["config"])}
+
+    def _stay_in_place(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        """Lets a resumed run write beside its checkpoint; returns what ``args.kd`` holds on its data."""
+        last = Path(str(self.args.model))
+        folder = run_folder(last)
+        vars(self.args).update(save_dir=str(folder), project=str(folder.parent), name=folder.name, exist_ok=True)
+        if self._kd.get("data"):  # a worker: the process that started it has settled the data
+            return {}
+        ckpt = load(last)
+        saved_arguments(ckpt, last)
+        given = overrides.get("data")
+        if given == (ckpt.get("train_args") or {}).get("data"):  # YOLO(last.pt).train(resume=True) passes it on
+            given = None
+        found = settle_data(ckpt, folder, None if given is None else str(given))
+        self.args.data = found.path
+        return found.noted()
+
+    def _reserve_folder(self) -> None:
+        """Makes the folder of a new run, so that of two runs of one name at once each has its own."""
+        if not getattr(self.args, "save_dir", None) and not self.args.exist_ok:
+            first = Path(get_save_dir(SimpleNamespace(**{**vars(self.args), "exist_ok": True})))
+            self.args.save_dir = str(new_folder(first))
 
     def get_dataset(self) -> dict[str, Any]:
         """Checks the data set and gives upstream a copy of its YAML with absolute paths, kept in the run folder."""
