@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from kd_yolo.cli.closing import print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ DESCRIPTIONS = {
     "link": "Joins the tracks of a run anew, with another threshold.",
 }
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+FOLDERS_SHOWN = 5
 RULES = ("tracker", "start", "buffer", "proximity", "appearance", "moving", "min_frames", "best")
 
 
@@ -168,14 +169,13 @@ def _print_scores(scores: Mapping[str, TrackScores]) -> None:
 
 
 def _finish(folder: Path, linked: Linked, *, has_network: bool) -> None:
-    where = shlex.quote(str(folder))
     tracks = sum(len(found.numbers()) for found in linked.tracks)
     print(f"{tracks:,} tracks" + (f" of {linked.num_persons:,} people" if has_network else ""))
-    print(f"\nresults: {folder} (persons.csv, a folder with tracks.txt, tracks.parquet and crops for each video)")
+    print_results(folder, ("persons.csv", *(f"{name}/" for name in linked.names[:FOLDERS_SHOWN])))
     if has_network:
-        print(f"next:    kd-yolo search link {where} --threshold 0.1  (fewer tracks joined)")
+        print_next(f"kd-yolo search link {shown(folder)} --threshold 0.1  # fewer tracks joined")
     else:
-        print("next:    the same with --reid reid.onnx joins the tracks of one person over all videos")
+        print_next("the same with --reid reid.onnx joins the tracks of one person over all videos")
 
 
 def _say(line: str) -> None:
