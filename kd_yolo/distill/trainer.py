@@ -104,6 +104,12 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
         if RANK in {-1, 0}:
             self._announce(self.criterion)
 
+    def _setup_train(self) -> None:
+        """Upstream's; the measurement of gradients goes around a static graph, which would record it as a step."""
+        super()._setup_train()
+        if self.criterion is not None and self.criterion.static_graph:
+            self.model.module.register_forward_hook(self.criterion.keep_inside)
+
     def _load_teacher(self, source: str, student: nn.Module) -> Teacher:
         if source == EMA_TEACHER:
             return EMATeacher(deepcopy(student), lambda: self.ema.ema if getattr(self, "ema", None) else None)
