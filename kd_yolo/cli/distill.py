@@ -96,7 +96,7 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
     for note in plan.notes:
         print(f"warning: {note}")
     if flags.dry_run:
-        print("\n".join([*job.describe(plan), "dry run: nothing was written"]))
+        print("\n".join([*plan.lines, "dry run: nothing was written"]))
         return
     finish(job.distil(plan))
 

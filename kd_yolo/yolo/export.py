@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -14,30 +13,16 @@ from ultralytics.cfg import get_cfg
 from ultralytics.engine.exporter import Exporter, export_formats
 from ultralytics.utils import DEFAULT_CFG, SETTINGS
 
+from kd_yolo.base.extras import check_installed, missing
 from kd_yolo.base.reading import shown
 from kd_yolo.data.resolve import resolved_yaml
-from kd_yolo.errors import ConfigError, KDYoloError, MissingDependencyError
+from kd_yolo.errors import ConfigError, KDYoloError
 from kd_yolo.registry import nearest
+from kd_yolo.yolo.export_formats import require_format
 from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.quiet import quiet
 
-# What a format needs: module, and what to install. Others are found missing when ultralytics imports them.
-NEEDED: dict[str, dict[str, str]] = {
-    "onnx": {"onnx": "onnx"},
-    "openvino": {"openvino": "'kd-yolo[openvino]'"},
-    "engine": {"tensorrt": "tensorrt"},
-    "coreml": {"coremltools": "coremltools"},
-    "saved_model": {"tensorflow": "tensorflow"},
-    "pb": {"tensorflow": "tensorflow"},
-    "edgetpu": {"tensorflow": "tensorflow"},
-    "litert": {"litert_torch": "litert-torch"},
-    "paddle": {"paddle": "paddlepaddle"},
-    "mnn": {"MNN": "MNN"},
-    "ncnn": {"ncnn": "ncnn", "pnnx": "pnnx"},
-    "executorch": {"executorch": "executorch"},
-    "rknn": {"rknn": "rknn-toolkit2"},
-}
-NEEDED_INT8 = {"onnx": {"onnxruntime": "onnxruntime"}, "openvino": {"nncf": "'kd-yolo[openvino]'"}}
+NEEDED_INT8 = {"onnx": ("onnxruntime",), "openvino": ("nncf",)}
 COMMON = ("imgsz", "batch", "device", "half", "int8", "quantize", "split")  # of every format
 CALIBRATED = {"8", "int8", "w8a8", "w8a16"}  # values of quantize= that look at images
 ALWAYS_INT8 = {"deepx", "axelera", "imx", "edgetpu", "qnn", "hailo", "xilinx"}
@@ -67,13 +52,9 @@ def check_export(kind: str, arguments: dict[str, Any], data: str | None) -> None
     if is_int8 and not (arguments.get("data") or data):
         raise ConfigError(f"export to '{kind}' in INT8 is calibrated on images: add data=my/data.yaml.")
     _check_values(kind, arguments)
-    needed = {**NEEDED.get(kind, {}), **(NEEDED_INT8.get(kind, {}) if is_int8 else {})}
-    missing = {module: package for module, package in needed.items() if importlib.util.find_spec(module) is None}
-    if missing:
-        raise MissingDependencyError(
-            f"export to '{kind}' needs {' and '.join(missing)}, which is not installed:"
-            f" pip install {' '.join(dict.fromkeys(missing.values()))}"
-        )
+    require_format(kind)
+    if is_int8:
+        check_installed(*NEEDED_INT8.get(kind, ()), purpose=f"export to {kind} in INT8")
 
 
 def _check_values(kind: str, arguments: dict[str, Any]) -> None:
@@ -165,10 +146,7 @@ def _run(model: Any, beside: Path, arguments: dict[str, Any]) -> Path:
         with quiet(logging.ERROR), no_openvino_hint():
             return Path(str(Exporter(overrides={**_one_word(arguments), "mode": "export"})(model=model)))
     except ImportError as error:
-        package = (error.name or str(error)).partition(".")[0]
-        raise MissingDependencyError(
-            f"export to '{kind}' needs {package}, which is not installed: pip install {package}"
-        ) from error
+        raise missing(error.name or kind, error, purpose=f"export to {kind}") from error
     except (ValueError, TypeError, SyntaxError, AssertionError) as error:
         raise ConfigError(f"export to '{kind}': {_first_line(error)}") from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import importlib.util
 import logging
 import tempfile
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from torch import nn
 from ultralytics.engine.exporter import Exporter
 from ultralytics.nn.tasks import guess_model_task
 
-from kd_yolo.errors import MissingDependencyError
+from kd_yolo.base.extras import check_installed
 from kd_yolo.yolo.export import no_openvino_hint
 from kd_yolo.yolo.quiet import quiet
 
@@ -48,12 +47,7 @@ def require_onnx() -> None:
     Raises:
         MissingDependencyError: onnx or ONNX Runtime is not installed.
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"timing in ONNX Runtime needs {' and '.join(missing)}: pip install {' '.join(NEEDED)}."
-            " Without them, time PyTorch: --runtime torch"
-        )
+    check_installed(*NEEDED, purpose="timing in ONNX Runtime (--runtime torch times PyTorch)")
 
 
 def export_onnx(model: nn.Module, imgsz: int, folder: Path) -> Path:
