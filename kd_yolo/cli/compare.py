@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo compare") -> in
 def _run(flags: CompareFlags, pairs: list[str]) -> None:
     settings = _settings(flags, pairs)
     project = Path(settings.pop("project", "runs/compare"))
-    from kd_yolo.data.folder import new_folder
+    from kd_yolo.data.folder import reserved
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.report.compare import compare
 
@@ -58,8 +58,8 @@ def _run(flags: CompareFlags, pairs: list[str]) -> None:
     )
     print()
     result.print()
-    folder = new_folder(project / (flags.name or Path(result.rows[0].weights).stem))
-    result.write(folder)
+    with reserved(project / (flags.name or Path(result.rows[0].weights).stem)) as folder:
+        result.write(folder)
     print(f"\nresults: {folder} (compare.csv, compare.md, compare.json, compare.png)")
     print(f"next:    yolo export model={result.rows[-1].weights} format=onnx imgsz={settings.get('imgsz', 640)}")
 
