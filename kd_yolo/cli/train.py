@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from kd_yolo.cli.closing import print_network, print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 
@@ -118,7 +119,7 @@ def _finish(best: Path, *, is_sparse: bool) -> None:
     from kd_yolo.training.sparse import SPARSE_FILE
 
     result = best.with_name(SPARSE_FILE) if is_sparse else best
-    print(f"\nresults: {best.parents[1]} (results.csv, results.png)")
-    print(f"network: {result}, a plain model: YOLO('{result}')")
-    following = f"python prune.py --model {result} --importance bn" if is_sparse else f"yolo val model={result}"
-    print(f"next:    {following}")
+    print_results(best.parents[1], ("results.csv", "results.png"))
+    print_network(result)
+    network = shown(result)
+    print_next(f"python prune.py --model {network} --importance bn" if is_sparse else f"yolo val model={network}")

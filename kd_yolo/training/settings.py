@@ -16,6 +16,8 @@ from kd_yolo.errors import ConfigError
 from kd_yolo.training.end import load
 from kd_yolo.training.provenance import warn_unreadable, write_provenance
 from kd_yolo.training.resume import run_folder, saved_arguments, settle_data
+from kd_yolo.yolo.argument_table import Command
+from kd_yolo.yolo.arguments import check_trainer_arguments
 from kd_yolo.yolo.guard import check_ultralytics, switch_off_telemetry
 from kd_yolo.yolo.safe_mode import enforce_safe_loading
 
@@ -36,6 +38,7 @@ class SettingsMixin(_Base):
     Attributes:
         kind: what the run does, for messages and for telling a run from one of another kind.
         flags: names of the arguments that are not ultralytics'.
+        command: which column of the table of arguments holds for ultralytics'.
 
     Raises:
         ConfigError: settings that do not fit, or a run of another kind to resume.
@@ -44,6 +47,7 @@ class SettingsMixin(_Base):
 
     kind = "retraining"
     flags: tuple[str, ...] = ()
+    command: Command = "train"
 
     def __init__(self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: Any = None) -> None:
         check_ultralytics()
@@ -55,6 +59,8 @@ class SettingsMixin(_Base):
         self._flags = {key: value for key, value in given.items() if value is not None}
         if self._kd.get("data") and not overrides.get("resume"):  # a DDP worker: the copy in the run folder is gone
             overrides["data"] = self._kd["data"]
+        if RANK == -1:  # the processes of DDP get what was checked here
+            check_trainer_arguments(overrides, self.command, own=self.flags)
         super().__init__(cfg, overrides, _callbacks)
 
     # -- what a trainer says about its settings ------------------------------------------------------------------------

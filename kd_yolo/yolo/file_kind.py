@@ -9,36 +9,46 @@ from pathlib import Path
 
 import torch
 
+from kd_yolo.base.reading import regular_file
 from kd_yolo.errors import InputError
 from kd_yolo.yolo.locate import EXPORTED, GIVE_THE_PT
-from kd_yolo.yolo.pickle_scan import ScanError, scan_pickle
+from kd_yolo.yolo.pickle_scan import ScanError, TooLargeError, scan_pickle
 
+GIVE_A_MODEL = "Give the .pt file of a YOLO model."
 FETCH_AGAIN = "Copy or download it again."
+MAX_BYTES = 8 << 30  # the largest official checkpoint has 0.3 GiB
+_MAX_PICKLE_BYTES = 64 << 20  # without the numbers of its tensors, yolov8n has 82 kB
+_MAX_EXPANSION = 16  # a torch archive is not compressed; one that somebody packed again is, by little
 _HEAD_BYTES = 1024
 _LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # LONG1 of torch's magic number, then STOP
 
 
 class Kind(Enum):
-    """The three forms in which pickled objects come."""
+    """The two forms in which checkpoints come."""
 
     ZIP = "torch zip archive"
     LEGACY = "torch legacy file: five pickles, then the tensors"
-    PICKLE = "plain pickle"
 
 
 def read_checkpoint(file: Path) -> tuple[bytes, Kind]:
     """Reads the whole file once, so that what was looked at is what is loaded.
 
     Raises:
-        InputError: unreadable, empty, damaged, or of another format.
+        InputError: no regular file, too large, unreadable, empty, damaged, or of another format.
     """
+    regular_file(file, "weights")
     try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"{file} has {size} bytes, expected at most {MAX_BYTES}: it is no YOLO checkpoint.")
         with file.open("rb") as stream:
             _reject_other_format(file, stream.read(_HEAD_BYTES))
             stream.seek(0)
-            data = stream.read()
+            data = stream.read(size)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+    except MemoryError as error:
+        raise InputError(f"{file} has {size} bytes, which do not fit into memory.") from error
     return data, _kind(file, data)
 
 
@@ -50,23 +60,33 @@ def _kind(file: Path, data: bytes) -> Kind:
         return Kind.LEGACY
     try:
         scan_pickle(io.BytesIO(data))
+    except TooLargeError as error:
+        raise InputError(f"{file} is a pickle, but not of a YOLO model: {error}. {GIVE_A_MODEL}") from error
     except ScanError as error:
         raise InputError(
             f"{file} is not a PyTorch checkpoint: neither an archive nor a pickle (first bytes {data[:8]!r})."
             f" {FETCH_AGAIN}"
         ) from error
-    return Kind.PICKLE
+    raise InputError(f"{file} is a plain pickle, not a PyTorch checkpoint. {GIVE_A_MODEL}")
 
 
 def _check_archive(file: Path, data: bytes) -> None:
+    """Checks names and sizes of the records, before any is unpacked."""
     try:
-        records = torch._C.PyTorchFileReader(io.BytesIO(data)).get_all_records()
+        reader = torch._C.PyTorchFileReader(io.BytesIO(data))
+        sizes = {name: int(reader.get_record_size(name)) for name in reader.get_all_records()}
     except (RuntimeError, ValueError) as error:  # ValueError: it seeks to before the start of a file that was cut off
         raise _unreadable_archive(file, data) from error
-    if "constants.pkl" in records:
+    if "constants.pkl" in sizes:
         raise InputError(f"{file} is {EXPORTED['.torchscript']}. {GIVE_THE_PT}")
-    if "data.pkl" not in records:
+    if "data.pkl" not in sizes:
         raise InputError(f"{file} is a zip archive, but not a checkpoint: it has no data.pkl. Give a .pt file.")
+    total = sum(sizes.values())
+    if sizes["data.pkl"] > _MAX_PICKLE_BYTES or total > max(_MAX_EXPANSION * len(data), 1 << 20):
+        raise InputError(
+            f"{file} unpacks from {len(data)} to {total} bytes, {sizes['data.pkl']} of them a pickle:"
+            f" it is no YOLO checkpoint. {GIVE_A_MODEL}"
+        )
 
 
 def _unreadable_archive(file: Path, data: bytes) -> InputError:

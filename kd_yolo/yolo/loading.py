@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,13 @@ import ultralytics.nn.tasks as tasks
 from torch import nn
 from ultralytics.utils import DEFAULT_CFG_DICT
 
+from kd_yolo.base.extras import check_installed
 from kd_yolo.errors import InputError, MissingDependencyError
+from kd_yolo.yolo.file_kind import GIVE_A_MODEL
 from kd_yolo.yolo.locate import locate
+from kd_yolo.yolo.train_args import safe_train_args
 from kd_yolo.yolo.unpickle import OVERRIDE, unpickle_safely, unpickle_trusted
 
-GIVE_A_MODEL = "Give the .pt file of a YOLO model."
 # `nn.SiLU()` or `torch.nn.LeakyReLU(0.1)`: a class with literal arguments, nothing that could be a call or a lookup
 _ACTIVATION = re.compile(r"(?:torch\.)?nn\.[A-Z]\w*\((?:\w+\s*=\s*)?[-+\w.]*(?:\s*,\s*(?:\w+\s*=\s*)?[-+\w.]+)*\)")
 
@@ -59,6 +60,8 @@ def load_checkpoint_dict(path: str | Path, *, trust: bool = False) -> dict[str, 
     loaded = unpickle_trusted(file) if trust else unpickle_safely(file)
     if isinstance(loaded, dict):
         _require_modelopt(file, loaded)
+        if "train_args" in loaded:
+            loaded["train_args"] = safe_train_args(loaded)
         return loaded
     model = loaded if isinstance(loaded, tasks.BaseModel) else getattr(loaded, "model", None)
     if not isinstance(model, tasks.BaseModel):
@@ -113,10 +116,7 @@ def _require_modelopt(file: Path, checkpoint: dict[str, Any]) -> None:
     """Ultralytics would pip-install modelopt as soon as the checkpoint's key is there."""
     if not checkpoint.get("modelopt"):
         return
-    if importlib.util.find_spec("modelopt") is None:
-        raise MissingDependencyError(
-            f"{file} was trained quantisation-aware and needs modelopt: pip install 'nvidia-modelopt>=0.44'"
-        )
+    check_installed("modelopt", purpose=f"{file} was trained quantisation-aware: it")
     if not hasattr(tasks, "restore_qat"):
         raise MissingDependencyError(
             f"{file} was trained quantisation-aware, which this ultralytics cannot load:"
@@ -129,7 +129,7 @@ def _finish(model: nn.Module, file: Path, checkpoint: dict[str, Any]) -> nn.Modu
     if checkpoint.get("modelopt"):
         tasks.restore_qat(model, checkpoint["modelopt"])
     facts: Any = model  # plain attributes, which nn.Module's annotations do not know
-    facts.args = {**DEFAULT_CFG_DICT, **checkpoint.get("train_args", {})}
+    facts.args = {**DEFAULT_CFG_DICT, **safe_train_args(checkpoint)}
     facts.pt_path = str(file)
     facts.task = getattr(model, "task", None) or tasks.guess_model_task(model)
     if not hasattr(model, "stride"):

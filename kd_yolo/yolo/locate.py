@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ultralytics import utils
 from ultralytics.utils import checks, downloads
 
+from kd_yolo.base.reading import regular_file, shown
 from kd_yolo.errors import InputError
 from kd_yolo.registry import nearest
 
@@ -20,6 +22,8 @@ EXPORTED = {
     ".pb": "a TensorFlow export",
     ".mlpackage": "a Core ML export",
 }
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # one slash: Path takes the second; C:/ has one letter
+_MAX_NAME = 255  # bytes of a file name
 GIVE_THE_PT = "It holds no PyTorch model to train or distil: give the .pt file that it was exported from."
 
 
@@ -30,21 +34,30 @@ def locate(path: str | Path) -> Path:
         InputError: no file: an unknown name, a folder, a YAML, an export, or an official name while offline.
     """
     text = str(path).strip()
-    if text.lower().startswith(("http:/", "https:/", "ul:/", "rtsp:/")):
-        raise InputError(f"{text} is a web address: download the file and give its path.")
-    file = Path(text).expanduser()
+    if _ADDRESS.match(text):
+        raise InputError(f"{shown(text)} is a web address: download the file and give its path.")
+    if not text or "\0" in text or any(len(part.encode(errors="replace")) > _MAX_NAME for part in text.split("/")):
+        raise InputError(f"weights {shown(text)} cannot be the name of a file. Give the path of a .pt file.")
+    try:
+        return _found(Path(text).expanduser(), text)
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a file as a folder; no home of that user
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"weights {shown(text)} cannot be opened: {shown(reason)}.") from None
+
+
+def _found(file: Path, text: str) -> Path:
     _reject_by_suffix(file)
     if file.is_dir():
         raise InputError(_folder_message(file))
     if file.exists():
-        return file
+        return regular_file(file, "weights")
     cached = Path(utils.SETTINGS["weights_dir"]) / file  # where ultralytics keeps downloads
-    if cached.is_file():
+    if ".." not in file.parts and cached.is_file():
         return cached
     if checks.check_yolov5u_filename(file.name, verbose=False) in downloads.GITHUB_ASSETS_NAMES:
         return _download(file)
     raise InputError(
-        f"weights {text!r} do not exist (looked in {file.absolute().parent}).{_similar(file)}"
+        f"weights {shown(text)} do not exist (looked in {shown(str(file.absolute().parent), 300)}).{_similar(file)}"
         " Copy the file here or give its path."
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import pickle
+import struct
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,10 +24,24 @@ from ultralytics.utils import LOGGER, checks
 
 from kd_yolo.errors import InputError
 from kd_yolo.yolo import allow_list
-from kd_yolo.yolo.file_kind import Kind, damaged, read_checkpoint
-from kd_yolo.yolo.pickle_scan import Name, PickleFacts, ScanError, scan_pickle
+from kd_yolo.yolo.file_kind import GIVE_A_MODEL, Kind, damaged, read_checkpoint
+from kd_yolo.yolo.pickle_scan import Name, PickleFacts, ScanError, Storage, TooLargeError, scan_pickle
 
 OVERRIDE = "--trust-weights loads it anyway (runs whatever code the file holds)"
+# what comes of values of other types than the code that takes them expects; RecursionError is a RuntimeError
+MALFORMED = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    NameError,
+    OSError,
+    struct.error,
+)
 _SAFE_PROTOCOL = 2  # torch.save's default, and all that the weights_only unpickler understands
 _NUM_LEGACY_PICKLES = 5  # magic number, protocol, system facts, the object, the keys of its tensors
 _SAFE_GLOBALS_LOCK = threading.Lock()  # torch keeps one allow-list for the process
@@ -44,15 +59,16 @@ def unpickle_safely(file: Path) -> Any:
     for facts in _scan(file, data, kind):
         _refuse_unknown(file, facts, kind)
         names |= facts.named
-    _refuse_plain_pickle(file, kind)
     entries = allow_list.entries_for(list(names))
     try:
         with _SAFE_GLOBALS_LOCK, torch.serialization.safe_globals(entries):
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except MemoryError as error:
+        raise InputError(f"{file} needs more memory than there is.") from error
     except pickle.UnpicklingError as error:
         reason = _first_line(str(error).rpartition("WeightsUnpickler error:")[2])
         raise InputError(f"{file} was refused while it was read: {reason}. {OVERRIDE}.") from error
-    except (RuntimeError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except MALFORMED as error:
         raise damaged(file, _first_line(error)) from error
 
 
@@ -62,8 +78,7 @@ def unpickle_trusted(file: Path) -> Any:
     Raises:
         InputError: another format, a damaged file, or a module that is not installed.
     """
-    data, kind = read_checkpoint(file)
-    _refuse_plain_pickle(file, kind)
+    data, _ = read_checkpoint(file)
     LOGGER.warning(f"--trust-weights: {file} is loaded without checks and may run any code that it holds.")
     try:
         with _no_installs(), tasks.temporary_modules(_OLD_MODULES, _OLD_ATTRIBUTES):
@@ -95,12 +110,46 @@ _OLD_ATTRIBUTES = {
 def _scan(file: Path, data: bytes, kind: Kind) -> list[PickleFacts]:
     """What each pickle of the file would do; nothing runs."""
     try:
-        if kind is Kind.ZIP:  # the reader that torch.load uses: two readers could be shown two different pickles
-            return [scan_pickle(io.BytesIO(torch._C.PyTorchFileReader(io.BytesIO(data)).get_record("data.pkl")))]
-        stream = io.BytesIO(data)
-        return [scan_pickle(stream) for _ in range(_NUM_LEGACY_PICKLES if kind is Kind.LEGACY else 1)]
-    except (ScanError, RuntimeError) as error:
+        if kind is Kind.LEGACY:
+            stream = io.BytesIO(data)
+            found = [scan_pickle(stream) for _ in range(_NUM_LEGACY_PICKLES)]
+            _check_storages(file, found[3].storages, len(data))
+            return found
+        # the reader that torch.load uses: two readers could be shown two different pickles
+        reader = torch._C.PyTorchFileReader(io.BytesIO(data))
+        facts = scan_pickle(io.BytesIO(reader.get_record("data.pkl")))
+        _check_storages(file, facts.storages, None, reader)
+        return [facts]
+    except TooLargeError as error:
+        raise InputError(f"{file} is not the checkpoint of a YOLO model: {error}. {GIVE_A_MODEL}") from error
+    except (ScanError, RuntimeError, IndexError) as error:
         raise damaged(file, _first_line(error)) from error
+
+
+def _check_storages(file: Path, storages: list[Storage], room: int | None, reader: Any = None) -> None:
+    """Checks that the numbers of each tensor are in the file, before memory is taken for them.
+
+    Args:
+        file: for the message.
+        storages: what the pickle asks for.
+        room: bytes that all of them together can have in a legacy file; None in an archive, which has a record each.
+        reader: of the archive.
+    """
+    wanted: dict[str, int] = {}
+    for storage in storages:
+        if not allow_list.is_torch_builtin(storage.kind) or not storage.kind.attr.endswith("Storage"):
+            raise damaged(file, f"a tensor of '{storage.kind}'")
+        size = _element_bytes(storage.kind) * storage.num_elements
+        wanted[storage.key] = max(size, wanted.get(storage.key, 0))
+        if reader is not None and int(reader.get_record_size(f"data/{storage.key}")) != size:
+            raise damaged(file, f"the tensor in data/{storage.key} should have {size} bytes")
+    if room is not None and sum(wanted.values()) > room:
+        raise damaged(file, f"its tensors should have {sum(wanted.values())} bytes")
+
+
+def _element_bytes(kind: Name) -> int:
+    dtype = getattr(getattr(torch, kind.attr, None), "dtype", None)
+    return dtype.itemsize if isinstance(dtype, torch.dtype) else 1
 
 
 def _refuse_unknown(file: Path, facts: PickleFacts, kind: Kind) -> None:
@@ -123,7 +172,9 @@ def _refuse_unknown(file: Path, facts: PickleFacts, kind: Kind) -> None:
             f"{file} was saved with pickle protocol {facts.protocol}, safe loading reads {_SAFE_PROTOCOL}: save it"
             f" again with torch.save's own default. {OVERRIDE}."
         )
-    calls = [f"'{name}'" for name in facts.called if not allow_list.is_callable_name(name)] + facts.opaque
+    calls = [f"'{name}'" for name in facts.called if not allow_list.is_callable_name(name)]
+    calls += [f"'{name}'" for name in facts.made if allow_list.is_torch_builtin(name)]  # UntypedStorage(10**12)
+    calls += facts.opaque
     if calls:
         raise InputError(f"{file} calls {calls[0]} while it is opened, which no YOLO model does. {OVERRIDE}.")
 
@@ -133,11 +184,6 @@ def _if_missing(name: Name) -> str:
     if package.isidentifier() and package not in sys.modules and importlib.util.find_spec(package) is None:
         return f" (nor is '{package}' installed, and nothing is installed because a file names it)"
     return ""
-
-
-def _refuse_plain_pickle(file: Path, kind: Kind) -> None:
-    if kind is Kind.PICKLE:
-        raise InputError(f"{file} is a plain pickle, not a PyTorch checkpoint. Give the .pt file of a YOLO model.")
 
 
 def _anchor_based(file: Path, name: object) -> InputError:
@@ -150,7 +196,7 @@ def _anchor_based(file: Path, name: object) -> InputError:
 
 
 def _first_line(error: object) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")
 
 
 @contextmanager

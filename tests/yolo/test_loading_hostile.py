@@ -109,7 +109,8 @@ def test_the_attacks_are_real(kind: str, marker: Path, write_archive: Archive) -
 @pytest.mark.parametrize("position", range(5))
 def test_legacy_file_is_refused(kind: str, position: int, marker: Path, tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(legacy(position, attacks(f"touch {marker}")[kind]))
-    with pytest.raises(InputError, match="names '"):
+    expected = "names '" if position else "plain pickle"  # without the magic number it is no file of torch
+    with pytest.raises(InputError, match=expected):
         load_checkpoint(tmp_path / "x.pt")
     assert not marker.exists()
 
