@@ -196,8 +196,9 @@ def resume(path: str, overrides: dict[str, Any], *, teacher: Sequence[str] = (),
     """
     enforce_safe_loading()
     check_changes(overrides)
-    last, folder = Path(path), run_folder(path)
+    last = Path(path)
     require_unfinished(last, progress_of(last, trust=trust_weights), "--student")
+    folder = run_folder(path)
     ckpt = load_checkpoint_dict(last, trust=trust_weights)
     kd = (ckpt.get("train_args") or {}).get("kd")
     if not isinstance(kd, dict) or not isinstance(kd.get("config"), dict):
@@ -225,7 +226,7 @@ def finished_run(path: str, *, trust_weights: bool = False) -> Result | None:
     Raises:
         InputError: the checkpoint is unusable.
     """
-    last, folder = Path(path), run_folder(path)
+    last = Path(path)
     if progress_of(last, trust=trust_weights) is not Progress.FINISHED:
         return None
     ckpt = load_checkpoint_dict(last, trust=trust_weights)
@@ -234,7 +235,7 @@ def finished_run(path: str, *, trust_weights: bool = False) -> Result | None:
         return None
     teachers = DistillConfig.parse(noted["config"], path).teachers
     return Result(
-        save_dir=folder,
+        save_dir=run_folder(path),
         best=last.with_name("best.pt"),
         metrics={},
         teacher=next((name for name in teachers if name != EMA_TEACHER), None),

@@ -73,6 +73,7 @@ def resume(last: Path, say: Say = print, changes: Mapping[str, Any] | None = Non
     Raises:
         InputError: no such checkpoint, or one of a run that is finished, or other data than it began with.
     """
+    _check_changes(changes or {})
     checkpoint = load_checkpoint(last)
     settings = checkpoint.extra.get("settings")
     if settings is None or "train" not in checkpoint.extra:
@@ -82,21 +83,22 @@ def resume(last: Path, say: Say = print, changes: Mapping[str, Any] | None = Non
     return _run(config, folder, say, lambda data: _rebuild(checkpoint, data, last), checkpoint)
 
 
-def _changed(settings: dict[str, Any], changes: Mapping[str, Any], last: Path) -> ReIDConfig:
-    fixed = []
-    for key, value in changes.items():
-        section, name = place_of(key)
-        if (section, name) not in CHANGEABLE:
-            fixed.append(key)
-        elif section is None:
-            settings[name] = value
-        else:
-            settings[section] = {**settings.get(section, {}), name: value}
+def _check_changes(changes: Mapping[str, Any]) -> None:
+    fixed = [key for key in changes if place_of(key) not in CHANGEABLE]
     if fixed:
         raise ConfigError(
             f"a resumed run keeps its {', '.join(fixed)}: leave {'it' if len(fixed) == 1 else 'them'} out, or start a"
             " new run. It takes data=, train.device=, train.workers= and train.cache=."
         )
+
+
+def _changed(settings: dict[str, Any], changes: Mapping[str, Any], last: Path) -> ReIDConfig:
+    for key, value in changes.items():
+        section, name = place_of(key)
+        if section is None:
+            settings[name] = value
+        else:
+            settings[section] = {**settings.get(section, {}), name: value}
     config = ReIDConfig.parse(settings, str(last))
     if config.data is None or not Path(config.data).exists():
         raise InputError(
