@@ -87,7 +87,11 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
     overrides |= {key: value for key, value in own.items() if value is not None}
     if flags.resume:
         _refuse_changes(flags)
-        finish(job.resume(flags.resume, overrides, teacher=flags.teacher, trust_weights=flags.trust_weights))
+        trust = flags.trust_weights
+        result = job.finished_run(flags.resume, trust_weights=trust)
+        if result is None or _is_drawn(result):  # of a finished run, resume says that there is nothing to resume
+            result = job.resume(flags.resume, overrides, teacher=flags.teacher, trust_weights=trust)
+        finish(result)
         return
     request = job.Request(
         flags.teacher, flags.student, flags.loss, _term_flags(flags), flags.trust_weights, overrides
@@ -143,6 +147,12 @@ def finish(result: Result) -> None:
         print(f"mAP50-95 of best.pt on val: {score:.4f}")
     print_network(result.best, label="student")
     print_next(f"yolo val model={shown(result.best)} data={shown(result.save_dir / 'data.yaml')}")
+
+
+def _is_drawn(result: Result) -> bool:
+    """Whether the pictures of :func:`_draw` are there: a run may have been killed before them."""
+    names = ["distillation.png", *(["side_by_side.png"] if result.task == "detect" else [])]
+    return all((result.save_dir / name).is_file() for name in names)
 
 
 def _draw(result: Result) -> None:

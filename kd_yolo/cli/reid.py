@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,21 +48,25 @@ def _no_teacher() -> None:
 
 
 def _train(flags: Train, pairs: list[str]) -> None:
-    from kd_yolo.data.folder import new_folder
+    from kd_yolo.data.folder import reserved
     from kd_yolo.reid.train.run import resume, train
 
     if flags.resume:
-        _refuse(flags, pairs)
-        best = _interruptible(lambda: resume(Path(str(flags.resume)), _say), flags.resume)
+        _refuse(flags)
+        changes = _parse(pairs)
+        best = _interruptible(lambda: resume(Path(str(flags.resume)), _say, changes), flags.resume)
         _finish_training(best)
         return
     if flags.eval_only:
         _eval_only(flags, pairs)
         return
     config = _settings(flags, pairs)
-    folder = new_folder(Path("runs/reid") / (flags.name or _stem(flags.recipe) or config.network.backbone))
-    last, start = folder / "weights" / "last.pt", None if flags.start is None else str(flags.start)
-    _finish_training(_interruptible(lambda: train(config, folder, _say, start=start), last))
+    first = Path("runs/reid") / (flags.name or _stem(flags.recipe) or config.network.backbone)
+    start = None if flags.start is None else str(flags.start)
+    # of processes that train together, the first one alone writes
+    with reserved(first) if os.environ.get("RANK", "0") == "0" else nullcontext(first) as folder:
+        last = folder / "weights" / "last.pt"
+        _finish_training(_interruptible(lambda: train(config, folder, _say, start=start), last))
 
 
 def _eval_only(flags: Train, pairs: list[str]) -> None:
@@ -79,10 +85,10 @@ def _given(flags: Train, *allowed: str) -> list[str]:
     return [f"--{key.replace('_', '-')}" for key in typed]
 
 
-def _refuse(flags: Train, pairs: list[str]) -> None:
+def _refuse(flags: Train) -> None:
     given = _given(flags, "resume")
-    if given or pairs:
-        raise ConfigError(f"--resume continues a run as it was started: leave out {', '.join([*given, *pairs])}.")
+    if given:
+        raise ConfigError(f"--resume continues a run as it was started: leave out {', '.join(given)}.")
 
 
 def _interruptible(work: Callable[[], Path], last: Path) -> Path:
@@ -172,12 +178,12 @@ def _own_settings(weights: Path, pairs: list[str]) -> ReIDConfig:
 
 
 def _measure(weights: Path, config: ReIDConfig, name: str, strips: int) -> None:
-    from kd_yolo.data.folder import new_folder
+    from kd_yolo.data.folder import reserved
     from kd_yolo.reid.ranking import Source, measure
 
-    folder = new_folder(Path("runs/reid") / name)
     source = Source(weights, str(config.data), config.train.device)
-    metrics = measure(source, config.test, folder, _say, strips=strips)
+    with reserved(Path("runs/reid") / name) as folder:
+        metrics = measure(source, config.test, folder, _say, strips=strips)
     print(
         ", ".join(
             f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in metrics.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -105,11 +106,17 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int
 
 def _track(flags: Track) -> None:
     rules = _rules(flags)
-    from kd_yolo.data.folder import new_folder
-    from kd_yolo.search.track_run import check_truths, score_all, track_all
+    from kd_yolo.data.folder import reserved
+    from kd_yolo.search.track_run import check_truths
 
     check_truths(flags.truth, len(flags.videos), same_people=flags.same_people, linked=flags.reid is not None)
-    folder = flags.out or new_folder(Path("runs/search/track"))
+    with nullcontext(flags.out) if flags.out else reserved(Path("runs/search/track")) as folder:
+        _track_into(folder, flags, rules)
+
+
+def _track_into(folder: Path, flags: Track, rules: TrackRules) -> None:
+    from kd_yolo.search.track_run import score_all, track_all
+
     try:
         linked = track_all(flags.videos, folder, _tools(flags, rules), _say)
     except KeyboardInterrupt:

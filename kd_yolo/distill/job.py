@@ -19,9 +19,10 @@ from kd_yolo.distill.demo import demo_data, demo_teacher
 from kd_yolo.distill.preview import check_distillation
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.training.end import STATE
 from kd_yolo.training.provenance import warn_unreadable
 from kd_yolo.training.resume import check_changes, run_folder, saved_arguments
-from kd_yolo.training.run import progress_of, run_training
+from kd_yolo.training.run import Progress, progress_of, run_training
 from kd_yolo.training.stage import require_unfinished
 from kd_yolo.yolo.argument_fit import check_fits_data
 from kd_yolo.yolo.arguments import check_arguments
@@ -198,8 +199,9 @@ def resume(path: str, overrides: dict[str, Any], *, teacher: Sequence[str] = (),
     """
     enforce_safe_loading()
     check_changes(overrides)
-    last, folder = Path(path), run_folder(path)
+    last = Path(path)
     require_unfinished(last, progress_of(last, trust=trust_weights), "--student")
+    folder = run_folder(path)
     ckpt = load_checkpoint_dict(last, trust=trust_weights)
     kd = (ckpt.get("train_args") or {}).get("kd")
     if not isinstance(kd, dict) or not isinstance(kd.get("config"), dict):
@@ -219,6 +221,30 @@ def resume(path: str, overrides: dict[str, Any], *, teacher: Sequence[str] = (),
             trainer,
             {**overrides, "resume": str(last), "teacher": now, "trust_weights": trust_weights or None},
         )
+
+
+def finished_run(path: str, *, trust_weights: bool = False) -> Result | None:
+    """The finished run of a ``last.pt``, as :func:`resume` would return it; None when it is not finished.
+
+    Raises:
+        InputError: the checkpoint is unusable.
+    """
+    last = Path(path)
+    if progress_of(last, trust=trust_weights) is not Progress.FINISHED:
+        return None
+    ckpt = load_checkpoint_dict(last, trust=trust_weights)
+    arguments, noted = saved_arguments(ckpt, path), ckpt.get(STATE)
+    if not isinstance(noted, dict) or not isinstance(noted.get("config"), dict):
+        return None
+    teachers = DistillConfig.parse(noted["config"], path).teachers
+    return Result(
+        save_dir=run_folder(path),
+        best=last.with_name("best.pt"),
+        metrics={},
+        teacher=next((name for name in teachers if name != EMA_TEACHER), None),
+        task=str(arguments.get("task", "detect")),
+        imgsz=int(arguments.get("imgsz", 640)),
+    )
 
 
 def trainer_for(task: str) -> Any:

@@ -68,10 +68,11 @@ def run_chain(config: PipelineConfig, folder: Path, *, trust: bool = False) -> C
         InputError: weights or data that cannot be used.
     """
     model = PruneModel(config.model, folder=folder, trust_weights=trust, **config.train)
-    steps = _run_stages(model, config)
-    shown = steps if steps[0].stage != "prune" else [model.unpruned_step(), *steps]
-    table = _compare(model, config, shown)
-    _draw(model.folder, shown)
+    with model.state.locked():
+        steps = _run_stages(model, config)
+        shown = steps if steps[0].stage != "prune" else [model.unpruned_step(), *steps]
+        table = _compare(model, config, shown)
+        _draw(model.folder, shown)
     _check_gate(config, shown, model.folder)
     return ChainResult(model.folder, tuple(steps), table)
 

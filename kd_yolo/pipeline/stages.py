@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.config.distill import TERM_FLAGS
+from kd_yolo.config.distill import EMA_TEACHER, TERM_FLAGS
 from kd_yolo.config.prune import PruneSettings
+from kd_yolo.data.check import check_for_training
 from kd_yolo.distill import job as distillation
 from kd_yolo.pipeline.step import Step
 from kd_yolo.prune.job import prune as run_prune
@@ -73,6 +74,18 @@ class Job:
             check_arguments(self.settings.get("train") or {})
         else:
             check_arguments({k: v for k, v in self.settings.items() if k not in OURS[kind]})
+
+    def check_inputs(self) -> None:
+        """Checks the data and the teacher, before the stage is noted.
+
+        Raises:
+            InputError: they are missing or unusable.
+        """
+        data, teacher = self.settings.get("data"), self.settings.get("teacher")
+        if data is not None and not Path(str(data)).is_dir():  # a folder of classes is checked by its trainer
+            check_for_training(Path(str(data)))
+        if teacher is not None and teacher != EMA_TEACHER:
+            load_checkpoint(teacher, trust=self.trust)
 
 
 def check_weights(weights: str, *, trust: bool) -> str:

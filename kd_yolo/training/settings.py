@@ -112,7 +112,9 @@ class SettingsMixin(_Base):
         """Lets a resumed run write beside its checkpoint; returns what ``args.kd`` holds on its data."""
         last = Path(str(self.args.model))
         folder = run_folder(last)
-        vars(self.args).update(save_dir=str(folder), project=str(folder.parent), name=folder.name, exist_ok=True)
+        place = {"save_dir": str(folder), "project": str(folder.parent), "name": folder.name, "exist_ok": True}
+        for key, value in place.items():
+            setattr(self.args, key, value)
         if self._kd.get("data"):  # a worker: the process that started it has settled the data
             return {}
         ckpt = load(last)

@@ -91,7 +91,7 @@ def test_prune_and_train_on(place: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["train", "--eval-only", "data=crops"], 2, "add --start best.pt"),
         (["train", "--eval-only", "--start", BEST, "--kd", "--recipe", "sbs"], 2, "leave out --recipe, --kd"),
         (["train", "--resume", "runs/reid/net/weights/last.pt"], 3, "the run is finished"),
-        (["train", "--resume", "last.pt", "epochs=3"], 2, "leave out epochs=3"),
+        (["train", "--resume", "last.pt", "epochs=3"], 2, "a resumed run keeps its epochs"),
         (["train", "data=crops", "ids=100", "holdout=0", "pretrained=none"], 2, "set train.ids=8 or lower"),
         (["distill", "data=crops"], 2, "--teacher is missing"),
         (["test", "--weights", "none.pt", "data=crops"], 3, "there is no file none.pt"),

@@ -19,7 +19,7 @@ from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.train.distributed import World, average, average_gradients
 from kd_yolo.reid.train.objective import Objective, Step
 from kd_yolo.reid.train.optimizer import learning_rate, make_optimizer, set_learning_rate
-from kd_yolo.reid.train.records import Records, Row
+from kd_yolo.reid.train.records import Records, Row, write_metrics
 
 Say = Callable[[str], None]
 
@@ -100,8 +100,9 @@ class Trainer:
             left_s = (time.monotonic() - started) / done * (self.config.train.epochs - self.epoch)
             self.stage.say(describe(row, self.config.train.epochs, self._images() / trained_s, left_s))
         if self.stage.world.is_main:
-            save_checkpoint(self.last_file, self._checkpoint(self.records.rows[-1], with_state=False))
             self.records.draw()
+            write_metrics(self.stage.folder, {"held out": self.best})
+            save_checkpoint(self.last_file, self._checkpoint(self.records.rows[-1], with_state=False))
         return self.best_file
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -157,9 +158,9 @@ class Trainer:
             self.records.rows.append(row)
             return
         self.records.add(row)
-        save_checkpoint(self.last_file, self._checkpoint(row, with_state=True))
         if is_best:
             save_checkpoint(self.best_file, self._checkpoint(row, with_state=False))
+        save_checkpoint(self.last_file, self._checkpoint(row, with_state=True))  # it tells how far the run got
 
     def _checkpoint(self, row: Row, *, with_state: bool) -> Checkpoint:
         extra: dict[str, Any] = {"settings": self.config.model_dump(mode="json")}

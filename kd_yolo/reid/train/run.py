@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from kd_yolo.base.device import choose_device
-from kd_yolo.config.reid import NetworkSettings, ReIDConfig
-from kd_yolo.errors import InputError
+from kd_yolo.base.leftovers import remove_leftovers
+from kd_yolo.base.lock import holding
+from kd_yolo.base.reading import shown
+from kd_yolo.config.reid import NetworkSettings, ReIDConfig, place_of
+from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sample import TRAIN
 from kd_yolo.reid.data.sampler import PKSampler
@@ -28,10 +33,11 @@ from kd_yolo.reid.model.widths import fit_widths
 from kd_yolo.reid.train.distributed import World, join_world, leave_world, synchronise_norms
 from kd_yolo.reid.train.engine import Say, Stage, Trainer
 from kd_yolo.reid.train.objective import Objective
-from kd_yolo.reid.train.records import write_metrics, write_settings
+from kd_yolo.reid.train.records import write_settings
 from kd_yolo.reid.train.teachers import load_teachers
 from kd_yolo.reid.train.testing import as_metrics, distances, embed, score
 
+CHANGEABLE = {(None, "data"), ("train", "device"), ("train", "workers"), ("train", "cache")}
 SPLIT_SEED = 0  # of every run: teacher and student have the same identities whatever their seeds
 
 
@@ -56,22 +62,49 @@ def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | No
     return _run(config, folder, say, lambda data: _build(config, data, first))
 
 
-def resume(last: Path, say: Say = print) -> Path:
-    """Goes on with an interrupted run, with its settings.
+def resume(last: Path, say: Say = print, changes: Mapping[str, Any] | None = None) -> Path:
+    """Goes on with an interrupted run, with its settings, in the folder in which its checkpoint lies.
 
     Args:
         last: its ``weights/last.pt``.
         say: takes lines for the user.
+        changes: ``section.key`` of settings that are other than they were; see :data:`CHANGEABLE`.
 
     Raises:
         InputError: no such checkpoint, or one of a run that is finished, or other data than it began with.
     """
+    _check_changes(changes or {})
     checkpoint = load_checkpoint(last)
     settings = checkpoint.extra.get("settings")
     if settings is None or "train" not in checkpoint.extra:
         raise InputError(f"{last} holds no state to go on from: the run is finished. Start a new one with --start.")
-    config = ReIDConfig.parse(dict(settings), str(last))
-    return _run(config, last.resolve().parents[1], say, lambda data: _rebuild(checkpoint, data, last), checkpoint)
+    config = _changed(dict(settings), changes or {}, last)
+    folder = Path(os.path.normpath(last.absolute())).parents[1]  # beside the file that was named, were it a link
+    return _run(config, folder, say, lambda data: _rebuild(checkpoint, data, last), checkpoint)
+
+
+def _check_changes(changes: Mapping[str, Any]) -> None:
+    fixed = [key for key in changes if place_of(key) not in CHANGEABLE]
+    if fixed:
+        raise ConfigError(
+            f"a resumed run keeps its {', '.join(fixed)}: leave {'it' if len(fixed) == 1 else 'them'} out, or start a"
+            " new run. It takes data=, train.device=, train.workers= and train.cache=."
+        )
+
+
+def _changed(settings: dict[str, Any], changes: Mapping[str, Any], last: Path) -> ReIDConfig:
+    for key, value in changes.items():
+        section, name = place_of(key)
+        if section is None:
+            settings[name] = value
+        else:
+            settings[section] = {**settings.get(section, {}), name: value}
+    config = ReIDConfig.parse(settings, str(last))
+    if config.data is None or not Path(config.data).exists():
+        raise InputError(
+            f"the crops of this run are not where they were ({shown(config.data)}): add data=path/to/crops"
+        )
+    return config
 
 
 @dataclass(frozen=True)
@@ -95,6 +128,9 @@ def _run(
     with ExitStack() as ending:
         world = join_world(device)
         ending.callback(leave_world, world)
+        if world.is_main:
+            ending.enter_context(holding(folder))
+            remove_leftovers(folder, folder / "weights")
         say = say if world.is_main else _silent
         torch.manual_seed(config.train.seed)
         data = _read(config, say)
@@ -113,10 +149,7 @@ def _run(
             say(model.weights_note)
             if world.is_main:
                 write_settings(folder, config, _facts(data, model))
-        best = trainer.fit()
-        if world.is_main:
-            write_metrics(folder, {"held out": trainer.best})
-        return best
+        return trainer.fit()
 
 
 def _read(config: ReIDConfig, say: Say) -> _Data:
