@@ -79,19 +79,19 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
         _print_losses()
         return
     from kd_yolo.distill import job
-    from kd_yolo.yolo.arguments import parse_overrides
+    from kd_yolo.yolo.arguments import check_resumable, join_flags, parse_overrides
 
-    overrides = parse_overrides(pairs)
-    own = {"device": flags.device, "seed": flags.seed}
-    overrides |= {key: value for key, value in own.items() if value is not None}
+    own = {"device": flags.device, "seed": flags.seed, "name": flags.name}
+    overrides = join_flags(parse_overrides(pairs), own, "distill")
     if flags.resume:
         _refuse_changes(flags)
+        check_resumable(overrides)
         finish(job.resume(flags.resume, overrides, teacher=flags.teacher, trust_weights=flags.trust_weights))
         return
     request = job.Request(
         flags.teacher, flags.student, flags.loss, _term_flags(flags), flags.trust_weights, overrides
     )  # fmt: skip
-    plan = job.with_run_folder(job.make_plan(request, write=not flags.dry_run), flags.name)
+    plan = job.with_run_folder(job.make_plan(request, write=not flags.dry_run))
     for note in plan.notes:
         print(f"warning: {note}")
     if flags.dry_run:
@@ -114,14 +114,10 @@ def _refuse_changes(flags: DistillFlags) -> None:
 def _term_flags(flags: DistillFlags) -> dict[str, object]:
     """Flags that change the terms, as :func:`kd_yolo.config.distill.resolve_distill` takes them."""
     from kd_yolo.config.distill import TERM_FLAGS
+    from kd_yolo.config.term import parse_taps
 
-    taps: object = flags.taps
-    if flags.taps and flags.taps.replace(",", "").isdigit():
-        taps = [int(layer) for layer in flags.taps.split(",")]
-    stop_at: object = flags.stop_at
-    if flags.stop_at and flags.stop_at.replace(".", "", 1).isdigit():
-        stop_at = float(flags.stop_at)
-    values = {**{key: getattr(flags, key) for key in TERM_FLAGS}, "taps": taps, "stop_at": stop_at}
+    taps = None if flags.taps is None else parse_taps(flags.taps)
+    values = {**{key: getattr(flags, key) for key in TERM_FLAGS}, "taps": taps}
     return {key: value for key, value in values.items() if value is not None}
 
 

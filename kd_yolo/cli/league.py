@@ -15,7 +15,8 @@ from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.errors import ConfigError, InputError, KDYoloError
 
 if TYPE_CHECKING:  # importing it costs an import of torch and ultralytics
-    from kd_yolo.league.plan import League, Request
+    from kd_yolo.league.plan import League
+    from kd_yolo.league.request import Request
     from kd_yolo.report.league import LeagueReport
 
 DESCRIPTION = """Trains the same student under each loss, from the same weights, in the same data order, seed by seed.
@@ -115,12 +116,12 @@ def _run(flags: LeagueFlags, pairs: list[str], command: str) -> None:
 
 def _request(flags: LeagueFlags, pairs: list[str]) -> Request:
     from kd_yolo.config.league import parse_seeds
-    from kd_yolo.league.plan import Request
+    from kd_yolo.league.request import Request
     from kd_yolo.yolo.arguments import parse_overrides
 
     return Request(
         flags.losses, parse_seeds(flags.seeds), flags.teacher, flags.student, flags.teacher_epochs, flags.name,
-        flags.out, flags.trust_weights, parse_overrides(pairs),
+        flags.out, flags.trust_weights, parse_overrides(pairs, command="league"),
     )  # fmt: skip
 
 
