@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.reid_flags import DESCRIPTIONS, KEYS, Export, Prune, Rank, Test, Train
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
@@ -154,7 +154,7 @@ def _stem(recipe: str | None) -> str | None:
 def _finish_training(best: Path) -> None:
     print_results(best.parents[1], ("results.csv", "results.png", "metrics.json"))
     print_network(best, plain=False)
-    print_next(f"kd-yolo reid test --weights {shown(best)} data=...")
+    print_next(f"kd-yolo reid test --weights {shell_path(best)} data=...")
 
 
 def _test(flags: Test, pairs: list[str]) -> None:
@@ -190,7 +190,7 @@ def _measure(weights: Path, config: ReIDConfig, name: str, strips: int) -> None:
         )
     )
     print_results(folder, ("metrics.json", "cmc.png", "distances.png", "strips/"))
-    print_next(f"kd-yolo reid export --weights {shown(weights)}")
+    print_next(f"kd-yolo reid export --weights {shell_path(weights)}")
 
 
 def _rank(flags: Rank, pairs: list[str]) -> None:
@@ -218,7 +218,7 @@ def _export(flags: Export, pairs: list[str]) -> None:
     tracker = write_tracker(target)
     print_network(target, plain=False)
     print_network(tracker, label="tracker", plain=False)
-    print_next(f"yolo track model=yolov8n.pt source=... tracker={shown(tracker)}")
+    print_next(f"yolo track model=yolov8n.pt source=... tracker={shell_path(tracker)}")
 
 
 def _prune(flags: Prune, pairs: list[str]) -> None:
@@ -240,7 +240,7 @@ def _prune(flags: Prune, pairs: list[str]) -> None:
         f"parameters {before:,} -> {after:,} ({after / before:.0%}), GMACs {cost:.3f} -> {left:.3f} ({left / cost:.0%})"
     )
     print_network(target, plain=False)
-    print_next(f"kd-yolo reid train --start {shown(target)} data=...")
+    print_next(f"kd-yolo reid train --start {shell_path(target)} data=...")
 
 
 def _no_pairs(pairs: list[str]) -> None:

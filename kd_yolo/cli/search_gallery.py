@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_yolo.cli.closing import print_next, print_results, shown
+from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search_flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
 from kd_yolo.errors import ConfigError, InputError
@@ -51,7 +51,7 @@ def _index(flags: Index) -> None:
         print(f"warning: {line}")
     print(f"{report.added:,} crops added, {report.known:,} were in already, {len(report.skipped):,} cannot be read")
     print_results(flags.gallery, note=f"{len(gallery):,} crops, index {gallery.kind}")
-    print_next(f"kd-yolo search query ... --gallery {shown(flags.gallery)}  # a crop of a person")
+    print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")
 
 
 def _listed(folder: Path, subset: str | None) -> list[Source]:
@@ -118,7 +118,7 @@ def _query(flags: Query) -> None:
     if matches[0].is_same is None:
         print("\nno threshold: kd-yolo search calibrate --pairs FOLDER says which distance means the same person")
     print_results(flags.out)
-    print_next(f"kd-yolo search serve --gallery {shown(flags.gallery)} --reid {shown(embedder.weights)}")
+    print_next(f"kd-yolo search serve --gallery {shell_path(flags.gallery)} --reid {shell_path(embedder.weights)}")
 
 
 def _print_matches(matches: Sequence[Match]) -> None:
@@ -151,7 +151,7 @@ def _calibrate(flags: Calibrate) -> None:
     for note in found.notes:
         print(f"warning: {note}")
     print_results(flags.gallery, note="the threshold is kept in it")
-    print_next(f"kd-yolo search query ... --gallery {shown(flags.gallery)}  # a crop of a person")
+    print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")
 
 
 def _forget(flags: Forget) -> None:
@@ -171,7 +171,7 @@ def _forget(flags: Forget) -> None:
     print(f"{len(found.places):,} crops forgotten: their vectors, rows and pictures are removed; {found.left:,} stay")
     print("not touched: the videos and crops that they came from, drawn rankings, and backups")
     print_results(flags.gallery)
-    print_next(f"kd-yolo search query ... --gallery {shown(flags.gallery)}  # a crop of a person")
+    print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")
 
 
 def _say(line: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from kd_yolo.cli.closing import print_next, print_results, shown
+from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _finish(folder: Path, linked: Linked, *, has_network: bool) -> None:
     print(f"{tracks:,} tracks" + (f" of {linked.num_persons:,} people" if has_network else ""))
     print_results(folder, ("persons.csv", *(f"{name}/" for name in linked.names[:FOLDERS_SHOWN])))
     if has_network:
-        print_next(f"kd-yolo search link {shown(folder)} --threshold 0.1  # fewer tracks joined")
+        print_next(f"kd-yolo search link {shell_path(folder)} --threshold 0.1  # fewer tracks joined")
     else:
         print_next("the same with --reid reid.onnx joins the tracks of one person over all videos")
 

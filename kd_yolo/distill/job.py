@@ -121,11 +121,20 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
     config = resolve_distill(teacher, trust_weights=request.trust_weights, **asked)
     plan = Plan(config, student, str(data), report.sha256, overrides, tuple(notes))
     known = {name: model for name, model in zip(teachers, (models.get(name) for name in named), strict=True) if model}
-    return replace(plan, lines=tuple(_check(plan, known)))
+    return replace(plan, lines=tuple(check_plan(plan, known)))
 
 
-def _check(plan: Plan, teachers: dict[str, Any]) -> list[str]:
-    """Lines on what the run would do; teachers by their name in the configuration."""
+def check_plan(plan: Plan, teachers: dict[str, Any]) -> list[str]:
+    """Lines on what the run would do.
+
+    Args:
+        plan: the run.
+        teachers: models by their name in the configuration; they are fused.
+
+    Raises:
+        ConfigError: networks, terms, data and arguments that do not fit together.
+        InputError: a student that is missing or unusable.
+    """
     student = load_student(plan)
     trainer_for(student.task)
     model: nn.Module = student.model
@@ -270,7 +279,7 @@ def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
     )
 
 
-def with_run_folder(plan: Plan, name: str | None) -> Plan:
+def with_run_folder(plan: Plan, name: str | None = None) -> Plan:
     """Sets ``project`` and ``name`` where the user did not: ``runs/distill/<student>-<losses>``."""
     losses = "+".join(term.loss for term in plan.config.terms)
     defaults = {"project": str(Path("runs/distill").resolve()), "name": name or f"{Path(plan.student).stem}-{losses}"}

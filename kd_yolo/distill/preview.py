@@ -82,7 +82,7 @@ def student_on(data: DataSpec, model: nn.Module, *, single: bool = False) -> nn.
         student = deepcopy(facts)
         set_classes(student, len(names))
     student.names = names
-    return student  # type: ignore[no-any-return]
+    return student
 
 
 def check_schedule(config: DistillConfig, epochs: int, close_mosaic: int, *, is_timed: bool) -> None:
