@@ -14,12 +14,14 @@ from ultralytics import YOLO
 from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, OTHER_CLASSES_LOSS, DistillConfig, resolve_distill
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import read_data_yaml
+from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.defaults import default_student, find_weights
 from kd_yolo.distill.demo import demo_data, demo_teacher
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.training.provenance import warn_unreadable
+from kd_yolo.training.provenance import say_left_out
 from kd_yolo.training.run import run_training
+from kd_yolo.training.stage import task_of
 from kd_yolo.yolo.heads import head_facts
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.locate import locate
@@ -82,8 +84,8 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         data, defaults = demo_data(write=write)
         overrides = {**defaults, **overrides}
         notes.append(f"no data=: the built-in street scenes, {data}")
-    report = check_for_training(Path(data))
-    warn_unreadable(report)
+    report = check_for_training(data)
+    say_left_out(report)
     named = [request.teacher] if isinstance(request.teacher, str) else list(request.teacher or ())
     if not named:
         named = [demo_teacher(data, overrides, write=write)]
@@ -99,6 +101,9 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         model = next(iter(models.values()))
         student, note = default_student(str(Path(str(model.pt_path)).resolve()), model)
         notes.append(note)
+    task = task_of(student, trust=request.trust_weights)
+    if task != report.task:
+        report = check_for_training(data, task)
     if request.loss is None:
         asked["loss"] = DEFAULT_LOSS
         if any(head_facts(model, "teacher").num_classes != len(report.names) for model in models.values()):
@@ -228,12 +233,8 @@ def describe(plan: Plan) -> list[str]:
 
 
 def match_classes(model: nn.Module, data: str) -> nn.Module:
-    """The student as it will be trained: with as many classes as the data has."""
-    classes = len(read_data_yaml(Path(data)).names)
-    facts: Any = model
-    if classes == facts.model[-1].nc:
-        return model
-    return type(model)(facts.yaml, nc=classes, verbose=False)
+    """The student as it will be trained: with the classes, their names and the image channels of the data."""
+    return student_for(model, read_data_yaml(data))
 
 
 def with_run_folder(plan: Plan, name: str | None) -> Plan:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultralytics.utils import DEFAULT_CFG, RANK
 
 from kd_yolo.data.check import check_for_training
-from kd_yolo.data.resolve import resolved_yaml
+from kd_yolo.data.resolve import resolved_data
 from kd_yolo.errors import ConfigError
-from kd_yolo.training.provenance import warn_unreadable, write_provenance
+from kd_yolo.training.provenance import say_left_out, write_provenance
 from kd_yolo.yolo.guard import check_ultralytics, switch_off_telemetry
 from kd_yolo.yolo.safe_mode import enforce_safe_loading
 
@@ -94,14 +93,13 @@ class SettingsMixin(_Base):
         return {**saved, "config": self.saved_config(saved["config"])}
 
     def get_dataset(self) -> dict[str, Any]:
-        """Checks the data set and gives upstream a copy of its YAML with absolute paths, kept in the run folder."""
-        source = Path(str(self.args.data))
-        if source.suffix in {".yaml", ".yml"} and source.is_file():
-            if "data_sha256" not in self.args.kd and RANK in {-1, 0}:  # the command has checked it already
-                report = check_for_training(source)
-                warn_unreadable(report)
-                self.args.kd["data_sha256"] = report.sha256
-            self.args.data = str(resolved_yaml(source, self.save_dir))
+        """Checks the data set and gives upstream a copy of its YAML, kept in the run folder; see ``resolved_data``."""
+        source, task = str(self.args.data), str(self.args.task)
+        if task != "classify" and "data_sha256" not in self.args.kd and RANK in {-1, 0}:  # else the command has checked
+            report = check_for_training(source, task)
+            say_left_out(report)
+            self.args.kd["data_sha256"] = report.sha256
+        self.args.data = resolved_data(source, task, self.save_dir)
         if RANK in {-1, 0}:
             write_provenance(self.save_dir, self.args.kd, self.args.seed, self.kind)
         return super().get_dataset()  # type: ignore[no-any-return]

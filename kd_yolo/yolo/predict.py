@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kd_yolo.data.resolve import resolved_data
 from kd_yolo.errors import ConfigError
+
+CALIBRATED = ("8", "w8a16")  # values of quantize= that need images; ultralytics would fetch some
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,19 @@ def export_model(weights: str | Path, kind: str, arguments: dict[str, Any]) -> P
         arguments: ultralytics' export arguments.
 
     Raises:
-        ConfigError: a format or an argument that ultralytics does not know.
+        ConfigError: a format or an argument that ultralytics does not know, or eight bits without ``data``.
+        InputError: ``data`` that cannot be used.
     """
     from ultralytics import YOLO
 
+    model = YOLO(str(weights))
     try:
-        return Path(str(YOLO(str(weights)).export(format=kind, **arguments)))
+        with tempfile.TemporaryDirectory() as folder:
+            if arguments.get("data"):
+                data = resolved_data(str(arguments["data"]), str(model.task), Path(folder), "val")
+                arguments = {**arguments, "data": data, "split": "val"}
+            elif arguments.get("int8") or str(arguments.get("quantize")) in CALIBRATED:
+                raise ConfigError("export to 8 bits is calibrated on images: add data=my/data.yaml")
+            return Path(str(model.export(format=kind, **arguments)))
     except (ValueError, SyntaxError, TypeError) as error:
         raise ConfigError(f"export to '{kind}': {error}") from None
