@@ -142,7 +142,7 @@ def _row(words: list[str], rules: LabelRules, *, outlines: bool) -> Array | str:
         return wrong
     try:
         with np.errstate(over="ignore"):
-            row = np.array([float(word) for word in words], np.float32) + np.float32(0)  # -0 counts as 0
+            row: Array = np.array([float(word) for word in words], np.float32) + np.float32(0)  # -0 counts as 0
     except ValueError:
         return f"{shown(' '.join(words[:6]))} is not all numbers"
     wanted = f"class {words[0][:20]}, expected 0..{rules.num_classes - 1}"

@@ -127,19 +127,19 @@ def _flip(file: Path, value: object, count: int) -> list[int]:
 
 def _keypoint_names(file: Path, value: object, count: int, num_classes: int) -> dict[int, list[str]] | list[str]:
     """Names of the keypoints, of one class or by class."""
-    lists = list(value.values()) if isinstance(value, dict) else [value]
-    fits = len(lists) <= num_classes and all(
-        isinstance(names, list) and len(names) == count and all(isinstance(n, str | int) for n in names)
-        for names in lists
-    )
+    lists: list[Any] = list(value.values()) if isinstance(value, dict) else [value]
+    fits = len(lists) <= num_classes and all(_are_names(names, count) for names in lists)
     keys = list(value) if isinstance(value, dict) else []
     if not fits or not all(isinstance(key, int) and 0 <= key < num_classes for key in keys):
         raise InputError(
             f"{file} has 'kpt_names: {_said(value)}': expected a list of {count} names, or one by class id."
         )
-    if isinstance(value, dict):
-        return {int(key): [shown(n) if isinstance(n, int) else n[:MAX_NAME] for n in value[key]] for key in value}
-    return [shown(n) if isinstance(n, int) else n[:MAX_NAME] for n in lists[0]]
+    texts = [[shown(n) if isinstance(n, int) else str(n)[:MAX_NAME] for n in names] for names in lists]
+    return dict(zip(map(int, keys), texts, strict=True)) if keys else texts[0]
+
+
+def _are_names(value: object, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(isinstance(name, str | int) for name in value)
 
 
 def _sigmas(file: Path, value: object, count: int) -> list[float]:

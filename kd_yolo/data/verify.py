@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kd_yolo.base.images import MAX_BYTES, MAX_PIXELS
 from kd_yolo.base.reading import read_bytes
@@ -91,7 +91,7 @@ def _reason(file: Path, error: Exception) -> str:
         return "is a folder"
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {MAX_PIXELS} pixels"
-    unknown = isinstance(error, Image.UnidentifiedImageError | ImportError)  # ImportError: no plugin that reads HEIC
+    unknown = isinstance(error, UnidentifiedImageError | ImportError)  # ImportError: no plugin that reads HEIC
     return "is no image that can be read" if unknown else f"does not decode: {' '.join(str(error).split())[:120]}"
 
 

@@ -31,7 +31,7 @@ def _replace(name: str, guard: Callable[[Any], Any]) -> None:
     original = vars(readers)[name]
     if getattr(original, "__kd_yolo__", False):
         return
-    new = functools.wraps(original)(guard(original))
+    new: Any = functools.wraps(original)(guard(original))
     new.__kd_yolo__ = True
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith("ultralytics") and getattr(module, name, None) is original:
