@@ -20,10 +20,10 @@ from kd_yolo.distill.preview import check_distillation
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.training.end import STATE
-from kd_yolo.training.provenance import warn_unreadable
+from kd_yolo.training.provenance import say_left_out
 from kd_yolo.training.resume import check_changes, run_folder, saved_arguments
 from kd_yolo.training.run import Progress, progress_of, run_training
-from kd_yolo.training.stage import require_unfinished
+from kd_yolo.training.stage import require_unfinished, task_of
 from kd_yolo.yolo.argument_fit import check_fits_data
 from kd_yolo.yolo.arguments import check_arguments
 from kd_yolo.yolo.heads import head_facts
@@ -93,9 +93,9 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         data, defaults = demo_data(write=write)
         overrides = {**defaults, **overrides}
         notes.append(f"no data=: the built-in street scenes, {data}")
-    report = check_for_training(Path(data))
+    report = check_for_training(data)
     check_fits_data(overrides, report.names, report.splits, report.splits["train"].boxes)
-    warn_unreadable(report)
+    say_left_out(report)
     named = [request.teacher] if isinstance(request.teacher, str) else list(request.teacher or ())
     if not named:
         named = [demo_teacher(data, overrides, write=write)]
@@ -111,6 +111,9 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         model = next(iter(models.values()))
         student, note = default_student(str(Path(str(model.pt_path)).resolve()), model)
         notes.append(note)
+    task = task_of(student, trust=request.trust_weights)
+    if task != report.task:
+        report = check_for_training(data, task)
     if request.loss is None:
         asked["loss"] = DEFAULT_LOSS
         count = 1 if overrides.get("single_cls") else len(report.names)

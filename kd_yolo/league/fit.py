@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 from kd_yolo.config.distill import DistillConfig, resolve_distill
 from kd_yolo.config.league import Recipe
 from kd_yolo.data.spec import read_data_yaml
+from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.job import Plan, check_plan, load_student
-from kd_yolo.distill.preview import student_on
 from kd_yolo.errors import ConfigError, KDYoloError
 from kd_yolo.league.request import Request
 from kd_yolo.yolo.loading import load_checkpoint
@@ -54,4 +53,4 @@ def _teacher(config: DistillConfig, teacher: str, data: str, request: Request, *
         network = load_student(Plan(config, teacher, data, "", {})).model
     else:
         network = load_checkpoint(teacher, trust=request.trust)[0]
-    return student_on(read_data_yaml(Path(data)), network, single=single) if request.teacher_epochs else network
+    return student_for(network, read_data_yaml(data), single=single) if request.teacher_epochs else network

@@ -83,7 +83,7 @@ def make_league(request: Request, *, write: bool = True) -> League:
     _check_request(request)
     data, arguments, notes = _find_data(request, write=write)
     folder, out = folders(arguments.pop("project", None), request.name, request.out, data)
-    report, split = check_for_training(Path(data)), _split(data)
+    report, split = check_for_training(data), _split(data)
     check_fits_data(arguments, report.names, report.splits, report.splits["train"].boxes)
     teacher = _find_teacher(request, data, split)
     student = _find_student(request, teacher, notes)
@@ -176,14 +176,14 @@ def _find_data(request: Request, *, write: bool) -> tuple[str, dict[str, Any], l
     """The data YAML, the other arguments, and what was filled in."""
     arguments = dict(request.arguments)
     if "data" in arguments:
-        return str(read_data_yaml(Path(str(arguments.pop("data")))).yaml_path), arguments, []
+        return str(read_data_yaml(str(arguments.pop("data"))).yaml_path), arguments, []
     data, defaults = demo_data(write=write)
     return data, {**defaults, **arguments}, [f"no data=: the built-in street scenes, {data}"]
 
 
 def _split(data: str) -> str:
     """What is evaluated: pictures that no training has seen, where there are some."""
-    spec = read_data_yaml(Path(data))
+    spec = read_data_yaml(data)
     return "test" if "test" in spec.splits and list_images(spec, "test") else "val"
 
 

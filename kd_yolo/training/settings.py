@@ -12,10 +12,10 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.folder import new_folder
-from kd_yolo.data.resolve import resolved_yaml
+from kd_yolo.data.resolve import resolved_data
 from kd_yolo.errors import ConfigError
 from kd_yolo.training.end import load
-from kd_yolo.training.provenance import warn_unreadable, write_provenance
+from kd_yolo.training.provenance import say_left_out, write_provenance
 from kd_yolo.training.resume import run_folder, saved_arguments, settle_data
 from kd_yolo.yolo.argument_fit import check_fits_data, check_fits_model
 from kd_yolo.yolo.argument_table import Command
@@ -135,14 +135,13 @@ class SettingsMixin(_Base):
             self.args.save_dir = str(new_folder(first))
 
     def get_dataset(self) -> dict[str, Any]:
-        """Checks the data set and gives upstream a copy of its YAML with absolute paths, kept in the run folder."""
-        source = Path(str(self.args.data))
-        if source.suffix in {".yaml", ".yml"} and source.is_file():
-            if "data_sha256" not in self.args.kd and RANK in {-1, 0}:  # the command has checked it already
-                report = check_for_training(source)
-                warn_unreadable(report)
-                self.args.kd["data_sha256"] = report.sha256
-            self.args.data = str(resolved_yaml(source, self.save_dir))
+        """Checks the data set and gives upstream a copy of its YAML, kept in the run folder; see ``resolved_data``."""
+        source, task = str(self.args.data), str(self.args.task)
+        if task != "classify" and "data_sha256" not in self.args.kd and RANK in {-1, 0}:  # else the command has checked
+            report = check_for_training(source, task)
+            say_left_out(report)
+            self.args.kd["data_sha256"] = report.sha256
+        self.args.data = resolved_data(source, task, self.save_dir)
         if RANK in {-1, 0}:
             write_provenance(self.save_dir, self.args.kd, self.args.seed, self.kind)
         data = super().get_dataset()
