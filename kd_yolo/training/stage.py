@@ -14,9 +14,8 @@ from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.training.checkpoint import finish_checkpoint
 from kd_yolo.training.run import Progress, progress_of, run_training
 from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
-
-YAML_TASKS = {"-seg": "segment", "-pose": "pose", "-obb": "obb", "-cls": "classify"}
 
 
 def train_stage(
@@ -96,7 +95,7 @@ def task_of(weights: str, *, trust: bool = False) -> str:
     Raises:
         InputError: weights that cannot be used.
     """
-    if weights.endswith((".yaml", ".yml")):
-        return next((task for end, task in YAML_TASKS.items() if Path(weights).stem.endswith(end)), "detect")
+    if is_model_yaml(weights):
+        return check_model_yaml(weights)
     model: Any = load_checkpoint(weights, trust=trust)[0]
     return str(model.task)
