@@ -1,10 +1,11 @@
-# make setup | demo | test | check | fmt | bench        VENV=path  PYTHON=python3.11
+# make setup | demo | test | test-slow | test-e2e | test-all | check | fmt | bench        VENV=path  PYTHON=python3.11
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --durations=10 --durations-min=20
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-all check fmt bench clean
+.PHONY: setup demo test test-slow test-e2e test-all check fmt bench clean
 
 setup: $(STAMP)
 
@@ -19,10 +20,15 @@ demo: setup
 	$(BIN)/python -m kd_yolo.cli.app demo
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
 
-test-all: setup
-	$(BIN)/python -m pytest -m ''
+test-slow: setup
+	$(PYTEST) -m 'slow and not e2e and not gpu'
+
+test-e2e: setup
+	$(PYTEST) -m 'e2e and not gpu' -rs
+
+test-all: test test-slow test-e2e
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Shared fixtures: one thread, no network, no telemetry, and a tiny data set that trains in a second."""
+"""Shared fixtures: one thread, no network, no telemetry, no deadlines, a tiny data set that trains in a second."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
+settings.register_profile(  # a busy machine fails no test; what fails in CI fails everywhere
+    "suite",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI", "").lower() in ("1", "true"),
+    print_blob=True,
+)
+settings.load_profile("suite")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -53,6 +62,31 @@ def write_tiny_data(folder: Path, *, classes: int = 2, images: int = 8, size_px:
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight 64 px training images of two classes, and as many for validation."""
     return write_tiny_data(tmp_path_factory.mktemp("tiny"))
+
+
+TINY_NETWORK = """backbone:
+  - [-1, 1, Conv, [{width}, 3, 2]]
+  - [-1, 1, Conv, [{width}, 3, 2]]
+  - [-1, 1, C2f, [{width}, True]]
+  - [-1, 1, Conv, [{width}, 3, 2]]
+  - [-1, 1, Conv, [{twice}, 3, 2]]
+  - [-1, 1, Conv, [{twice}, 3, 2]]
+head:
+  - [[3, 4, 5], 1, Detect, [nc]]
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_yaml(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Writes the YAML of a detector of three levels and a third of the layers of YOLOv8n."""
+    folder = tmp_path_factory.mktemp("networks")
+
+    def write(width: int = 8, classes: int = 2) -> str:
+        path = folder / f"tiny{width}-{classes}.yaml"
+        path.write_text(f"nc: {classes}\n" + TINY_NETWORK.format(width=width, twice=2 * width))
+        return str(path)
+
+    return write
 
 
 @pytest.fixture(scope="session")

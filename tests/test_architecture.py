@@ -120,3 +120,40 @@ def test_no_function_is_too_long() -> None:
                 if lines > MAX_FUNCTION:
                     long[f"{path}:{node.lineno} {node.name}"] = lines
     assert long == {}
+
+
+CLOCKS = {"time.time", "time.perf_counter", "time.process_time", "time.thread_time", "timeit"}
+CLOCKS |= {f"{clock}_ns" for clock in CLOCKS}
+
+
+def clocks_read(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Where a module of tests reads a clock; ``time.monotonic`` is for waiting until something happens."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names = [f"{node.value.id}.{node.attr}"]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from ((node.lineno, name) for name in names if name in CLOCKS or name.split(".")[0] == "timeit")
+
+
+def test_no_test_times_anything() -> None:
+    """Other work on the machine must not fail a test: count operations or bytes; benchmarks/ takes the times."""
+    found = {
+        f"{path}:{line}: {name}"
+        for path in SOURCES
+        if path.parts[0] == "tests"
+        for line, name in clocks_read(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    "line", ["import timeit", "t = time.time()", "from time import perf_counter", "time.time_ns()"]
+)
+def test_a_clock_is_seen(line: str) -> None:
+    assert list(clocks_read(ast.parse(line)))
+    assert not list(clocks_read(ast.parse("import time\nuntil = time.monotonic() + 5\ntime.sleep(1)")))

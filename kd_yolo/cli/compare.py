@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from kd_yolo.cli.closing import print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -59,9 +60,9 @@ def _run(flags: CompareFlags, pairs: list[str]) -> None:
     print()
     result.print()
     folder = new_folder(project / (flags.name or Path(result.rows[0].weights).stem))
-    result.write(folder)
-    print(f"\nresults: {folder} (compare.csv, compare.md, compare.json, compare.png)")
-    print(f"next:    yolo export model={result.rows[-1].weights} format=onnx imgsz={settings.get('imgsz', 640)}")
+    files = result.write(folder)
+    print_results(folder, [file.name for file in files])
+    print_next(f"yolo export model={shown(result.rows[-1].weights)} format=onnx imgsz={result.config.imgsz}")
 
 
 def _settings(flags: CompareFlags, pairs: list[str]) -> dict[str, Any]:

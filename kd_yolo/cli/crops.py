@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from kd_yolo.cli.closing import print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -129,10 +130,9 @@ def _stem(source: str) -> str:
 
 def _finish(report: CropsReport, flags: CropsFlags) -> None:
     print("\n".join(report.lines()))
-    more = (", crops.csv" if flags.csv else "") + (", vectors/" if flags.embed else "")
-    print(f"\nresults: {report.folder} (crops/, crops.parquet{more})")
-    folder, weights = shlex.quote(str(report.folder)), shlex.quote(flags.embed or "reid.pt")
-    print(f"next:    kd-yolo search index {folder} --weights {weights}")
+    print_results(report.folder, ("crops/", "crops.parquet", "crops.csv", "vectors/"))
+    weights = shown(flags.embed) if flags.embed else "..."
+    print_next(f"kd-yolo search index {shown(report.folder)} --weights {weights}")
 
 
 def _say(line: str) -> None:

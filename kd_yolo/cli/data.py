@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from kd_yolo.cli.closing import shown
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -81,11 +82,11 @@ def _make(flags: Make) -> None:
     print(f"{'already there' if report.reused else 'drawn'}: {report.folder} ({counts})")
     if flags.what == "reid":
         _print_statistics(folder)
-        print(f"next: kd-yolo reid train data={folder}")
+        print(f"next: kd-yolo reid train data={shown(folder)}")
     elif flags.what == "clip":
-        print(f"next: kd-yolo search track {folder}/cam*.mp4 --truth {folder}/cam*.csv")
+        print(f"next: kd-yolo search track {shown(folder)}/cam*.mp4 --truth {shown(folder)}/cam*.csv")
     else:
-        print(f"next: python train_distill.py data={folder / 'data.yaml'}")
+        print(f"next: python train_distill.py data={shown(folder / 'data.yaml')}")
 
 
 def _maker(what: str) -> Callable[..., Report]:
@@ -121,4 +122,4 @@ def _check(flags: object) -> None:
     for file in report.unreadable:
         print(f"warning: does not decode, training skips it: {file}")
     print(f"sha256 {report.sha256}")
-    print(f"next: python train_distill.py --teacher yolov8m.pt data={flags.yaml}")
+    print(f"next: python train_distill.py --teacher yolov8m.pt data={shown(flags.yaml)}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from kd_yolo.cli.closing import print_network, print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 
@@ -95,7 +96,7 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
     for note in plan.notes:
         print(f"warning: {note}")
     if flags.dry_run:
-        print("\n".join([*job.describe(plan), "dry run: nothing was written"]))
+        print("\n".join([*plan.lines, "dry run: nothing was written"]))
         return
     finish(job.distil(plan))
 
@@ -136,13 +137,12 @@ def _print_losses() -> None:
 def finish(result: Result) -> None:
     """Where the results are, and what to type next."""
     _draw(result)
-    best = _relative(result.best)
     score = result.metrics.get("metrics/mAP50-95(B)")
-    print(f"\nresults: {_relative(result.save_dir)} (results.csv, results.png, distillation.png, side_by_side.png)")
+    print_results(result.save_dir, ("results.csv", "results.png", "distillation.png", "side_by_side.png"))
     if score is not None:
         print(f"mAP50-95 of best.pt on val: {score:.4f}")
-    print(f"student: {best}, a plain model: YOLO('{best}')")
-    print(f"next:    yolo val model={best} data={_relative(result.save_dir)}/data.yaml")
+    print_network(result.best, label="student")
+    print_next(f"yolo val model={shown(result.best)} data={shown(result.save_dir / 'data.yaml')}")
 
 
 def _draw(result: Result) -> None:
@@ -157,10 +157,3 @@ def _draw(result: Result) -> None:
         if result.teacher is not None:
             models.insert(0, ("teacher", result.teacher))
         side_by_side(models, data, result.save_dir / "side_by_side.png", imgsz=result.imgsz)
-
-
-def _relative(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kd_yolo.base.extras import EXTRAS, missing_of
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 PACKAGES = ("kd-yolo", "torch", "torchvision", "ultralytics", "opencv-python", "numpy", "pydantic", "tyro")
-EXTRAS = {"mlflow": "mlflow", "dev": "pytest"}
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,10 @@ def _run() -> None:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"threads       {torch.get_num_threads()}")
     print(f"devices       cpu{''.join(f', cuda:{i} {name}' for i, name in enumerate(devices))}")
-    for extra, module in EXTRAS.items():
-        found = importlib.util.find_spec(module) is not None
-        print(f"[{extra}]".ljust(13), "installed" if found else f"missing: pip install 'kd-yolo[{extra}]'")
+    for extra in EXTRAS:
+        absent = missing_of(extra)
+        line = f"lacks {', '.join(absent)}: pip install 'kd-yolo[{extra}]'" if absent else "installed"
+        print(f"[{extra}]".ljust(13), line)
     print(f"network       {'online' if is_online() else 'offline: official weights cannot be fetched, give files'}")
     print(f"ultralytics   {check_ultralytics()} has the seams that the trainers need")
     print(f"forward       {tiny_forward()}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from kd_yolo.cli.closing import print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.errors import ConfigError, InputError, KDYoloError
 
@@ -148,8 +149,8 @@ def _list_missing(league: League) -> None:
 def _finish(report: LeagueReport, out: Path, league: League | None) -> None:
     """The table, where the results are, and what to type next."""
     print(f"\n{report.to_markdown()}")
-    print(f"results: {out} (league.md, league.csv, league.json, league.png)")
-    print(f"next:    {_next_command(report, league)}")
+    print_results(out, ("league.md", "league.csv", "league.json", "league.png"))
+    print_next(_next_command(report, league))
 
 
 def _next_command(report: LeagueReport, league: League | None) -> str:
@@ -159,9 +160,9 @@ def _next_command(report: LeagueReport, league: League | None) -> str:
     row = report.rows[0]
     recipes = {job.recipe.name: job.recipe for job in league.jobs} if league is not None else {}
     settings = report.results.runs[row.recipe, report.results.seeds(row.recipe)[0]]["settings"]
-    student, teacher, data = settings["student"]["name"], settings["teacher"]["name"], "my/data.yaml"
+    student, teacher, data = settings["student"]["name"], settings["teacher"]["name"], "..."
     if league is not None:
-        student, teacher, data = league.student, str(league.teacher.best), league.teacher.data
+        student, teacher, data = (shown(path) for path in (league.student, league.teacher.best, league.teacher.data))
     if row.recipe == NONE:
         return f"kd-yolo retrain --model {student} data={data}"
     if row.recipe == SHIPPED:

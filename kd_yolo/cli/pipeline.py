@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from kd_yolo.cli.closing import print_network, print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 
@@ -53,9 +54,9 @@ def _run(flags: PipelineFlags, pairs: list[str]) -> None:
     result = run_chain(config, folder, trust=flags.trust_weights)
     if result.table is not None:
         result.table.print()
-    print(f"\nresults: {folder} (compare.csv, compare.md, compare.json, channels.png, timeline.png)")
-    print(f"network: {result.steps[-1].path}, a plain model: YOLO('{result.steps[-1].path}')")
-    print(f"next:    yolo export model={result.steps[-1].path} format=onnx")
+    print_results(folder, ("compare.csv", "compare.md", "compare.json", "compare.png", "channels.png", "timeline.png"))
+    print_network(result.steps[-1].path)
+    print_next(f"yolo export model={shown(result.steps[-1].path)} format=onnx")
 
 
 def parse_gate(text: str | None) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from kd_yolo.cli.closing import print_network, print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -164,8 +165,9 @@ def _analyse(settings: PruneSettings, folder: Path) -> None:
     worst = sorted(found.drops, key=lambda row: row.drop, reverse=True)[:5]
     print(f"\n{found.metric} of the whole network: {found.base:.4f}; most is lost by pruning")
     print("\n".join(f"  {row.names[0]:30} {row.width} -> {row.left} channels: -{row.drop:.4f}" for row in worst))
-    print(f"results: {folder} (sensitivity.png, sensitivity.json, plan.yaml)")
-    print(f"next:    python prune.py --model {settings.model} --plan {folder / 'plan.yaml'} data={settings.data}")
+    print_results(folder, ("sensitivity.png", "sensitivity.json", "plan.yaml"))
+    plan, data = shown(folder / "plan.yaml"), shown(str(settings.data))
+    print_next(f"python prune.py --model {shown(settings.model)} --plan {plan} data={data}")
 
 
 def _print_plan(result: PruneResult) -> None:
@@ -188,9 +190,10 @@ def _finish(result: PruneResult, save_dir: str | None) -> None:
     draw_channels(*result.channels, folder / "channels.png")
     if save_dir is not None:
         network = str(write_bytes(save_dir, result.path.read_bytes()))
-    print(f"\nresults: {folder} (weights/pruned.pt, plan.yaml, report.json, channels.png)")
-    print(f"network: {network}, a plain model: YOLO('{network}')")
-    print(f"next:    kd-yolo retrain --model {network} data={result.settings.data or 'my/data.yaml'}")
+    print_results(folder, ("weights/pruned.pt", "plan.yaml", "report.json", "channels.png"))
+    print_network(network)
+    data = shown(result.settings.data) if result.settings.data else "..."
+    print_next(f"kd-yolo retrain --model {shown(network)} data={data}")
 
 
 def _say(line: str) -> None:

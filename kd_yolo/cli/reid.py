@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from kd_yolo.cli.closing import print_network, print_next, print_results, shown
 from kd_yolo.cli.reid_flags import DESCRIPTIONS, KEYS, Export, Prune, Rank, Test, Train
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
@@ -146,9 +146,9 @@ def _stem(recipe: str | None) -> str | None:
 
 
 def _finish_training(best: Path) -> None:
-    print(f"\nresults: {best.parents[1]} (results.csv, results.png, metrics.json)")
-    print(f"network: {best}")
-    print(f"next:    kd-yolo reid test --weights {shlex.quote(str(best))} data=...")
+    print_results(best.parents[1], ("results.csv", "results.png", "metrics.json"))
+    print_network(best, plain=False)
+    print_next(f"kd-yolo reid test --weights {shown(best)} data=...")
 
 
 def _test(flags: Test, pairs: list[str]) -> None:
@@ -183,8 +183,8 @@ def _measure(weights: Path, config: ReIDConfig, name: str, strips: int) -> None:
             f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in metrics.items()
         )
     )
-    print(f"\nresults: {folder} (metrics.json, cmc.png, distances.png, strips/)")
-    print(f"next:    kd-yolo reid export --weights {shlex.quote(str(weights))}")
+    print_results(folder, ("metrics.json", "cmc.png", "distances.png", "strips/"))
+    print_next(f"kd-yolo reid export --weights {shown(weights)}")
 
 
 def _rank(flags: Rank, pairs: list[str]) -> None:
@@ -194,7 +194,7 @@ def _rank(flags: Rank, pairs: list[str]) -> None:
     source = Source(flags.weights, str(config.data), config.train.device)
     for path, distance in rank_picture(source, flags.query, config.test, flags.out, _say):
         print(f"{distance:.4f}  {path}")
-    print(f"\nresults: {flags.out}")
+    print_results(flags.out)
 
 
 def _export(flags: Export, pairs: list[str]) -> None:
@@ -208,10 +208,11 @@ def _export(flags: Export, pairs: list[str]) -> None:
     crops_nchw = read_crops(data["data"], (model.config.height, model.config.width)) if data else None
     target, difference = export(model, flags.weights, flags.format, crops_nchw)
     on = "noise (data= compares on crops)" if crops_nchw is None else f"{len(crops_nchw)} crops"
-    print(f"network: {target}; largest difference of a value to PyTorch's on {on}: {difference:.2g}")
+    print(f"largest difference of a value to PyTorch's on {on}: {difference:.2g}")
     tracker = write_tracker(target)
-    print(f"tracker: {tracker}")
-    print(f"next:    yolo track model=yolov8n.pt source=video.mp4 tracker={shlex.quote(str(tracker))}")
+    print_network(target, plain=False)
+    print_network(tracker, label="tracker", plain=False)
+    print_next(f"yolo track model=yolov8n.pt source=... tracker={shown(tracker)}")
 
 
 def _prune(flags: Prune, pairs: list[str]) -> None:
@@ -232,8 +233,8 @@ def _prune(flags: Prune, pairs: list[str]) -> None:
     print(
         f"parameters {before:,} -> {after:,} ({after / before:.0%}), GMACs {cost:.3f} -> {left:.3f} ({left / cost:.0%})"
     )
-    print(f"network: {target}")
-    print(f"next:    kd-yolo reid train --start {shlex.quote(str(target))} data=...")
+    print_network(target, plain=False)
+    print_next(f"kd-yolo reid train --start {shown(target)} data=...")
 
 
 def _no_pairs(pairs: list[str]) -> None:

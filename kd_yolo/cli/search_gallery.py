@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd_yolo.cli.closing import print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search_flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
 from kd_yolo.errors import ConfigError, InputError
@@ -50,8 +50,8 @@ def _index(flags: Index) -> None:
     for line in report.skipped[:SKIPPED_SHOWN]:
         print(f"warning: {line}")
     print(f"{report.added:,} crops added, {report.known:,} were in already, {len(report.skipped):,} cannot be read")
-    print(f"\nresults: {flags.gallery} ({len(gallery):,} crops, index {gallery.kind})")
-    print(f"next:    kd-yolo search query person.jpg --gallery {_quoted(flags.gallery)}")
+    print_results(flags.gallery, note=f"{len(gallery):,} crops, index {gallery.kind}")
+    print_next(f"kd-yolo search query ... --gallery {shown(flags.gallery)}  # a crop of a person")
 
 
 def _listed(folder: Path, subset: str | None) -> list[Source]:
@@ -117,8 +117,8 @@ def _query(flags: Query) -> None:
     draw_ranking(picture_hw3, matches, flags.out)
     if matches[0].is_same is None:
         print("\nno threshold: kd-yolo search calibrate --pairs FOLDER says which distance means the same person")
-    print(f"\nresults: {flags.out}")
-    print(f"next:    kd-yolo search serve --gallery {_quoted(flags.gallery)} --reid {_quoted(embedder.weights)}")
+    print_results(flags.out)
+    print_next(f"kd-yolo search serve --gallery {shown(flags.gallery)} --reid {shown(embedder.weights)}")
 
 
 def _print_matches(matches: Sequence[Match]) -> None:
@@ -150,8 +150,8 @@ def _calibrate(flags: Calibrate) -> None:
     print(f"with 95 % confidence it takes at most {found.far_at_most:.3%} of strangers, were the pairs independent")
     for note in found.notes:
         print(f"warning: {note}")
-    print(f"\nresults: the threshold is kept in {flags.gallery}")
-    print(f"next:    kd-yolo search query person.jpg --gallery {_quoted(flags.gallery)}")
+    print_results(flags.gallery, note="the threshold is kept in it")
+    print_next(f"kd-yolo search query ... --gallery {shown(flags.gallery)}  # a crop of a person")
 
 
 def _forget(flags: Forget) -> None:
@@ -170,13 +170,9 @@ def _forget(flags: Forget) -> None:
     Gallery.open(flags.gallery).build()
     print(f"{len(found.places):,} crops forgotten: their vectors, rows and pictures are removed; {found.left:,} stay")
     print("not touched: the videos and crops that they came from, drawn rankings, and backups")
-    print(f"\nresults: {flags.gallery}")
-    print(f"next:    kd-yolo search query person.jpg --gallery {_quoted(flags.gallery)}")
+    print_results(flags.gallery)
+    print_next(f"kd-yolo search query ... --gallery {shown(flags.gallery)}  # a crop of a person")
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from kd_yolo.cli.closing import print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ DESCRIPTIONS = {
     "link": "Joins the tracks of a run anew, with another threshold.",
 }
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+FOLDERS_SHOWN = 5
 RULES = ("tracker", "start", "buffer", "proximity", "appearance", "moving", "min_frames", "best")
 
 
@@ -42,6 +43,8 @@ class Track:
     """botsort, bytetrack (never uses looks), or a tracker YAML of ultralytics."""
     truth: tuple[Path, ...] = ()
     """The truth of each video, lines as in MOTChallenge: prints IDF1 and identity switches."""
+    same_people: Flag = False
+    """The truths number a person alike in all videos: scores people over all videos too (with --reid)."""
     out: Path | None = None
     """Folder of the results (default: runs/search/track, track-2, ...)."""
     link: float = 0.2
@@ -79,7 +82,9 @@ class Link:
     threshold: float = 0.2
     """Largest mean cosine distance between the tracks of one person."""
     truth: tuple[Path, ...] = ()
-    """The truth of each video, in the order of their folders' names."""
+    """The truth of each video, in the order of their folders' names (cam2 before cam10)."""
+    same_people: Flag = False
+    """The truths number a person alike in all videos: scores people over all videos too."""
     no_video: Flag = False
     """Do not write the videos with boxes again."""
 
@@ -103,7 +108,7 @@ def _track(flags: Track) -> None:
     from kd_yolo.data.folder import new_folder
     from kd_yolo.search.track_run import check_truths, score_all, track_all
 
-    check_truths(flags.truth, len(flags.videos))
+    check_truths(flags.truth, len(flags.videos), same_people=flags.same_people, linked=flags.reid is not None)
     folder = flags.out or new_folder(Path("runs/search/track"))
     try:
         linked = track_all(flags.videos, folder, _tools(flags, rules), _say)
@@ -112,7 +117,7 @@ def _track(flags: Track) -> None:
         raise
     _draw(linked, folder, wanted=not flags.no_video)
     if flags.truth:
-        _print_scores(score_all(linked, flags.truth, folder))
+        _print_scores(score_all(linked, flags.truth, folder, same_people=flags.same_people))
     _finish(folder, linked, has_network=flags.reid is not None)
 
 
@@ -142,12 +147,13 @@ def _link(flags: Link) -> None:
     from kd_yolo.search.track_run import check_truths, link_all, read_all, score_all
 
     names, tracks = read_all(flags.folder)
-    check_truths(flags.truth, len(names))
+    has_network = any(found.network for found in tracks)
+    check_truths(flags.truth, len(names), same_people=flags.same_people, linked=has_network)
     linked = link_all(names, tracks, flags.threshold, flags.folder)
     _draw(linked, flags.folder, wanted=not flags.no_video)
     if flags.truth:
-        _print_scores(score_all(linked, flags.truth, flags.folder))
-    _finish(flags.folder, linked, has_network=any(found.network for found in tracks))
+        _print_scores(score_all(linked, flags.truth, flags.folder, same_people=flags.same_people))
+    _finish(flags.folder, linked, has_network=has_network)
 
 
 def _draw(linked: Linked, folder: Path, *, wanted: bool) -> None:
@@ -168,14 +174,13 @@ def _print_scores(scores: Mapping[str, TrackScores]) -> None:
 
 
 def _finish(folder: Path, linked: Linked, *, has_network: bool) -> None:
-    where = shlex.quote(str(folder))
     tracks = sum(len(found.numbers()) for found in linked.tracks)
     print(f"{tracks:,} tracks" + (f" of {linked.num_persons:,} people" if has_network else ""))
-    print(f"\nresults: {folder} (persons.csv, a folder with tracks.txt, tracks.parquet and crops for each video)")
+    print_results(folder, ("persons.csv", *(f"{name}/" for name in linked.names[:FOLDERS_SHOWN])))
     if has_network:
-        print(f"next:    kd-yolo search link {where} --threshold 0.1  (fewer tracks joined)")
+        print_next(f"kd-yolo search link {shown(folder)} --threshold 0.1  # fewer tracks joined")
     else:
-        print("next:    the same with --reid reid.onnx joins the tracks of one person over all videos")
+        print_next("the same with --reid reid.onnx joins the tracks of one person over all videos")
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from kd_yolo.cli.closing import print_network, print_next, print_results, shown
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 
@@ -64,6 +65,7 @@ def _main(kind: type[TrainFlags], argv: Sequence[str] | None, prog: str, descrip
 
 
 def _run(flags: TrainFlags, pairs: list[str]) -> None:
+    from kd_yolo.data.folder import reserved
     from kd_yolo.training.sparse import SPARSE_TRAINERS
     from kd_yolo.training.stage import resume_stage, train_stage
     from kd_yolo.training.trainers import RETRAINERS
@@ -71,19 +73,32 @@ def _run(flags: TrainFlags, pairs: list[str]) -> None:
     is_sparse = isinstance(flags, SparseFlags)
     trainers = SPARSE_TRAINERS if is_sparse else RETRAINERS
     if flags.resume:
-        given = [key for key, value in vars(flags).items() if value and key not in ("resume", "trust_weights")]
-        if given or pairs:
-            raise ConfigError(f"--resume continues a run as it was started: leave out {', '.join([*given, *pairs])}.")
-        best = resume_stage(trainers, Path(flags.resume), trust=flags.trust_weights)
+        best = resume_stage(trainers, Path(flags.resume), _changes(flags, pairs), trust=flags.trust_weights)
     else:
-        weights, folder, arguments = _new_run(flags, pairs, Path("runs/sparse" if is_sparse else "runs/retrain"))
-        best = train_stage(trainers, weights, folder, arguments, trust=flags.trust_weights)
+        weights, first, arguments = _new_run(flags, pairs, Path("runs/sparse" if is_sparse else "runs/retrain"))
+        with reserved(first) as folder:
+            best = train_stage(trainers, weights, folder, arguments, trust=flags.trust_weights)
     _finish(best, is_sparse=is_sparse)
 
 
+def _changes(flags: TrainFlags, pairs: list[str]) -> dict[str, Any]:
+    """What a resumed run is to change.
+
+    Raises:
+        ConfigError: flags that only a new run takes.
+    """
+    from kd_yolo.yolo.arguments import parse_overrides
+
+    kept = ("resume", "trust_weights", "device")
+    given = [f"--{key}" for key, value in vars(flags).items() if value is not None and key not in kept]
+    if given:
+        raise ConfigError(f"--resume continues a run as it was started: leave out {', '.join(given)}.")
+    device = {} if flags.device is None else {"device": flags.device}
+    return {**parse_overrides(pairs, model_flag="--model"), **device}
+
+
 def _new_run(flags: TrainFlags, pairs: list[str], parent: Path) -> tuple[str, Path, dict[str, Any]]:
-    """Weights, folder and arguments of a run that starts."""
-    from kd_yolo.data.folder import new_folder
+    """Weights, wanted folder and arguments of a run that starts."""
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.distill.demo import demo_data
     from kd_yolo.yolo.arguments import parse_overrides
@@ -97,14 +112,14 @@ def _new_run(flags: TrainFlags, pairs: list[str], parent: Path) -> tuple[str, Pa
         data, defaults = demo_data(write=True)
         arguments = {**defaults, **arguments, "data": data}
         print(f"warning: no data=: the built-in street scenes, {data}")
-    return find_weights(flags.model), new_folder(parent / (flags.name or Path(flags.model).stem)), arguments
+    return find_weights(flags.model), parent / (flags.name or Path(flags.model).stem), arguments
 
 
 def _finish(best: Path, *, is_sparse: bool) -> None:
     from kd_yolo.training.sparse import SPARSE_FILE
 
     result = best.with_name(SPARSE_FILE) if is_sparse else best
-    print(f"\nresults: {best.parents[1]} (results.csv, results.png)")
-    print(f"network: {result}, a plain model: YOLO('{result}')")
-    following = f"python prune.py --model {result} --importance bn" if is_sparse else f"yolo val model={result}"
-    print(f"next:    {following}")
+    print_results(best.parents[1], ("results.csv", "results.png"))
+    print_network(result)
+    network = shown(result)
+    print_next(f"python prune.py --model {network} --importance bn" if is_sparse else f"yolo val model={network}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from kd_yolo.base.device import parse_device
 from kd_yolo.config.base import RECIPES, StrictModel, find_recipe, read_yaml
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -14,16 +15,22 @@ Pool = Literal["avg", "gem", "max"]
 Head = Literal["linear", "arcface", "cosface", "circle"]
 LogitLoss = Literal["js", "sym_kl", "kl"]
 Feature = Literal["global", "local", "both"]
+MAX_EMBEDDING = 16_384
+MAX_SIDE = 1024  # pixels of a crop
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
-class NetworkSettings(StrictModel):
-    """The network.
+class Settings(StrictModel):
+    """Base of the sections: no number is infinite or NaN."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class NetworkShape(Settings):
+    """What a network is built from, in settings and in checkpoints.
 
     Attributes:
         backbone: resnet18, 34, 50, 101, with ``_ibn_a``, or a timm name.
-        pretrained: ``auto`` (ImageNet weights when they can be had, else random ones; the log says which),
-            ``imagenet`` (an error without them), ``none``, or a file.
         last_stride: stride of the last stage of a ResNet, 1 or 2.
         pool: of the global feature.
         embedding: length of the embedding; 0 is that of the backbone.
@@ -32,18 +39,28 @@ class NetworkSettings(StrictModel):
         height, width: of a crop in pixels.
     """
 
-    backbone: str = Field(default="resnet50", min_length=1)
-    pretrained: str = Field(default="auto", min_length=1)
+    backbone: str = Field(default="resnet50", min_length=1, max_length=200)
     last_stride: Literal[1, 2] = 1
     pool: Pool = "avg"
-    embedding: int = Field(default=0, ge=0)
+    embedding: int = Field(default=0, ge=0, le=MAX_EMBEDDING)
     head: Head = "linear"
     local: bool = False
-    height: int = Field(default=256, ge=32)
-    width: int = Field(default=128, ge=16)
+    height: int = Field(default=256, ge=32, le=MAX_SIDE)
+    width: int = Field(default=128, ge=16, le=MAX_SIDE)
 
 
-class LossSettings(StrictModel):
+class NetworkSettings(NetworkShape):
+    """The network.
+
+    Attributes:
+        pretrained: ``auto`` (ImageNet weights when they can be had, else random ones; the log says which),
+            ``imagenet`` (an error without them), ``none``, or a file.
+    """
+
+    pretrained: str = Field(default="auto", min_length=1)
+
+
+class LossSettings(Settings):
     """Weights and parameters of the supervised losses; weight 0 leaves a loss out.
 
     Attributes:
@@ -63,7 +80,7 @@ class LossSettings(StrictModel):
     local_weight: float = Field(default=1.0, ge=0)
 
 
-class TrainSettings(StrictModel):
+class TrainSettings(Settings):
     """How it is trained.
 
     Attributes:
@@ -117,11 +134,11 @@ class TrainSettings(StrictModel):
 
     @field_validator("device", mode="before")
     @classmethod
-    def _device_as_text(cls, value: Any) -> Any:
-        return f"cuda:{value}" if isinstance(value, int) else value
+    def _device(cls, value: Any) -> Any:
+        return parse_device(value) if isinstance(value, str | int) else value
 
 
-class SelfKDSettings(StrictModel):
+class SelfKDSettings(Settings):
     """Self-distillation: the deepest stage teaches the shallower ones (Zhang et al. 2019, arXiv 1905.08094).
 
     Attributes:
@@ -160,7 +177,7 @@ class SelfKDSettings(StrictModel):
         return self.student_stages or tuple(stage for stage in STAGES if stage < self.teacher_stage)
 
 
-class TeacherSettings(StrictModel):
+class TeacherSettings(Settings):
     """Distillation from trained networks.
 
     Attributes:
@@ -190,7 +207,7 @@ class TeacherSettings(StrictModel):
         return self
 
 
-class TestSettings(StrictModel):
+class TestSettings(Settings):
     """How it is tested.
 
     Attributes:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.leftovers import remove_leftovers
+from kd_yolo.base.reading import shown
 from kd_yolo.errors import ConfigError
 
 Record = dict[str, Any]
@@ -88,7 +93,8 @@ def write_whole(out_dir: Path, write: Callable[[Path], Record]) -> Record:
         ConfigError: another process uses ``out_dir``.
     """
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.partial-", dir=out_dir.parent))
+    remove_leftovers(out_dir.parent, of=out_dir.name)
+    partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.{os.getpid()}.partial-", dir=out_dir.parent))
     try:
         header = write(partial)
         (partial / "meta.json").write_text(json.dumps(header, indent=2) + "\n")
@@ -115,9 +121,48 @@ def _move_into_place(partial: Path, out_dir: Path) -> None:
 
 
 def new_folder(first: Path) -> Path:
-    """``first``, or the first of ``first-2``, ``first-3``, ... that is free."""
+    """Makes ``first``, or the first of ``first-2``, ``first-3``, ... that is free, and returns it.
+
+    A name is reserved by making its folder: of two processes that ask at once, each gets a folder of its own.
+
+    Raises:
+        ConfigError: a file is in the way, or the name is none that a folder can have.
+    """
     folder, count = first, 1
-    while folder.exists():
-        count += 1
-        folder = first.with_name(f"{first.name}-{count}")
-    return folder
+    while True:
+        try:
+            first.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise ConfigError(f"{shown(str(first), 300)} cannot be made: a file is where a folder should be.") from None
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            count += 1
+            folder = first.with_name(f"{first.name}-{count}")
+        except FileNotFoundError:  # a process that failed has just removed the empty parent
+            continue
+        except (ValueError, OSError) as error:
+            if isinstance(error, PermissionError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EROFS):
+                raise
+            raise ConfigError(f"{shown(str(first), 300)} cannot be made: {error}"[:500]) from None
+        else:
+            return folder
+
+
+@contextmanager
+def reserved(first: Path) -> Iterator[Path]:
+    """A new folder, see :func:`new_folder`; work that fails before it wrote anything leaves none behind."""
+    missing = [parent for parent in first.parents if not parent.exists()]
+    folder = new_folder(first)
+    try:
+        yield folder
+    except BaseException:
+        remove_if_empty(folder, *missing)
+        raise
+
+
+def remove_if_empty(*folders: Path) -> None:
+    """Removes folders, inner ones first, but only those without anything in them."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()

@@ -72,6 +72,21 @@ def find_unlabelled(source: str, *, frames_dir: Path, exclude: Collection[Path] 
     return UnlabelledPictures(usable, skipped, tuple(notes))
 
 
+def check_unlabelled(source: str) -> None:
+    """Checks that ``--unlabelled`` names pictures or a video; nothing is decoded or written.
+
+    Raises:
+        InputError: see :func:`find_unlabelled`.
+    """
+    found = _sources(source)
+    if not _is_video(found):
+        _pictures(source, found, Path())
+
+
+def _is_video(found: list[Path]) -> bool:
+    return len(found) == 1 and found[0].suffix.lower() in VIDEO_SUFFIXES and found[0].is_file()
+
+
 def _sources(source: str) -> list[Path]:
     """The files that a source names, whatever they are."""
     path = Path(source).expanduser()
@@ -94,7 +109,7 @@ def _listed(list_file: Path) -> list[Path]:
 def _pictures(source: str, found: list[Path], frames_dir: Path) -> tuple[list[Path], list[str]]:
     """The pictures among the files, or the frames if the only file is a video; and notes on what was passed over."""
     videos = [file for file in found if file.suffix.lower() in VIDEO_SUFFIXES]
-    if len(found) == 1 and videos and found[0].is_file():
+    if _is_video(found):
         frames = video_frames(found[0], frames_dir)
         return frames, [f"{len(frames)} frames of {found[0]} are in {frames_dir}"]
     files = sorted({file.absolute() for file in found if file.suffix.lower() in IMAGE_SUFFIXES})

@@ -20,29 +20,56 @@ SMOOTHING = 0.5  # of the logarithm of an automatic weight, from one measurement
 SCALE = 1024.0  # half-precision gradients of a single batch would vanish; shares do not depend on it
 
 
-def gradient_norms(losses: Mapping[str, Tensor | None], parameters: Sequence[nn.Parameter]) -> dict[str, float]:
+Crossing = Sequence[tuple[Tensor, Tensor]]  # what DDP handed out, and what the network inside gave for it
+
+
+def gradient_norms(
+    losses: Mapping[str, Tensor | None], parameters: Sequence[nn.Parameter], crossing: Crossing = ()
+) -> dict[str, float]:
     """L2 norm of the gradient of each loss alone; the graph stays for the training step.
+
+    DDP with a static graph takes the first backward pass through its outputs for the first training step, notes which
+    gradients it brought, and waits for these from then on. A measurement there brings none: it has to go around.
 
     Args:
         losses: scalars; None, or one without a graph, has no gradient. The same names on every process.
         parameters: what the gradient is taken with respect to.
+        crossing: outputs of the network that the losses are made of, outside and inside of DDP, where the measurement
+            goes from one to the other; empty without a static graph.
 
     Returns:
         A norm for each loss, the same on every process of a distributed run.
     """
-    together = torch.stack([_norm(loss, parameters) for loss in losses.values()])
+    together = torch.stack([_norm(loss, parameters, crossing) for loss in losses.values()])
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(together)
         together = together / dist.get_world_size()
     return dict(zip(losses, together.tolist(), strict=True))
 
 
-def _norm(loss: Tensor | None, parameters: Sequence[nn.Parameter]) -> Tensor:
+def _norm(loss: Tensor | None, parameters: Sequence[nn.Parameter], crossing: Crossing) -> Tensor:
+    none = torch.zeros((), device=parameters[0].device)
     if loss is None or not loss.requires_grad:
-        return torch.zeros((), device=parameters[0].device)
-    found = torch.autograd.grad(SCALE * loss, parameters, retain_graph=True, allow_unused=True)
+        return none
+    ends, gradients = [SCALE * loss], None
+    if crossing:
+        found = torch.autograd.grad(ends, [outer for outer, _ in crossing], retain_graph=True, allow_unused=True)
+        used = [(inner, g) for (_, inner), g in zip(crossing, found, strict=True) if g is not None]
+        ends, gradients = [inner for inner, _ in used], [g for _, g in used]
+    found = torch.autograd.grad(ends, parameters, gradients, retain_graph=True, allow_unused=True) if ends else ()
     squares = [g.detach().float().square().sum() for g in found if g is not None]
-    return torch.stack(squares).sum().sqrt() / SCALE
+    return torch.stack([none, *squares]).sum().sqrt() / SCALE  # one of adapters alone has no gradient here
+
+
+def crossing_of(outer: Any, inner: Any) -> Crossing:
+    """Pairs the tensors with a gradient in two trees of lists, tuples and dicts that are built alike."""
+    if isinstance(outer, Tensor):
+        return [(outer, inner)] if outer.requires_grad else []
+    if isinstance(outer, Mapping):
+        return [pair for key in outer for pair in crossing_of(outer[key], inner[key])]
+    if isinstance(outer, Sequence) and not isinstance(outer, str):
+        return [pair for ours, theirs in zip(outer, inner, strict=True) for pair in crossing_of(ours, theirs)]
+    return []
 
 
 @dataclass

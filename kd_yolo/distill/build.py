@@ -10,8 +10,8 @@ from torch import nn
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.config.term import TermConfig
 from kd_yolo.distill.adapters import TrainingOnly
-from kd_yolo.distill.classes import map_classes
 from kd_yolo.distill.cross import CrossTerm, branch_widths
+from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses, map_kept_classes, taught_classes
 from kd_yolo.distill.response import ResponseTerm, reads_classes
 from kd_yolo.distill.taps import find_taps, match_by_stride, unpaired
 from kd_yolo.distill.teacher import Teacher
@@ -20,8 +20,17 @@ from kd_yolo.errors import InputError
 from kd_yolo.losses import ResponseLoss, losses
 from kd_yolo.yolo.heads import head_facts, input_channels, probe_image
 
+NO_HOOKS = "compile=True works with taps=head only, and without crosskd: hooks in the student break the compiled graph."
 
-def build_terms(config: DistillConfig, student: nn.Module, teachers: Sequence[Teacher], *, seed: int) -> TrainingOnly:
+
+def build_terms(
+    config: DistillConfig,
+    student: nn.Module,
+    teachers: Sequence[Teacher],
+    *,
+    seed: int,
+    kept: KeptClasses = ALL_CLASSES,
+) -> TrainingOnly:
     """Builds all terms of a run and tells the teachers what to read; the global random state is left as it was.
 
     Args:
@@ -29,6 +38,7 @@ def build_terms(config: DistillConfig, student: nn.Module, teachers: Sequence[Te
         student: the live student.
         teachers: one for each of ``config.teachers``.
         seed: seed of adapters and random losses.
+        kept: which classes of the data are trained.
 
     Returns:
         Terms by column name, on the student's device.
@@ -42,7 +52,9 @@ def build_terms(config: DistillConfig, student: nn.Module, teachers: Sequence[Te
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
         names = config.term_names()
-        terms = {n: _build(t, student, teachers, seed) for n, t in zip(names, config.terms, strict=True)}
+        made = [_build(term, student, teachers, seed, kept) for term in config.terms]
+    terms = dict(zip(names, made, strict=True))
+    _note_kept(config, made, kept.note(head_facts(student).num_classes))
     for number, teacher in enumerate(teachers):
         watched = [m for term in terms.values() for m in term.members() if m.number == number]
         layers = [pair.teacher.layer for member in watched for pair in member.pairs]
@@ -56,6 +68,20 @@ def named_terms(terms: TrainingOnly) -> dict[str, Term]:
     return {name: term for name, term in terms.items() if isinstance(term, Term)}
 
 
+def hooks_student(terms: TrainingOnly, student: nn.Module) -> bool:
+    """Whether the terms read anything of the student but its output."""
+    members = [member for term in named_terms(terms).values() for member in term.members()]
+    layers = {pair.student.layer for member in members for pair in member.pairs}
+    return any(member.reads_branches for member in members) or not layers <= set(head_facts(student).layers)
+
+
+def _note_kept(config: DistillConfig, terms: Sequence[Term], note: str | None) -> None:
+    """Says at the first response term what is left out."""
+    first = next((t for t, made in zip(terms, config.terms, strict=True) if made.kind == "response"), None)
+    if first is not None and note is not None:
+        first.notes = [note, *first.notes]
+
+
 def _check_channels(student: nn.Module, teacher: nn.Module) -> None:
     own, other = input_channels(student), input_channels(teacher)
     if own != other:
@@ -65,19 +91,23 @@ def _check_channels(student: nn.Module, teacher: nn.Module) -> None:
         )
 
 
-def _build(config: TermConfig, student: nn.Module, teachers: Sequence[Teacher], seed: int) -> Term:
+def _build(config: TermConfig, student: nn.Module, teachers: Sequence[Teacher], seed: int, kept: KeptClasses) -> Term:
     """A term, or the mean of one for each teacher."""
     numbers = range(len(teachers)) if config.teacher is None else [config.teacher - 1]
-    terms = [_against(config, student, teachers[number], seed) for number in numbers]
+    is_response = config.kind == "response"
+    terms: list[SingleTerm] = [
+        _response(config, student, teachers[number], kept)
+        if is_response
+        else _against(config, student, teachers[number], seed)
+        for number in numbers
+    ]
     for number, term in zip(numbers, terms, strict=True):
         term.number = number
     return terms[0] if len(terms) == 1 else MeanTerm(terms)
 
 
-def _against(config: TermConfig, student: nn.Module, teacher: Teacher, seed: int) -> SingleTerm:
+def _against(config: TermConfig, student: nn.Module, teacher: Teacher, seed: int) -> FeatureTerm:
     other = head_facts(teacher.model, "teacher")
-    if config.kind == "response":
-        return _response(config, student, teacher)
     assert config.taps is not None, "feature terms have taps by default"
     image = probe_image(student, teacher.model)
     taps = [find_taps(m, config.taps, image, role) for m, role in ((student, "student"), (teacher.model, "teacher"))]
@@ -87,14 +117,16 @@ def _against(config: TermConfig, student: nn.Module, teacher: Teacher, seed: int
     return feature
 
 
-def _response(config: TermConfig, student: nn.Module, teacher: Teacher) -> SingleTerm:
+def _response(config: TermConfig, student: nn.Module, teacher: Teacher, kept: KeptClasses) -> ResponseTerm:
     own, other = head_facts(student, "student"), head_facts(teacher.model, "teacher")
     cls = losses.get(config.loss)
+    if reads_classes(config.loss):
+        classes, notes = map_kept_classes(config.loss, student, teacher.model, kept)
+        response = ResponseTerm(config, own, other, classes)
+        response.notes = [*response.notes, *notes]
+        return response
+    taught = taught_classes(config.loss, student, teacher.model, kept)
     if issubclass(cls, ResponseLoss) and cls.reads == "raw":
-        return CrossTerm(config, own, other, (branch_widths(student), branch_widths(teacher.model)), teacher)
-    if not reads_classes(config.loss):
-        return ResponseTerm(config, own, other)
-    classes, notes = map_classes(config.loss, student, teacher.model)
-    response = ResponseTerm(config, own, other, classes)
-    response.notes = [*response.notes, *notes]
-    return response
+        widths = (branch_widths(student), branch_widths(teacher.model))
+        return CrossTerm(config, own, other, widths, teacher, taught)
+    return ResponseTerm(config, own, other, taught=taught)

@@ -8,18 +8,32 @@ from copy import deepcopy
 from torch import nn
 
 from kd_yolo.config.distill import EMA_TEACHER, DistillConfig
-from kd_yolo.distill.build import build_terms, named_terms
+from kd_yolo.distill.build import NO_HOOKS, build_terms, hooks_student, named_terms
+from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
 from kd_yolo.distill.teacher import EMATeacher, Teacher
+from kd_yolo.errors import ConfigError
 from kd_yolo.yolo.heads import head_facts
 
 
-def describe_cost(config: DistillConfig, student: nn.Module, models: Mapping[str, nn.Module]) -> list[str]:
+def describe_cost(
+    config: DistillConfig,
+    student: nn.Module,
+    models: Mapping[str, nn.Module],
+    *,
+    kept: KeptClasses = ALL_CLASSES,
+    is_compiled: bool = False,
+) -> list[str]:
     """Lines on the models, every term's taps and adapters, and what is added to a training step.
 
     Args:
         config: the run's configuration.
         student: the student, with the data's classes.
         models: the teachers by name in the configuration, the moving average excepted.
+        kept: which classes of the data are trained.
+        is_compiled: the student is to be compiled.
+
+    Raises:
+        ConfigError: terms that these networks do not have, or that do not work in a compiled student.
     """
     lines = [_model_line(f"teacher {name}" if len(models) > 1 else "teacher", model) for name, model in models.items()]
     lines.append(_model_line("student", student))
@@ -27,7 +41,9 @@ def describe_cost(config: DistillConfig, student: nn.Module, models: Mapping[str
         EMATeacher(deepcopy(student), lambda: None) if name == EMA_TEACHER else Teacher(models[name])
         for name in config.teachers
     ]
-    terms = build_terms(config, student, teachers, seed=0)
+    terms = build_terms(config, student, teachers, seed=0, kept=kept)
+    if is_compiled and hooks_student(terms, student):
+        raise ConfigError(NO_HOOKS)
     for (name, term), settings in zip(named_terms(terms).items(), config.terms, strict=True):
         weight = f"{settings.weight:g}" if settings.share is None else f"for {settings.share:.0%} of the gradient"
         lines.append(f"{name}: weight {weight}, {_schedule_text(config, settings.schedule)}")

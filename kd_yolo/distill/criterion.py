@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kd_yolo.config.distill import UNLABELLED_SUFFIX
 from kd_yolo.distill.adapters import TrainingOnly
-from kd_yolo.distill.balance import Balance, gradient_norms
+from kd_yolo.distill.balance import Balance, crossing_of, gradient_norms
 from kd_yolo.distill.build import named_terms
 from kd_yolo.distill.outputs import BranchKey, Labels, Outputs, boxes_of, watch_assigner
 from kd_yolo.distill.split import split_batch, split_predictions
@@ -92,6 +92,7 @@ class DistillCriterion:
         self._reading = ExitStack()
         self._seen: dict[int, Tensor] = {}
         self._branches: dict[BranchKey, Tensor] = {}
+        self._inside: Any = None
 
     @property
     def hooks_student(self) -> bool:
@@ -114,9 +115,14 @@ class DistillCriterion:
         automatic = self.balance.weights.get(name)
         return weighted.at(progress) if automatic is None else automatic * weighted.schedule(progress)
 
+    def keep_inside(self, _module: nn.Module, _inputs: Any, outputs: Any) -> None:
+        """A forward hook on what DDP with a static graph wraps: keeps its outputs for a measurement that is due."""
+        if self.measure_next:
+            self._inside = outputs
+
     def forget(self) -> None:
         """Drops what was observed and removes the hooks on the student (after a failed step)."""
-        self._pending, self._seen, self._branches = [], {}, {}
+        self._pending, self._seen, self._branches, self._inside = [], {}, {}, None
         with suppress(TapError):  # the forward pass that should have filled the taps never ran
             self._reading.close()
 
@@ -134,7 +140,7 @@ class DistillCriterion:
         parts = self._parts(batch, assigned)
         values, named = self._distil(preds, loss, parts)
         total = torch.stack(list(values.values())).sum() if values else torch.zeros((), device=loss.device)
-        self._weigh(loss, values, total)
+        self._weigh(preds, loss, values, total)
         return torch.cat([loss.reshape(-1), total.reshape(1)]), {**items, **named}
 
     @property
@@ -186,14 +192,16 @@ class DistillCriterion:
             self.on_skip(name + part.suffix, float(value.detach()))
         return None
 
-    def _weigh(self, loss: Tensor, values: dict[str, Tensor], total: Tensor) -> None:
+    def _weigh(self, preds: Any, loss: Tensor, values: dict[str, Tensor], total: Tensor) -> None:
         """Notes the shares of the loss, and of the gradient where that is due."""
         task = loss.sum()
         self.balance.add_loss(task, total)
+        inside, self._inside = self._inside, None
         if self.measure_next and any(self.factors.values()):
             own = {id(p) for p in self.terms.parameters()}
             shared = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
-            norms = gradient_norms({TASK: task, **{name: values.get(name) for name in self.weights}}, shared)
+            losses = {TASK: task, **{name: values.get(name) for name in self.weights}}
+            norms = gradient_norms(losses, shared, () if inside is None else crossing_of(preds, inside))
             self.balance.take(norms, self.factors, TASK)
             self.measure_next = False
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,7 @@ class CrossTerm(ResponseTerm):
         teacher: facts of the teacher's head.
         widths: channels of the branch features of student and teacher, by branch and level.
         holder: the teacher.
+        taught: its classes that are taught; empty for all.
 
     References:
         Wang et al., "CrossKD: Cross-Head Knowledge Distillation for Dense Object Detection", CVPR 2024,
@@ -43,8 +46,9 @@ class CrossTerm(ResponseTerm):
         teacher: HeadFacts,
         widths: tuple[dict[tuple[str, int], int], dict[tuple[str, int], int]],
         holder: Teacher,
+        taught: Sequence[int] = (),
     ) -> None:
-        super().__init__(config, student, teacher)
+        super().__init__(config, student, teacher, taught=taught)
         self.holder = holder
         own, other = widths
         pairs = list(zip(self.student_levels, self.teacher_levels, strict=True))
@@ -58,9 +62,11 @@ class CrossTerm(ResponseTerm):
 
     def compare(self, student: Outputs, teacher: Outputs, labels: Labels | None = None) -> Tensor:
         other = self._read(teacher, self.teacher_levels)
-        crossed = torch.cat([self._crossed(name, student, teacher) for name in BRANCHES], 1)
-        taught = torch.cat([other["boxes"], other["scores"]], 1)
-        weight_na = self._weights(other["scores"], student, labels)
+        boxes, scores = (self._crossed(name, student, teacher) for name in BRANCHES)
+        scores_nka = self._taught(other["scores"])
+        crossed = torch.cat([boxes, self._taught(scores)], 1)
+        taught = torch.cat([other["boxes"], scores_nka], 1)
+        weight_na = self._weights(scores_nka, student, labels)
         return self.loss(crossed, taught, **({} if weight_na is None else {self.weight_key: weight_na}))  # type: ignore[no-any-return]
 
     def _crossed(self, name: str, student: Outputs, teacher: Outputs) -> Tensor:

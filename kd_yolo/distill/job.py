@@ -16,10 +16,15 @@ from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.defaults import default_student, find_weights
 from kd_yolo.distill.demo import demo_data, demo_teacher
+from kd_yolo.distill.preview import check_distillation
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.training.provenance import warn_unreadable
-from kd_yolo.training.run import run_training
+from kd_yolo.training.resume import check_changes, run_folder, saved_arguments
+from kd_yolo.training.run import progress_of, run_training
+from kd_yolo.training.stage import require_unfinished
+from kd_yolo.yolo.argument_fit import check_fits_data
+from kd_yolo.yolo.arguments import check_arguments
 from kd_yolo.yolo.heads import check_distillable, detect_head, head_facts
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.locate import locate
@@ -41,7 +46,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """A request with everything filled in and checked; nothing is written yet."""
+    """A request with everything filled in and checked; nothing is written yet.
+
+    ``lines`` say what a run would do: taps, shapes, adapters, classes, cost.
+    """
 
     config: DistillConfig
     student: str
@@ -49,6 +57,7 @@ class Plan:
     data_sha256: str
     overrides: dict[str, Any]
     notes: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Result:
 
 
 def make_plan(request: Request, *, write: bool = True) -> Plan:
-    """Fills in teacher, student and data, and checks all of them.
+    """Fills in teacher, student and data, and checks all of them: a dry run and a run refuse the same.
 
     Args:
         request: what the user asked for.
@@ -75,7 +84,8 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         InputError: weights or data that are missing or unusable.
     """
     notes: list[str] = []
-    overrides = dict(request.overrides)
+    enforce_safe_loading()
+    overrides = check_arguments(request.overrides, "distill")
     asked: dict[str, Any] = {**request.flags, **({"loss": request.loss} if request.loss is not None else {})}
     resolve_distill("?", **asked)  # a misspelt loss must not wait for the demo teacher
     data = overrides.pop("data", None)
@@ -84,6 +94,7 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         overrides = {**defaults, **overrides}
         notes.append(f"no data=: the built-in street scenes, {data}")
     report = check_for_training(Path(data))
+    check_fits_data(overrides, report.names, report.splits, report.splits["train"].boxes)
     warn_unreadable(report)
     named = [request.teacher] if isinstance(request.teacher, str) else list(request.teacher or ())
     if not named:
@@ -102,12 +113,23 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         notes.append(note)
     if request.loss is None:
         asked["loss"] = DEFAULT_LOSS
-        if any(head_facts(model, "teacher").num_classes != len(report.names) for model in models.values()):
+        count = 1 if overrides.get("single_cls") else len(report.names)
+        if any(head_facts(model, "teacher").num_classes != count for model in models.values()):
             asked["loss"] = OTHER_CLASSES_LOSS
             notes.append(f"no --loss: {asked['loss']}, as the teacher's classes are not those of the data")
     teacher = teachers[0] if len(teachers) == 1 else teachers
     config = resolve_distill(teacher, trust_weights=request.trust_weights, **asked)
-    return Plan(config, student, str(data), report.sha256, overrides, tuple(notes))
+    plan = Plan(config, student, str(data), report.sha256, overrides, tuple(notes))
+    known = {name: model for name, model in zip(teachers, (models.get(name) for name in named), strict=True) if model}
+    return replace(plan, lines=tuple(_check(plan, known)))
+
+
+def _check(plan: Plan, teachers: dict[str, Any]) -> list[str]:
+    """Lines on what the run would do; teachers by their name in the configuration."""
+    student = load_student(plan)
+    trainer_for(student.task)
+    model: nn.Module = student.model
+    return check_distillation(plan.config, model, teachers, read_data_yaml(Path(plan.data)), plan.overrides)
 
 
 def load_teachers(names: Sequence[str], *, trust: bool) -> dict[str, Any]:
@@ -170,29 +192,32 @@ def resume(path: str, overrides: dict[str, Any], *, teacher: Sequence[str] = (),
         trust_weights: the checkpoint and the teacher may hold classes outside the allow-list.
 
     Raises:
-        InputError: the checkpoint is missing, finished, or of another kind of run.
+        ConfigError: arguments that a resumed run cannot change.
+        InputError: the checkpoint is missing, finished, or of another kind of run; data that does not fit.
     """
     enforce_safe_loading()
-    ckpt = load_checkpoint_dict(path, trust=trust_weights)
-    arguments = ckpt.get("train_args") or {}
-    if "kd" not in arguments:
+    check_changes(overrides)
+    last, folder = Path(path), run_folder(path)
+    require_unfinished(last, progress_of(last, trust=trust_weights), "--student")
+    ckpt = load_checkpoint_dict(last, trust=trust_weights)
+    kd = (ckpt.get("train_args") or {}).get("kd")
+    if not isinstance(kd, dict) or not isinstance(kd.get("config"), dict):
         raise InputError(f"{path} is not an unfinished distillation run: --resume takes its weights/last.pt.")
-    if ckpt.get("epoch", -1) < 0 or ckpt.get("optimizer") is None:
-        raise InputError(f"{path} is finished, there is nothing to resume: start a new run with --student {path}")
-    trainer = trainer_for(str(arguments.get("task", "detect")))
-    folder = str(Path(path).resolve().parents[1])
+    trainer = trainer_for(str(saved_arguments(ckpt, path).get("task", "detect")))
     moved = [name if name == EMA_TEACHER else str(locate(name).resolve()) for name in teacher]
-    known = DistillConfig.parse(arguments["kd"]["config"], path).teachers
+    known = DistillConfig.parse(kd["config"], path).teachers
     if moved and len(moved) != len(known):
         raise ConfigError(
             f"the run has {len(known)} teacher(s), --teacher names {len(moved)}: name all, in their order."
         )
-    openable = (folder, *(moved or known))
+    openable = (str(folder), *(moved or known))
     with trusted(*openable) if trust_weights else contextlib.nullcontext():
-        data = str(arguments["data"])
         now = moved[0] if len(moved) == 1 else moved or None
-        kept = {"resume": path, "data": data, "teacher": now, "trust_weights": trust_weights or None}
-        return _train(YOLO(path), trainer, {**overrides, **kept})
+        return _train(
+            YOLO(last),
+            trainer,
+            {**overrides, "resume": str(last), "teacher": now, "trust_weights": trust_weights or None},
+        )
 
 
 def trainer_for(task: str) -> Any:
@@ -216,26 +241,6 @@ def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
         task=str(run.args.task),
         imgsz=int(run.args.imgsz),
     )
-
-
-def describe(plan: Plan) -> list[str]:
-    """What a run would do: taps, shapes, adapters, cost. Loads both models, writes nothing."""
-    from kd_yolo.distill.cost import describe_cost
-
-    student = load_student(plan)
-    trainer_for(student.task)
-    teachers = load_teachers(plan.config.teachers, trust=plan.config.trust_weights)
-    model: nn.Module = student.model
-    return describe_cost(plan.config, match_classes(model, plan.data), teachers)
-
-
-def match_classes(model: nn.Module, data: str) -> nn.Module:
-    """The student as it will be trained: with as many classes as the data has."""
-    classes = len(read_data_yaml(Path(data)).names)
-    facts: Any = model
-    if classes == facts.model[-1].nc:
-        return model
-    return type(model)(facts.yaml, nc=classes, verbose=False)
 
 
 def with_run_folder(plan: Plan, name: str | None) -> Plan:

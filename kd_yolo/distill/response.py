@@ -41,15 +41,23 @@ class ResponseTerm(SingleTerm):
         student: facts of the student's head.
         teacher: facts of the teacher's head.
         classes: which classes are the same.
+        taught: the teacher's classes that the gate of a loss on boxes looks at, or that the teacher's own head teaches;
+            empty for all.
 
     Raises:
         ConfigError: no shared level; box distributions that one side does not have or that differ; oriented boxes.
     """
 
     def __init__(
-        self, config: TermConfig, student: HeadFacts, teacher: HeadFacts, classes: ClassMap | None = None
+        self,
+        config: TermConfig,
+        student: HeadFacts,
+        teacher: HeadFacts,
+        classes: ClassMap | None = None,
+        taught: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        self.taught = tuple(taught)
         self.gate = config.gate
         self.needs_labels = config.gate == "assigned"
         self.classes = classes or ClassMap()
@@ -81,7 +89,7 @@ class ResponseTerm(SingleTerm):
     def compare(self, student: Outputs, teacher: Outputs, labels: Labels | None = None) -> Tensor:
         own, other = self._read(student, self.student_levels), self._read(teacher, self.teacher_levels)
         scores = self.classes.select(own["scores"], other["scores"])
-        weight_na = self._weights(scores[1], student, labels)
+        weight_na = self._weights(self._taught(scores[1]), student, labels)
         context: dict[str, Any] = {} if weight_na is None else {self.weight_key: weight_na}
         if self.reads == "scores":
             return self.loss(*scores, **context)  # type: ignore[no-any-return]
@@ -91,6 +99,12 @@ class ResponseTerm(SingleTerm):
             return self.loss(*sides, **context)  # type: ignore[no-any-return]
         sides = (self._boxes(side) for side in (own, other))
         return self.loss(*sides, **context)  # type: ignore[no-any-return]
+
+    def _taught(self, teacher_nka: Tensor) -> Tensor:
+        """The teacher's logits (N,K,A) without the classes that are not trained."""
+        if not self.taught:
+            return teacher_nka
+        return teacher_nka.index_select(1, torch.tensor(self.taught, device=teacher_nka.device))
 
     def _read(self, outputs: Outputs, levels: Sequence[int]) -> dict[str, Any]:
         """The raw outputs of the shared levels only."""

@@ -27,9 +27,11 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.config.distill import EMA_TEACHER, TERM_FLAGS, DistillConfig, resolve_distill
 from kd_yolo.distill.balance import WARN_ABOVE, WARN_BELOW, Balance, describe, weak_terms, write_balance
-from kd_yolo.distill.build import build_terms, named_terms
+from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
 from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
+from kd_yolo.distill.kept import KeptClasses
+from kd_yolo.distill.preview import check_schedule
 from kd_yolo.distill.teacher import EMATeacher, Teacher
 from kd_yolo.distill.unlabelled import UnlabelledMixin
 from kd_yolo.errors import ConfigError
@@ -52,6 +54,7 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
     """
 
     kind = "distillation"
+    command = "distill"
     flags = ("teacher", "loss", *TERM_FLAGS, "trust_weights")
     _reached = 0.0
     _reported = 0
@@ -84,9 +87,10 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
         super().set_model_attributes()
         student, config = unwrap_model(self.model), self.kd_config
         weights = self._weights()
-        self._check_schedule(weights)
+        check_schedule(config, self.epochs, self.args.close_mosaic, is_timed=bool(self.args.time))
         teachers = [self._load_teacher(source, student) for source in config.teachers]
-        terms = build_terms(config, student, teachers, seed=self.args.seed)
+        kept = KeptClasses.of(vars(self.args))
+        terms = build_terms(config, student, teachers, seed=self.args.seed, kept=kept)
         shares = {n: t.share for n, t in zip(config.term_names(), config.terms, strict=True) if t.share is not None}
         self.criterion = DistillCriterion(
             student, terms, teachers, weights, columns=config.columns(), balance=Balance(shares)
@@ -94,14 +98,17 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
         self.criterion.on_skip = self._warn_skipped
         self.criterion.static_graph = self.world_size > 1 and bool(self.args.compile)
         if self.args.compile and self.criterion.hooks_student:
-            raise ConfigError(
-                "compile=True works with taps=head only, and without crosskd: hooks in the student break the compiled"
-                " graph."
-            )
+            raise ConfigError(NO_HOOKS)
         setattr(student, TERMS, terms)
         student.criterion = self.criterion
         if RANK in {-1, 0}:
             self._announce(self.criterion)
+
+    def _setup_train(self) -> None:
+        """Upstream's; the measurement of gradients goes around a static graph, which would record it as a step."""
+        super()._setup_train()
+        if self.criterion is not None and self.criterion.static_graph:
+            self.model.module.register_forward_hook(self.criterion.keep_inside)
 
     def _load_teacher(self, source: str, student: nn.Module) -> Teacher:
         if source == EMA_TEACHER:
@@ -120,15 +127,6 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
             name: WeightedTerm(term.weight, schedule)
             for name, term, schedule in zip(config.term_names(), config.terms, schedules, strict=True)
         }
-
-    def _check_schedule(self, weights: dict[str, WeightedTerm]) -> None:
-        """Refuses a term with a weight that is off from the first step on; with ``time=`` epochs are not known yet."""
-        off = [name for name, weighted in weights.items() if weighted.weight and not weighted.at(0.0)]
-        if off and not self.args.time:
-            raise ConfigError(
-                f"stop_at=mosaic switches {', '.join(off)} off when mosaic closes, which is at once: close_mosaic="
-                f"{self.args.close_mosaic} of {self.epochs} epochs. Set close_mosaic lower, or stop_at to a share."
-            )
 
     def _announce(self, criterion: DistillCriterion) -> None:
         teachers = self.kd_config.teachers

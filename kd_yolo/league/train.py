@@ -8,10 +8,9 @@ from pathlib import Path
 
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.distill import job as distillation
-from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.league.job import Job
 from kd_yolo.training.run import Progress, progress_of
-from kd_yolo.training.stage import resume_stage, train_stage
+from kd_yolo.training.stage import train_stage
 from kd_yolo.training.trainers import RETRAINERS
 from kd_yolo.training.usage import noting_usage
 from kd_yolo.yolo.safe_mode import trusted
@@ -56,7 +55,5 @@ def _distill(job: Job) -> None:
         recipe = job.recipe
         request = distillation.Request(job.teacher, job.weights, recipe.loss, recipe.flags, job.trust, arguments)
         distillation.distil(distillation.make_plan(request))
-    elif progress is Progress.TRAINING:
-        distillation.resume(str(job.last), {}, trust_weights=job.trust)
-    elif progress is Progress.TRAINED:
-        resume_stage(TRAINERS, job.last, trust=job.trust)
+    elif progress is not Progress.FINISHED:
+        distillation.resume(str(job.last), {"data": job.data}, trust_weights=job.trust)

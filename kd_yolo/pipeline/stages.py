@@ -10,12 +10,11 @@ from typing import Any
 from kd_yolo.config.distill import TERM_FLAGS
 from kd_yolo.config.prune import PruneSettings
 from kd_yolo.distill import job as distillation
-from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.pipeline.step import Step
 from kd_yolo.prune.job import prune as run_prune
 from kd_yolo.training.run import Progress, progress_of
 from kd_yolo.training.sparse import SPARSE_FILE, SPARSE_TRAINERS
-from kd_yolo.training.stage import resume_stage, train_stage
+from kd_yolo.training.stage import prepare_folder, train_stage
 from kd_yolo.training.trainers import RETRAINERS
 from kd_yolo.yolo.arguments import check_arguments
 from kd_yolo.yolo.evaluate import validate
@@ -107,6 +106,7 @@ def distill(job: Job) -> Step:
     last = job.folder / "weights" / "last.pt"
     progress = progress_of(last, trust=job.trust)
     if progress is Progress.NOTHING:
+        prepare_folder(job.folder)
         settings = dict(job.settings)
         own = {key: settings.pop(key) for key in OURS["distill"] if key in settings}
         flags = {key: own[key] for key in TERM_FLAGS if key in own}
@@ -115,10 +115,8 @@ def distill(job: Job) -> Step:
             own.get("teacher"), job.weights, own.get("loss"), flags, job.trust, {**settings, **place}
         )  # fmt: skip
         distillation.distil(distillation.make_plan(request))
-    elif progress is Progress.TRAINING:
-        distillation.resume(str(last), {}, trust_weights=job.trust)
-    elif progress is Progress.TRAINED:
-        resume_stage(TRAINERS, last, trust=job.trust)
+    elif progress is not Progress.FINISHED:
+        distillation.resume(str(last), {"data": job.settings["data"]}, trust_weights=job.trust)
     return measured(job, last.with_name("best.pt"))
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from kd_yolo.base.device import choose_device
 from kd_yolo.config.prune import ImportanceName, PruneSettings, Target
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.errors import ConfigError, InputError, KDYoloError
@@ -19,7 +20,7 @@ from kd_yolo.prune.graph import ChannelGraph, ChannelGroup
 from kd_yolo.prune.importance import build_importance, collect_gradients
 from kd_yolo.prune.plan import Widths, choose, widths_of
 from kd_yolo.prune.recover import recalibrate
-from kd_yolo.yolo.batches import Pictures, batches, pick_device, task_loss
+from kd_yolo.yolo.batches import Pictures, batches, task_loss
 from kd_yolo.yolo.evaluate import check_data
 from kd_yolo.yolo.heads import input_channels
 from kd_yolo.yolo.loading import load_checkpoint
@@ -56,7 +57,7 @@ def load_network(settings: PruneSettings) -> tuple[Any, dict[str, Any]]:
         InputError: weights that cannot be pruned, or data whose classes are not theirs where labels are needed.
         ConfigError: no such device.
     """
-    device = pick_device(settings.device)
+    device = choose_device(settings.device)
     model, checkpoint = load_checkpoint(settings.model, trust=settings.trust_weights)
     if checkpoint.get("modelopt"):
         raise InputError(

@@ -7,7 +7,6 @@ import io
 import shutil
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,7 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError, KDYoloError, MissingDependencyError
+from kd_yolo.base.extras import check_installed, require
+from kd_yolo.errors import ConfigError, KDYoloError
 from kd_yolo.registry import nearest
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sets import read_reid_set
@@ -25,6 +25,7 @@ from kd_yolo.reid.model.network import ReIDModel
 Format = Literal["onnx", "torchscript", "openvino"]
 FORMATS: tuple[str, ...] = get_args(Format)
 ENDINGS = {"onnx": ".onnx", "torchscript": ".torchscript", "openvino": "_openvino_model"}
+NEEDS: dict[str, tuple[str, ...]] = {"onnx": ("onnx", "onnxruntime"), "torchscript": (), "openvino": ("openvino",)}
 TOLERANCE = 1e-4  # of a value of a unit embedding, float32 against float32
 OPSET = 17
 BATCHES = (1, 8)
@@ -68,6 +69,7 @@ def export(model: ReIDModel, file: Path, kind: str, crops_nchw: Tensor | None = 
     """
     if kind not in FORMATS:
         raise ConfigError(f"unknown format '{kind}'.{nearest(kind, FORMATS)} Known: {', '.join(FORMATS)}.")
+    check_installed(*NEEDS[kind], purpose=f"--format {kind}")
     graph, target = EmbeddingGraph(model), file.with_name(f"{file.stem}{ENDINGS[kind]}")
     size = (model.config.height, model.config.width)
     sample = torch.rand(BATCHES[-1], 3, *size, generator=torch.Generator().manual_seed(0))
@@ -117,7 +119,7 @@ def _write_onnx(graph: EmbeddingGraph, target: Path, crops_nchw: Tensor) -> None
 
 
 def _open_onnx(target: Path) -> Runner:
-    import onnxruntime
+    onnxruntime = require("onnxruntime")
 
     session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
     return lambda crops_nchw: np.asarray(session.run(None, {"images": crops_nchw})[0], np.float32)
@@ -136,8 +138,7 @@ def _open_torchscript(target: Path) -> Runner:
 
 
 def _write_openvino(graph: EmbeddingGraph, target: Path, crops_nchw: Tensor) -> None:
-    _need("openvino", "kd-yolo[openvino]")
-    import openvino
+    openvino = require("openvino")
 
     _, channels, height, width = crops_nchw.shape
     network = openvino.convert_model(graph, example_input=crops_nchw, input=[[-1, channels, height, width]])
@@ -149,15 +150,10 @@ def _write_openvino(graph: EmbeddingGraph, target: Path, crops_nchw: Tensor) -> 
 
 
 def _open_openvino(target: Path) -> Runner:
-    import openvino
+    openvino = require("openvino")
 
     compiled = openvino.compile_model(target / f"{target.name}.xml", "CPU", config={"INFERENCE_PRECISION_HINT": "f32"})
     return lambda crops_nchw: np.asarray(compiled(crops_nchw)[0], np.float32)
-
-
-def _need(package: str, requirement: str) -> None:
-    if find_spec(package) is None:
-        raise MissingDependencyError(f"{package} is not installed: pip install '{requirement}'")
 
 
 WRITERS: dict[str, tuple[Callable[[EmbeddingGraph, Path, Tensor], None], Callable[[Path], Runner]]] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_yolo.base.device import choose_device
 from kd_yolo.config.reid import TestSettings
 from kd_yolo.data.sheet import write_png
 from kd_yolo.errors import InputError
@@ -19,7 +20,6 @@ from kd_yolo.reid.evaluation.curves import draw_cmc, draw_pair_histogram, pair_h
 from kd_yolo.reid.evaluation.strips import draw_strip, write_strips
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.train.records import write_metrics
-from kd_yolo.reid.train.run import choose_device
 from kd_yolo.reid.train.testing import Embedded, as_metrics, distances, embed, labels_of, score, uses_cameras
 
 Say = Callable[[str], None]

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from kd_yolo.base.extras import require
 from kd_yolo.errors import InputError
-from kd_yolo.search.extras import require
 from kd_yolo.search.records import Picture
 from kd_yolo.search.sources import open_source
 from kd_yolo.search.track_files import Tracks

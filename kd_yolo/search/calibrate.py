@@ -9,8 +9,8 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
+from kd_yolo.base.extras import require
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search.extras import require
 from kd_yolo.search.gallery_files import Threshold
 from kd_yolo.search.records import Floats
 
@@ -109,7 +109,7 @@ def _upper_bound(accepted: int, count: int) -> float:
     """Clopper and Pearson's upper bound of a rate."""
     if accepted == count:
         return 1.0
-    return float(require("scipy.special", extra="reid").betaincinv(accepted + 1, count - accepted, SURE))
+    return float(require("scipy.special").betaincinv(accepted + 1, count - accepted, SURE))
 
 
 def _notes(found: Threshold, num_used: int, num_crops: int) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from kd_yolo.atomic import write_atomically
+from kd_yolo.base.extras import require
 from kd_yolo.errors import InputError
-from kd_yolo.search.extras import require
 from kd_yolo.search.records import Floats
 
 VECTORS = "vectors"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from kd_yolo.base.extras import require
 from kd_yolo.config.search import CropsConfig
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.search.crop_vectors import NETWORK
 from kd_yolo.search.crop_work import Say
 from kd_yolo.search.crops_index import write_index
-from kd_yolo.search.extras import require
 from kd_yolo.search.gallery_lock import locked
 from kd_yolo.search.ledger import Ledger, Totals, read_numbers
 from kd_yolo.search.local_engine import LocalEngine

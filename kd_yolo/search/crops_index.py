@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.atomic import write_atomically
-from kd_yolo.search.extras import require
+from kd_yolo.base.extras import require
 from kd_yolo.search.ledger import read_rows
 
 INDEX, CSV = "crops.parquet", "crops.csv"

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from kd_yolo.base.device import choose_device
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.data.transforms import as_unit, resize
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.reid.train.run import choose_device
 from kd_yolo.search.embedder_onnx import open_onnx
 from kd_yolo.search.records import Floats, Picture
 

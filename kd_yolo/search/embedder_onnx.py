@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.device import choose_device, parse_device
+from kd_yolo.base.extras import require
+from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.model.settings import IMAGENET_MEAN, IMAGENET_STD
 from kd_yolo.search.records import Floats
 
@@ -64,32 +66,34 @@ def _run(session: Any, crops_nchw: Floats, fixed: int | None) -> Floats:
 
 
 def _session(file: Path, device: str | None) -> Any:
-    import onnxruntime
+    onnxruntime = require("onnxruntime")
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
+    providers = _providers(device, onnxruntime)
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=_providers(device, onnxruntime))
+        return onnxruntime.InferenceSession(str(file), options, providers=providers)
     except Exception as error:  # the runtime's errors have no common class
         raise InputError(f"{file} is not an ONNX file that can be run ({str(error)[:200]}): {_WANTED}.") from error
 
 
 def _providers(device: str | None, runtime: Any) -> list[Any]:
     cuda = "CUDAExecutionProvider"
+    name = parse_device(device)
     can = cuda in runtime.get_available_providers() and torch.cuda.is_available()
-    if device is not None and device != "cpu" and not can:
-        raise InputError(
+    if name not in (None, "cpu") and not can:
+        raise ConfigError(
             f"device={device}, but this onnxruntime runs on {runtime.get_available_providers()}: --device cpu."
         )
-    if device == "cpu" or not can:
+    if name == "cpu" or not can:
         return ["CPUExecutionProvider"]
-    return [(cuda, {"device_id": torch.device(device or "cuda").index or 0}), "CPUExecutionProvider"]
+    return [(cuda, {"device_id": choose_device(name).index or 0}), "CPUExecutionProvider"]
 
 
 def _is_normalised(file: Path, name: str) -> bool:
     """Whether something is done to the input before the first convolution."""
-    import onnx
+    onnx = require("onnx")
 
     graph = onnx.load(str(file), load_external_data=False).graph
     return not any(node.op_type == "Conv" and name in node.input for node in graph.node)

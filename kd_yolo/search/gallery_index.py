@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.search.extras import require
+from kd_yolo.base.extras import require
 from kd_yolo.search.gallery_files import INDEX, Manifest, SavedIndex, Shard, damaged, file_of
 from kd_yolo.search.gallery_shards import read_blocks, read_into
 from kd_yolo.search.records import Floats
@@ -86,7 +86,7 @@ class SearchIndex:
         file = file_of(folder, INDEX, name)
         file.parent.mkdir(exist_ok=True)
         part = file.with_name(f".{file.name}.part")
-        require("faiss", "faiss-cpu").write_index(self.engine, str(part))
+        require("faiss").write_index(self.engine, str(part))
         part.replace(file)
         return SavedIndex(name=name, count=len(self), trained=self.trained, crc=_crc_of(file))
 
@@ -110,7 +110,7 @@ def open_index(folder: Path, manifest: Manifest) -> SearchIndex:
 
 
 def _empty(folder: Path, manifest: Manifest) -> SearchIndex:
-    faiss, dim, count = require("faiss", "faiss-cpu"), manifest.dim, manifest.count
+    faiss, dim, count = require("faiss"), manifest.dim, manifest.count
     inner = faiss.METRIC_INNER_PRODUCT
     if is_exact(manifest):
         return SearchIndex(faiss.IndexFlatIP(dim), count)
@@ -142,7 +142,7 @@ def _fill(engine: Any, folder: Path, manifest: Manifest) -> None:
     """Makes room once for all vectors of an exact index and reads the missing ones into it."""
     known, start = int(engine.ntotal), 0
     engine.codes.resize(manifest.count * manifest.dim * 4)
-    pointer = require("faiss", "faiss-cpu").rev_swig_ptr(engine.get_xb(), manifest.count * manifest.dim)
+    pointer = require("faiss").rev_swig_ptr(engine.get_xb(), manifest.count * manifest.dim)
     all_nd = pointer.reshape(manifest.count, manifest.dim)
     for shard in manifest.shards:
         stop = start + shard.count
@@ -165,7 +165,7 @@ def _read(folder: Path, saved: SavedIndex) -> SearchIndex:
     try:
         if _crc_of(file) != saved.crc:
             raise damaged(file, "it has changed")
-        engine = require("faiss", "faiss-cpu").read_index(str(file))
+        engine = require("faiss").read_index(str(file))
     except (OSError, RuntimeError) as error:
         raise damaged(file, str(error).splitlines()[0]) from error
     if int(engine.ntotal) != saved.count:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from kd_yolo.base.lock import LOCK, acquire
 from kd_yolo.errors import KDYoloError
 from kd_yolo.search.gallery_files import Manifest, read_manifest
 from kd_yolo.search.gallery_shards import sweep_files, sweep_pictures
 
-LOCK, UNFINISHED = ".lock", ".unfinished"
-WAIT_S, POLL_S = 3600.0, 0.05
+__all__ = ["LOCK", "locked", "writing"]
+UNFINISHED = ".unfinished"
+WAIT_S = 3600.0
 
 
 @contextmanager
@@ -35,21 +35,11 @@ def locked(folder: Path, *, exclusive: bool, wait_s: float = WAIT_S) -> Iterator
         return
     handle = os.open(file, os.O_RDWR | os.O_CREAT if exclusive else os.O_RDONLY, 0o644)
     try:
-        _wait(handle, folder, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, wait_s)
+        if not acquire(handle, exclusive=exclusive, wait_s=wait_s):
+            raise KDYoloError(f"another process has been writing to {folder} for {wait_s:g} s: wait for it or end it.")
         yield
     finally:
         os.close(handle)
-
-
-def _wait(handle: int, folder: Path, mode: int, wait_s: float) -> None:
-    end = time.monotonic() + wait_s
-    while True:
-        with suppress(BlockingIOError):
-            fcntl.flock(handle, mode | fcntl.LOCK_NB)
-            return
-        if time.monotonic() > end:
-            raise KDYoloError(f"another process has been writing to {folder} for {wait_s:g} s: wait for it or end it.")
-        time.sleep(POLL_S)
 
 
 @contextmanager

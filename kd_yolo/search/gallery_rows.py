@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kd_yolo.base.extras import require
 from kd_yolo.errors import InputError
-from kd_yolo.search.extras import require
 
 Row = dict[str, Any]
 # Columns of records.as_row, without ``file``: the gallery's own picture is named by the key.

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from kd_yolo.atomic import write_atomically
-from kd_yolo.search.extras import require
+from kd_yolo.base.extras import require
 from kd_yolo.search.gallery_files import (
     ENDINGS,
     INDEX,

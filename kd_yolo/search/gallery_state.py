@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_yolo.base.extras import require
 from kd_yolo.errors import InputError
-from kd_yolo.search.extras import require
 from kd_yolo.search.gallery_files import MANIFEST, Manifest
 from kd_yolo.search.gallery_index import Places, SearchIndex
 from kd_yolo.search.gallery_rows import Row, as_table

@@ -8,19 +8,20 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.search.extras import require
+from kd_yolo.base.extras import require
 from kd_yolo.search.mot import Sightings
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Pairs = tuple[Ints, Ints, Floats]
 IOU_MIN = 0.5
+ROUNDING = float(np.finfo(np.float64).eps)  # an overlap of exactly one half may come out a bit below
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class TrackScores:
         mota: 1 - (switches + misses + false) / true boxes.
         num_true, num_found: boxes.
         people, tracks: different numbers.
+        right: boxes that belong to the right person (IDTP).
     """
 
     idf1: float
@@ -50,6 +52,7 @@ class TrackScores:
     num_found: int
     people: int
     tracks: int
+    right: int = 0
 
     def as_dict(self) -> dict[str, float | int]:
         """For a JSON file."""
@@ -69,20 +72,30 @@ def score_tracks(truth: Sightings, found: Sightings, *, iou_min: float = IOU_MIN
     pairs = _pairs(truth, found, iou_min)
     right = _right_boxes(truth, found, pairs)
     switches, matched = _clear(truth, found, pairs)
-    misses, false = len(truth) - matched, len(found) - matched
-    return TrackScores(
-        idf1=_share(2 * right, len(truth) + len(found)),
-        idp=_share(right, len(found)),
-        idr=_share(right, len(truth)),
-        switches=switches,
-        misses=misses,
-        false=false,
-        mota=1 - _share(switches + misses + false, len(truth)),
-        num_true=len(truth),
-        num_found=len(found),
-        people=len(np.unique(truth.ids_n)),
+    return _scores(
+        right=right, switches=switches, misses=len(truth) - matched, false=len(found) - matched,
+        num_true=len(truth), num_found=len(found), people=len(np.unique(truth.ids_n)),
         tracks=len(np.unique(found.ids_n)),
-    )
+    )  # fmt: skip
+
+
+def summed(scores: Sequence[TrackScores]) -> TrackScores:
+    """Scores of videos that have nothing to do with each other, as one: their boxes are added up.
+
+    A number means another person in each video; so TrackEval's row COMBINED is made.
+    """
+    names = ("right", "switches", "misses", "false", "num_true", "num_found", "people", "tracks")
+    return _scores(**{name: sum(getattr(score, name) for score in scores) for name in names})
+
+
+def _scores(**counts: int) -> TrackScores:
+    """Scores from counts, see :class:`TrackScores`."""
+    errors = counts["switches"] + counts["misses"] + counts["false"]
+    return TrackScores(
+        idf1=_share(2 * counts["right"], counts["num_true"] + counts["num_found"]),
+        idp=_share(counts["right"], counts["num_found"]), idr=_share(counts["right"], counts["num_true"]),
+        mota=1 - _share(errors, counts["num_true"]), **counts,
+    )  # fmt: skip
 
 
 def _share(part: int, whole: int) -> float:
@@ -91,8 +104,16 @@ def _share(part: int, whole: int) -> float:
 
 def _frames(truth: Sightings, found: Sightings) -> Iterator[tuple[Ints, Ints]]:
     """Places of the true and of the found boxes of each frame that has either, in order of time."""
-    for frame in np.union1d(truth.frames_n, found.frames_n):
-        yield np.flatnonzero(truth.frames_n == frame), np.flatnonzero(found.frames_n == frame)
+    every = np.union1d(truth.frames_n, found.frames_n)
+    yield from zip(_places(truth, every), _places(found, every), strict=True)
+
+
+def _places(sightings: Sightings, frames: Ints) -> Iterator[Ints]:
+    """Places of the boxes of each frame; one sort, however many frames there are."""
+    order = np.argsort(sightings.frames_n, kind="stable")
+    ordered = sightings.frames_n[order]
+    starts, ends = np.searchsorted(ordered, frames), np.searchsorted(ordered, frames, side="right")
+    return (order[start:end] for start, end in zip(starts, ends, strict=True))
 
 
 def _iou(a_xyxy_n4: Floats, b_xyxy_m4: Floats) -> Floats:
@@ -107,19 +128,19 @@ def _iou(a_xyxy_n4: Floats, b_xyxy_m4: Floats) -> Floats:
 
 def _assigned(gain_nm: Floats) -> Iterator[tuple[int, int]]:
     """One-to-one assignment with the largest sum; pairs without gain are left out."""
-    assign = require("scipy.optimize", extra="reid").linear_sum_assignment
+    assign = require("scipy.optimize").linear_sum_assignment
     for row, column in zip(*assign(gain_nm, maximize=True), strict=True):
         if gain_nm[row, column] > 0:
             yield int(row), int(column)
 
 
 def _without_ignored(truth: Sightings, found: Sightings, iou_min: float) -> Sightings:
-    """The tracks without the boxes that match a true box which does not count."""
-    kept = np.ones(len(found), bool)
+    """The tracks without the boxes that match a true box which forgives them."""
+    forgiving_n, kept = truth.forgiving_n, np.ones(len(found), bool)
     for of_truth, of_found in _frames(truth, found):
         iou = _iou(truth.boxes_xyxy_n4[of_truth], found.boxes_xyxy_n4[of_found])
-        for row, column in _assigned(np.where(iou >= iou_min, iou, 0.0)):
-            kept[of_found[column]] = truth.counts_n[of_truth[row]]
+        for row, column in _assigned(np.where(iou >= iou_min - ROUNDING, iou, 0.0)):
+            kept[of_found[column]] = not forgiving_n[of_truth[row]]
     return found.where(kept)
 
 
@@ -128,7 +149,7 @@ def _pairs(truth: Sightings, found: Sightings, iou_min: float) -> list[Pairs]:
     pairs = []
     for of_truth, of_found in _frames(truth, found):
         iou = _iou(truth.boxes_xyxy_n4[of_truth], found.boxes_xyxy_n4[of_found])
-        pairs.append((of_truth, of_found, np.where(iou >= iou_min, iou, 0.0)))
+        pairs.append((of_truth, of_found, np.where(iou >= iou_min - ROUNDING, iou, 0.0)))
     return pairs
 
 
@@ -144,11 +165,16 @@ def _right_boxes(truth: Sightings, found: Sightings, pairs: list[Pairs]) -> int:
 
 
 def _clear(truth: Sightings, found: Sightings, pairs: list[Pairs]) -> tuple[int, int]:
-    """Switches and matched boxes, frame by frame: who was matched before stays so while the boxes overlap."""
+    """Switches and matched boxes, frame by frame: who was matched before stays so while the boxes overlap.
+
+    A frame without true boxes, or without found ones, says nothing: what was matched before it still goes on after it.
+    """
     last: dict[int, int] = {}
     current: dict[int, int] = {}
     switches = matched = 0
     for of_truth, of_found, iou in pairs:
+        if not iou.size:
+            continue
         who, track = truth.ids_n[of_truth], found.ids_n[of_found]
         goes_on = np.array([[current.get(int(a)) == int(b) for b in track] for a in who], bool).reshape(iou.shape)
         # A pair that goes on outweighs any number of new ones, whose overlaps are at most 1 each.

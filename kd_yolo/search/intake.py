@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from kd_yolo.base.extras import require
 from kd_yolo.data.spec import IMAGE_SUFFIXES
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.registry import nearest
@@ -18,7 +19,6 @@ from kd_yolo.reid.data.layouts import read_layout
 from kd_yolo.reid.data.market import DISTRACTOR, JUNK, NAME
 from kd_yolo.reid.data.sample import GALLERY, SUBSETS, list_pictures
 from kd_yolo.search.crop_vectors import StoredVectors
-from kd_yolo.search.extras import require
 from kd_yolo.search.gallery_rows import GIVEN, Row
 from kd_yolo.search.records import NO_TRACK, Floats, Picture
 

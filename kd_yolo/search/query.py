@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_yolo.base.extras import require
 from kd_yolo.errors import InputError
-from kd_yolo.search.extras import require
 from kd_yolo.search.gallery import Gallery
 from kd_yolo.search.gallery_index import Places
 from kd_yolo.search.gallery_rows import Row
@@ -78,7 +78,7 @@ def ask(
 
 def _reranked(gallery: Gallery, vector_d: Floats, places_k: Places) -> Places:
     """Order of the candidates after re-ranking; equal ones keep theirs."""
-    reranking = require("kd_yolo.reid.evaluation.rerank", extra="reid")
+    reranking = require("kd_yolo.reid.evaluation.rerank")
     unit_1d = (vector_d / np.linalg.norm(vector_d))[None]
     final_k = reranking.rerank(unit_1d, gallery.vectors(places_k))[0]
     return np.asarray(np.argsort(final_k, kind="stable"), np.int64)

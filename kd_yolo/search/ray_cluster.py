@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from kd_yolo.base.extras import require
 from kd_yolo.config.search import CropsConfig
 from kd_yolo.errors import ConfigError, InputError, KDYoloError
-from kd_yolo.search.extras import require
 
 STORE_BYTES = 200 << 20  # rows and vectors on their way; frames do not travel
 LOOPBACK = "127.0.0.1"
@@ -47,8 +47,8 @@ def require_ray(*, loopback: bool = True) -> Any:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it calls the restart of an actor an error beforehand
     if loopback:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # what makes Ray take 127.0.0.1 for its own address
-    ray = require("ray", extra="ray")
-    require("ray.data", extra="ray")
+    ray = require("ray")
+    require("ray.data")
     return ray
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from kd_yolo.base.extras import require
 from kd_yolo.data.folder import Record
 from kd_yolo.errors import InputError
 from kd_yolo.search.crops_index import COLUMNS
-from kd_yolo.search.extras import require
 from kd_yolo.search.link import Span
 from kd_yolo.search.mot import Ints, Sightings, mot_text
 from kd_yolo.search.records import Crop, Floats, as_row

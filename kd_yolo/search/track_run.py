@@ -14,15 +14,15 @@ import numpy as np
 from kd_yolo.atomic import write_atomically
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.search.annotate import annotate_video
-from kd_yolo.search.idf1 import TrackScores, score_tracks
+from kd_yolo.search.idf1 import TrackScores, score_tracks, summed
 from kd_yolo.search.link import link_tracks
-from kd_yolo.search.mot import Ints, Sightings, joined, read_mot
+from kd_yolo.search.mot import Ints, Sightings, joined, read_truth
 from kd_yolo.search.numbers import number_all
 from kd_yolo.search.track_files import Tracks, read_tracks
 from kd_yolo.search.tracks import TrackTools, track_video
 
 PERSONS, METRICS = "persons.csv", "metrics.json"
-ALL = "all cameras"
+ALL, SUMMED, LINKED = "all cameras", "all videos, summed", "linked"
 Persons = dict[int, int]  # the person of each track of a video
 Say = Callable[[str], None]
 
@@ -160,46 +160,71 @@ def draw_all(linked: Linked, folder: Path, say: Say) -> list[Path]:
     return written
 
 
-def check_truths(truths: Sequence[Path], num_videos: int) -> None:
+def check_truths(truths: Sequence[Path], num_videos: int, *, same_people: bool = False, linked: bool = True) -> None:
     """Reads the truths, so that what is wrong with them is said before the work.
 
+    Args:
+        truths: files.
+        num_videos: how many there should be.
+        same_people: people are to be scored over all videos.
+        linked: tracks are joined over all videos by a network.
+
     Raises:
-        ConfigError: not one truth for each video.
+        ConfigError: not one truth for each video, or people are to be scored that nothing joins.
         InputError: a truth cannot be read.
     """
     if truths and len(truths) != num_videos:
         raise ConfigError(f"--truth names {len(truths)} file(s) for {num_videos} video(s): one for each is needed.")
+    if same_people and (len(truths) < 2 or not linked):
+        raise ConfigError(
+            "--same-people scores people over all videos: it needs --truth for two videos or more, and --reid."
+        )
     for file in truths:
-        read_mot(file)
+        read_truth(file)
 
 
-def score_all(linked: Linked, truths: Sequence[Path], folder: Path) -> dict[str, TrackScores]:
-    """Scores of each video's tracks, of each video's people, and of the people over all cameras.
+def score_all(
+    linked: Linked, truths: Sequence[Path], folder: Path, *, same_people: bool = False
+) -> dict[str, TrackScores]:
+    """Scores of each video's tracks, of each video's people, and of all videos.
+
+    Sequences that have nothing to do with each other, as those of MOTChallenge, all number their people from 1: their
+    boxes are summed. Only where the user says that a number is one person in all truths, the videos are scored as one.
 
     Args:
         linked: tracks with their people.
         truths: MOTChallenge's text for each video, in their order.
         folder: gets ``metrics.json``.
+        same_people: the truths number a person alike in all videos.
 
     Raises:
         InputError: a truth cannot be read.
     """
-    true, scores = [read_mot(file) for file in truths], dict[str, TrackScores]()
+    true, scores = [read_truth(file) for file in truths], dict[str, TrackScores]()
     people = [_as_people(found, persons) for found, persons in zip(linked.tracks, linked.persons, strict=True)]
     is_linked = any(found.network for found in linked.tracks)
     for place, name in enumerate(linked.names):
         scores[name] = score_tracks(true[place], linked.tracks[place].sightings)
         if is_linked:
-            scores[f"{name}, linked"] = score_tracks(true[place], people[place])
+            scores[f"{name}, {LINKED}"] = score_tracks(true[place], people[place])
     if len(true) > 1:
-        lengths = [
-            max(found.num_frames, int(part.frames_n.max(initial=0)))
-            for found, part in zip(linked.tracks, true, strict=True)
-        ]
-        scores[ALL] = score_tracks(joined(true, lengths), joined(people, lengths))
+        scores[SUMMED] = summed([scores[name] for name in linked.names])
+        if is_linked:
+            scores[f"{SUMMED}, {LINKED}"] = summed([scores[f"{name}, {LINKED}"] for name in linked.names])
+        if same_people:
+            scores[ALL] = _score_as_one(linked, true, people)
     content = {name: score.as_dict() for name, score in scores.items()}
     write_atomically(folder / METRICS, (json.dumps(content, indent=2) + "\n").encode())
     return scores
+
+
+def _score_as_one(linked: Linked, true: Sequence[Sightings], people: Sequence[Sightings]) -> TrackScores:
+    """The people of all videos, one film after the other."""
+    lengths = [
+        max(found.num_frames, int(part.frames_n.max(initial=0)))
+        for found, part in zip(linked.tracks, true, strict=True)
+    ]
+    return score_tracks(joined(true, lengths), joined(people, lengths))
 
 
 def _as_people(found: Tracks, persons: Mapping[int, int]) -> Sightings:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kd_yolo.base.extras import require
 from kd_yolo.config.tracking import TrackRules
 from kd_yolo.data.folder import Record, find_made, write_whole
 from kd_yolo.search.best_crops import BestCrops
 from kd_yolo.search.detector import PersonDetector
-from kd_yolo.search.extras import require
 from kd_yolo.search.flow import people_of
 from kd_yolo.search.mot import Sightings
 from kd_yolo.search.records import Crop, Floats, Frame, People
@@ -138,7 +138,7 @@ def _follow(video: str, camera: int, tools: TrackTools, seen: _Seen, say: Say) -
 
 def _with_tracks(video: str, camera: int, tools: TrackTools, say: Say) -> Iterator[tuple[Frame, People]]:
     """Frames with the people whom the tracker is sure of."""
-    require("lap", extra="reid")  # ultralytics' trackers import it
+    require("lap")  # ultralytics' trackers import it
     from kd_yolo.yolo.track import Follower
 
     settings = settings_of(tools.rules, tools.reid)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-import ultralytics.nn.tasks as tasks
 from ultralytics.utils import LOGGER, RANK
-from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
+from ultralytics.utils.torch_utils import unwrap_model
 
+from kd_yolo.atomic import write_atomically
 from kd_yolo.errors import KDYoloError
+from kd_yolo.training.end import ENDED, STATE, EndMixin, is_trained, load
 from kd_yolo.training.exact_resume import (
     CarriedAccumulation,
     capture_mosaic,
@@ -28,15 +30,10 @@ from kd_yolo.training.exact_resume import (
 )
 from kd_yolo.yolo.saving import save_atomically
 
-if TYPE_CHECKING:
-    from ultralytics.engine.trainer import BaseTrainer as _Base
-else:
-    _Base = object
-
-STATE = "kd_yolo"  # top-level key of a checkpoint; upstream ignores keys that it does not know
+__all__ = ["STATE", "CheckpointMixin"]
 
 
-class CheckpointMixin(_Base):
+class CheckpointMixin(EndMixin):
     """Saving, resuming and recovering a run, for any ultralytics trainer with settings in ``args.kd``.
 
     Attributes:
@@ -69,7 +66,7 @@ class CheckpointMixin(_Base):
 
     def load_own(self, path: Path) -> dict[str, Any]:
         """A checkpoint of this run, by the process's loading rules."""
-        return _load(path)
+        return load(path)
 
     # -- save ----------------------------------------------------------------------------------------------------------
     def save_model(self) -> bool:
@@ -103,7 +100,7 @@ class CheckpointMixin(_Base):
     def _staged_weights(self) -> Iterator[Path]:
         """Points upstream's file names into a folder beside the real one; renames the files when all are written."""
         real = self.wdir, self.last, self.best
-        stage = self.wdir / ".partial"
+        stage = self.wdir / f".weights.{os.getpid()}.partial-epoch"
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir(parents=True)
         self.wdir, self.last, self.best = stage, stage / "last.pt", stage / "best.pt"
@@ -133,6 +130,7 @@ class CheckpointMixin(_Base):
             "weights": weights,
             "gradients": pending_gradients(model),
             "last_step": self._last_step,
+            ENDED: bool(self.stop),
             "random": capture_random(self.train_loader),
             "mosaic": capture_mosaic(self.train_loader.dataset),
             "mosaic_mixed_in": [capture_mosaic(dataset) for dataset in mixed_in(self.train_loader.dataset)],
@@ -145,8 +143,13 @@ class CheckpointMixin(_Base):
         if ckpt is None or not self.resume:
             super().resume_training(ckpt)
             return
+        trained = is_trained(ckpt)
         with self.plain_model():
-            super().resume_training(ckpt)
+            if trained:  # upstream refuses it
+                self._load_checkpoint_state(ckpt)
+                self.start_epoch = int(ckpt["epoch"]) + 1
+            else:
+                super().resume_training(ckpt)
         self._trim_results()
         state = ckpt.get(STATE)
         if state is None:
@@ -155,7 +158,7 @@ class CheckpointMixin(_Base):
         with self.plain_model():
             unwrap_model(self.model).load_state_dict(state["weights"])
         self.restore_own_state(state)
-        if self.world_size <= 1:
+        if self.world_size <= 1 and not trained:
             self._restore_flow(state)
 
     def _restore_flow(self, state: dict[str, Any]) -> None:
@@ -182,9 +185,7 @@ class CheckpointMixin(_Base):
             return
         columns = header.count(",")
         kept = [r for r in rows if r.endswith("\n") and r.count(",") == columns and _epoch_of(r) <= self.start_epoch]
-        partial = self.csv.with_suffix(".partial")
-        partial.write_text("".join([header, *kept]), encoding="utf-8")
-        partial.replace(self.csv)
+        write_atomically(self.csv, "".join([header, *kept]).encode())
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Upstream's recovery from ``last.pt``, then what is ours: it may hold the NaN as well."""
@@ -226,51 +227,6 @@ class CheckpointMixin(_Base):
     def global_batch(self) -> int:
         """Index of the current batch over the whole run, as the training loop counts it."""
         return int(self._batches_seen - 1 + len(self.train_loader) * self.epoch)
-
-    # -- end -----------------------------------------------------------------------------------------------------------
-    def final_eval(self) -> None:
-        """Drops the resume state from the finished checkpoints, leaving a line on where the network came from."""
-        if RANK in {-1, 0}:
-            for path in (self.best, self.last):
-                if path.is_file():
-                    save_atomically(without_state(self.load_own(path)), path)
-        super().final_eval()
-
-
-def without_state(ckpt: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint without what a resume needs of ours; the run's settings stay, under a key of their own."""
-    kd = (ckpt.get("train_args") or {}).pop("kd", None)
-    if kd is not None:
-        ckpt[STATE] = {key: value for key, value in kd.items() if key not in ("data", "data_sha256")}
-    for key in ("ema", "model"):
-        arguments = getattr(ckpt.get(key), "args", None) or {}
-        (arguments if isinstance(arguments, dict) else vars(arguments)).pop("kd", None)
-    return ckpt
-
-
-def finish_checkpoint(path: Path) -> None:
-    """Does what the end of a run does to a checkpoint, for a run that was cut off just before.
-
-    Args:
-        path: ``best.pt`` or ``last.pt``; nothing happens when it is missing or finished.
-    """
-    if not path.is_file():
-        return
-    ckpt = _load(path)
-    if ckpt.get("optimizer") is None:
-        return
-    part = path.with_name(f".{path.stem}.part.pt")
-    try:
-        save_atomically(without_state(ckpt), part)
-        strip_optimizer(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """By ultralytics' own name, which stands for our loader (``enforce_safe_loading``) and knows the trusted files."""
-    return tasks.torch_safe_load(path)[0]  # type: ignore[no-any-return]
 
 
 def _epoch_of(row: str) -> int:

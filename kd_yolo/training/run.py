@@ -9,6 +9,7 @@ from typing import Any
 
 from ultralytics import YOLO
 
+from kd_yolo.training.end import is_trained
 from kd_yolo.training.eta import say_time_left
 from kd_yolo.yolo.loading import load_checkpoint_dict
 
@@ -57,5 +58,4 @@ def progress_of(last: Path, *, trust: bool = False) -> Progress:
     ckpt = load_checkpoint_dict(last, trust=trust)
     if ckpt.get("optimizer") is None:
         return Progress.FINISHED
-    epochs = int((ckpt.get("train_args") or {}).get("epochs", 0))
-    return Progress.TRAINED if int(ckpt.get("epoch", -1)) + 1 >= epochs else Progress.TRAINING
+    return Progress.TRAINED if is_trained(ckpt) else Progress.TRAINING

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from ultralytics.cfg import get_save_dir
 from ultralytics.utils import DEFAULT_CFG, RANK
 
 from kd_yolo.data.check import check_for_training
+from kd_yolo.data.folder import new_folder
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.errors import ConfigError
+from kd_yolo.training.end import load
 from kd_yolo.training.provenance import warn_unreadable, write_provenance
+from kd_yolo.training.resume import run_folder, saved_arguments, settle_data
+from kd_yolo.yolo.argument_table import Command
+from kd_yolo.yolo.arguments import check_trainer_arguments
 from kd_yolo.yolo.guard import check_ultralytics, switch_off_telemetry
 from kd_yolo.yolo.safe_mode import enforce_safe_loading
 
@@ -31,6 +38,7 @@ class SettingsMixin(_Base):
     Attributes:
         kind: what the run does, for messages and for telling a run from one of another kind.
         flags: names of the arguments that are not ultralytics'.
+        command: which column of the table of arguments holds for ultralytics'.
 
     Raises:
         ConfigError: settings that do not fit, or a run of another kind to resume.
@@ -39,6 +47,7 @@ class SettingsMixin(_Base):
 
     kind = "retraining"
     flags: tuple[str, ...] = ()
+    command: Command = "train"
 
     def __init__(self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: Any = None) -> None:
         check_ultralytics()
@@ -50,6 +59,8 @@ class SettingsMixin(_Base):
         self._flags = {key: value for key, value in given.items() if value is not None}
         if self._kd.get("data") and not overrides.get("resume"):  # a DDP worker: the copy in the run folder is gone
             overrides["data"] = self._kd["data"]
+        if RANK == -1:  # the processes of DDP get what was checked here
+            check_trainer_arguments(overrides, self.command, own=self.flags)
         super().__init__(cfg, overrides, _callbacks)
 
     # -- what a trainer says about its settings ------------------------------------------------------------------------
@@ -77,6 +88,10 @@ class SettingsMixin(_Base):
                 " ultralytics' trainer for it, or DistillationTrainer with teacher= for ours."
             )
         kd = {**self._saved(), **self._kd}
+        if self.resume:
+            kd |= self._stay_in_place(overrides)
+        elif RANK in {-1, 0}:
+            self._reserve_folder()
         kd.setdefault("data", str(self.args.data))
         kd["config"] = self.settle(kd.get("config"), self._flags)
         if self.kind != UNMARKED:
@@ -92,6 +107,28 @@ class SettingsMixin(_Base):
         if not isinstance(saved, dict) or not is_ours or saved.get("kind", UNMARKED) != self.kind:
             raise ConfigError(f"{self.args.model} is not an unfinished {self.kind} run: resume its weights/last.pt.")
         return {**saved, "config": self.saved_config(saved["config"])}
+
+    def _stay_in_place(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        """Lets a resumed run write beside its checkpoint; returns what ``args.kd`` holds on its data."""
+        last = Path(str(self.args.model))
+        folder = run_folder(last)
+        vars(self.args).update(save_dir=str(folder), project=str(folder.parent), name=folder.name, exist_ok=True)
+        if self._kd.get("data"):  # a worker: the process that started it has settled the data
+            return {}
+        ckpt = load(last)
+        saved_arguments(ckpt, last)
+        given = overrides.get("data")
+        if given == (ckpt.get("train_args") or {}).get("data"):  # YOLO(last.pt).train(resume=True) passes it on
+            given = None
+        found = settle_data(ckpt, folder, None if given is None else str(given))
+        self.args.data = found.path
+        return found.noted()
+
+    def _reserve_folder(self) -> None:
+        """Makes the folder of a new run, so that of two runs of one name at once each has its own."""
+        if not getattr(self.args, "save_dir", None) and not self.args.exist_ok:
+            first = Path(get_save_dir(SimpleNamespace(**{**vars(self.args), "exist_ok": True})))
+            self.args.save_dir = str(new_folder(first))
 
     def get_dataset(self) -> dict[str, Any]:
         """Checks the data set and gives upstream a copy of its YAML with absolute paths, kept in the run folder."""

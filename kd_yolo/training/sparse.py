@@ -21,7 +21,7 @@ from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
 from kd_yolo.config.base import StrictModel
 from kd_yolo.errors import ConfigError
 from kd_yolo.prune.sparsity import shrink, zero_share
-from kd_yolo.training.checkpoint import finish_checkpoint, without_state
+from kd_yolo.training.end import finish_checkpoint, without_state
 from kd_yolo.training.gammas import GammaGroup, find_gammas
 from kd_yolo.training.rates import rates_after
 from kd_yolo.training.trainers import TrainerMixin

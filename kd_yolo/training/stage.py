@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ultralytics import YOLO
+from ultralytics import RTDETR, YOLO
+from ultralytics.nn.tasks import RTDETRDetectionModel
 
+from kd_yolo.base.lock import holding
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.training.checkpoint import finish_checkpoint
+from kd_yolo.training.end import finish_checkpoint
+from kd_yolo.training.resume import check_changes, run_folder
 from kd_yolo.training.run import Progress, progress_of, run_training
+from kd_yolo.training.usage import USAGE
 from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.model_yaml import RTDETR as RTDETR_TASK
 from kd_yolo.yolo.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 
@@ -26,7 +30,7 @@ def train_stage(
     Args:
         trainers: trainer class by task.
         weights: a checkpoint, or a model YAML for a network from nothing.
-        folder: the run's own folder; without a checkpoint in it, it is emptied.
+        folder: the run's own folder; nothing in it is removed.
         arguments: ultralytics arguments and those of the trainer.
         trust: ``--trust-weights``.
 
@@ -34,47 +38,92 @@ def train_stage(
         ``weights/best.pt`` in the folder.
 
     Raises:
-        ConfigError: no trainer for the task of the weights.
+        ConfigError: no trainer for the task of the weights, or a folder with something else in it.
         InputError: weights or data that cannot be used.
     """
     enforce_safe_loading()
     last = folder / "weights" / "last.pt"
     if progress_of(last, trust=trust) is not Progress.NOTHING:
-        return _go_on(trainers, last, trust=trust)
-    trainer = trainer_for(trainers, task_of(weights, trust=trust))
-    shutil.rmtree(folder, ignore_errors=True)
+        return _go_on(trainers, last, {"data": arguments.get("data")}, trust=trust)
+    task = task_of(weights, trust=trust)
+    trainer = trainer_for(trainers, task)
+    prepare_folder(folder)
     run = {**arguments, "project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
     with trusted(weights, folder) if trust else contextlib.nullcontext():
-        run_training(YOLO(weights), trainer, run, resume_command=f"--resume {last}, or the same command in a chain")
+        model = RTDETR(weights) if task == RTDETR_TASK else YOLO(weights)
+        run_training(model, trainer, run, resume_command=f"--resume {last}, or the same command in a chain")
     return last.with_name("best.pt")
 
 
-def resume_stage(trainers: Mapping[str, Any], last: Path, *, trust: bool = False) -> Path:
-    """Continues the run of a ``last.pt``.
+def prepare_folder(folder: Path) -> None:
+    """Checks that a run may begin in a folder: an empty one, or one where a run ended before its first checkpoint.
 
     Raises:
-        ConfigError: see :func:`train_stage`.
-        InputError: no such checkpoint, or a finished one.
+        ConfigError: there is something else in it.
+    """
+    is_run = (folder / "args.yaml").is_file()
+    if not is_run and folder.is_dir() and any(file.is_file() for file in folder.rglob("*")):
+        raise ConfigError(f"{folder} holds files that are of no run: name another folder, or move them away.")
+    (folder / USAGE).unlink(missing_ok=True)  # else the new run would add to what the other one has cost
+
+
+def resume_stage(
+    trainers: Mapping[str, Any], last: Path, changes: Mapping[str, Any] | None = None, *, trust: bool = False
+) -> Path:
+    """Continues the run of a ``last.pt``, in the folder in which it lies.
+
+    Args:
+        trainers: trainer class by task.
+        last: the checkpoint.
+        changes: ultralytics arguments that a resumed run may change, see :mod:`kd_yolo.training.resume`.
+        trust: ``--trust-weights``.
+
+    Raises:
+        ConfigError: see :func:`train_stage`; or arguments that cannot change.
+        InputError: no such checkpoint, a finished one, or data that does not fit.
     """
     enforce_safe_loading()
-    progress = progress_of(last, trust=trust)
+    check_changes(changes or {})
+    require_unfinished(last, progress_of(last, trust=trust), "--model")
+    return _go_on(trainers, last, changes or {}, trust=trust)
+
+
+def require_unfinished(last: Path, progress: Progress, flag: str) -> None:
+    """Refuses a ``last.pt`` that cannot be resumed.
+
+    Args:
+        last: the checkpoint.
+        progress: how far its run got.
+        flag: of the command, which takes weights to start from.
+
+    Raises:
+        InputError: no such checkpoint, or a finished one.
+    """
     if progress is Progress.NOTHING:
         raise InputError(f"{last} does not exist: --resume takes the weights/last.pt of an interrupted run.")
     if progress is Progress.FINISHED:
-        raise InputError(f"{last} is finished, there is nothing to resume: start a new run with --model {last}")
-    return _go_on(trainers, last, trust=trust)
+        raise InputError(
+            f"{last} is finished, there is nothing to resume: it is a plain model. To train it further, start a new run"
+            f" with {flag} {last.with_name('best.pt')}"
+        )
 
 
-def _go_on(trainers: Mapping[str, Any], last: Path, *, trust: bool) -> Path:
+def _go_on(trainers: Mapping[str, Any], last: Path, changes: Mapping[str, Any], *, trust: bool) -> Path:
     """Resumes a run, or does what was left undone at its end; a finished one is left alone."""
-    best, folder = last.with_name("best.pt"), last.resolve().parents[1]
+    best, folder = last.with_name("best.pt"), run_folder(last)
+    progress = progress_of(last, trust=trust)
+    if progress is Progress.FINISHED:
+        return best
     with trusted(folder) if trust else contextlib.nullcontext():
         trainer = trainer_for(trainers, task_of(str(last), trust=trust))
-        if progress_of(last, trust=trust) is Progress.TRAINING:
-            run_training(YOLO(last), trainer, {"resume": str(last)}, resume_command=f"--resume {last}")
-        else:
-            for path in (best, last):  # last.pt at the end: it is what tells that the run is finished
-                finish_checkpoint(path)
+        if progress is Progress.TRAINED and trainer is None:  # ultralytics' own trainer refuses it
+            with holding(folder):
+                for path in (best, last):  # last.pt at the end: it is what tells that the run is finished
+                    finish_checkpoint(path)
+            return best
+        given = {key: value for key, value in changes.items() if value is not None}
+        arguments = {**given, "resume": str(last)}
+        run_training(YOLO(last), trainer, arguments, resume_command=f"--resume {last}")
     return best
 
 
@@ -98,4 +147,4 @@ def task_of(weights: str, *, trust: bool = False) -> str:
     if is_model_yaml(weights):
         return check_model_yaml(weights)
     model: Any = load_checkpoint(weights, trust=trust)[0]
-    return str(model.task)
+    return RTDETR_TASK if isinstance(model, RTDETRDetectionModel) else str(model.task)

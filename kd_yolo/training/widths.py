@@ -10,14 +10,13 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-import torch
 import ultralytics.nn.tasks as tasks
 from torch import nn
-from ultralytics.nn.modules.head import Detect
 from ultralytics.utils import LOGGER, RANK
 
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.training.classes import class_layers, num_classes, set_classes
+from kd_yolo.yolo.classes import num_classes, set_classes
+from kd_yolo.yolo.pruned_file import is_pruned
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer as _Base
@@ -88,28 +87,3 @@ class WidthsMixin(_Base):
         shape, wanted = getattr(weights.model[-1], "kpt_shape", None), self.data.get("kpt_shape")
         if shape is not None and list(shape) != list(wanted):
             raise ConfigError(f"{self.args.model} predicts key points of shape {list(shape)}, the data has {wanted}.")
-
-
-def is_pruned(model: nn.Module) -> bool:
-    """Whether any width differs from the model's YAML, the number of classes aside. Draws no random numbers."""
-    classes = class_layers(model)
-    own = {key: value.shape for key, value in model.state_dict().items()}
-    stock = _stock_shapes(model)
-    return any(
-        own[key] != shape for key, shape in stock.items() if key in own and key.rpartition(".")[0] not in classes
-    )
-
-
-def _stock_shapes(model: Any) -> dict[str, torch.Size]:
-    """Shapes of the network that the YAML describes, built without memory and without random numbers.
-
-    The hidden width of the class branch follows the number of classes, and upstream keeps it when it changes that
-    number: the branch is built for the number that its width stands for.
-    """
-    description = deepcopy(model.yaml)
-    head = model.model[-1]
-    if isinstance(head, Detect) and head.cv3 is not None:
-        description["nc"] = head.cv3[0][-1].in_channels
-    with torch.device("meta"):
-        layers, _ = tasks.parse_model(description, ch=description.get("channels", 3), verbose=False)
-    return {f"model.{key}": value.shape for key, value in layers.state_dict().items()}

@@ -23,7 +23,6 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.rtdetr.val import RTDETRDataset
 from ultralytics.nn.tasks import RTDETRDetectionModel
 from ultralytics.utils import DEFAULT_CFG, DEFAULT_CFG_DICT, IterableSimpleNamespace
-from ultralytics.utils.torch_utils import select_device
 
 from kd_yolo.data.sample import sample_classes, sample_detection
 from kd_yolo.data.spec import read_data_yaml
@@ -69,18 +68,6 @@ class Pictures:
     seed: int = 0
     split: str = "train"
     augment: bool = False
-
-
-def pick_device(text: str | None) -> torch.device:
-    """The device that ultralytics would use; of several the first.
-
-    Raises:
-        ConfigError: there is no such device.
-    """
-    try:
-        return torch.device(select_device(text or "", verbose=False))
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"device={text}: {str(error).splitlines()[0]}") from None
 
 
 def batches(model: Any, pictures: Pictures, count: int) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,8 @@ from ultralytics.data.augment import LetterBox
 from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import scale_boxes
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.device import choose_device
+from kd_yolo.errors import InputError
 from kd_yolo.yolo.heads import detect_head, head_facts, input_channels
 from kd_yolo.yolo.loading import load_checkpoint
 
@@ -128,18 +129,3 @@ class BatchDetector:
 
 def _as_floats(values: Tensor) -> Floats:
     return values.cpu().numpy().astype(np.float32)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device by its name, else a GPU where there is one.
-
-    Raises:
-        ConfigError: no device is called so, or it is not there.
-    """
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError:
-        raise ConfigError(f"device '{name}' is none: cpu, cuda, cuda:1 or 0 are.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={name}, but torch finds no GPU here: device cpu.")
-    return device

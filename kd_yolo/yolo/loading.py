@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import ultralytics.nn.tasks as tasks
 from torch import nn
 from ultralytics.utils import DEFAULT_CFG_DICT
 
+from kd_yolo.base.extras import check_installed
 from kd_yolo.base.reading import shown
 from kd_yolo.errors import InputError, MissingDependencyError
 from kd_yolo.yolo.file_kind import GIVE_A_MODEL
@@ -102,10 +102,7 @@ def _require_modelopt(file: Path, checkpoint: dict[str, Any]) -> None:
     """Ultralytics would pip-install modelopt as soon as the checkpoint's key is there."""
     if not checkpoint.get("modelopt"):
         return
-    if importlib.util.find_spec("modelopt") is None:
-        raise MissingDependencyError(
-            f"{file} was trained quantisation-aware and needs modelopt: pip install 'nvidia-modelopt>=0.44'"
-        )
+    check_installed("modelopt", purpose=f"{file} was trained quantisation-aware: it")
     if not hasattr(tasks, "restore_qat"):
         raise MissingDependencyError(
             f"{file} was trained quantisation-aware, which this ultralytics cannot load:"

@@ -16,7 +16,7 @@ from kd_yolo.yolo.build_budget import check_buildable
 from kd_yolo.yolo.description import check_description
 from kd_yolo.yolo.locate import refuse_impossible_name
 
-RTDETR = "RT-DETR"  # ultralytics has no task of that name: it is a detector with trainers of its own
+RTDETR = "rtdetr"  # no task of ultralytics, which has detectors of two kinds: ours, as its trainers differ
 SUFFIXES = (".yaml", ".yml")
 SHIPPED = Path(ultralytics.__file__).parent / "cfg" / "models"
 _P6 = re.compile(r"yolov[58][nsmlx]6")  # ultralytics calls yolov8n6 yolov8n-p6

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib
-import importlib.util
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from ultralytics.engine.exporter import Exporter
 from ultralytics.nn.tasks import guess_model_task
 from ultralytics.utils import SETTINGS
 
-from kd_yolo.errors import MissingDependencyError
+from kd_yolo.base.extras import check_installed
 from kd_yolo.yolo.quiet import quiet
 
 NEEDED = ("onnx", "onnxruntime")
@@ -49,12 +48,7 @@ def require_onnx() -> None:
     Raises:
         MissingDependencyError: onnx or ONNX Runtime is not installed.
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"timing in ONNX Runtime needs {' and '.join(missing)}: pip install {' '.join(NEEDED)}."
-            " Without them, time PyTorch: --runtime torch"
-        )
+    check_installed(*NEEDED, purpose="timing in ONNX Runtime (--runtime torch times PyTorch)")
 
 
 def export_onnx(model: nn.Module, imgsz: int, folder: Path) -> Path:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+import ultralytics.nn.tasks as tasks
 from ultralytics import __version__
+from ultralytics.nn.modules.head import Detect
 from ultralytics.utils import DEFAULT_CFG_DICT
 
+from kd_yolo.yolo.classes import class_layers
 from kd_yolo.yolo.quiet import quiet
 from kd_yolo.yolo.saving import save_atomically
 
@@ -63,20 +65,33 @@ def _finished(model: Any, arguments: dict[str, Any]) -> Any:
 
 
 def is_pruned(model: Any) -> bool:
-    """Whether a layer is narrower than the model's YAML says; False where no model can be built from that.
+    """Whether any width differs from the model's YAML, the number of classes aside. Draws no random numbers.
 
-    Wider ones prove nothing: fine-tuning on fewer classes leaves the class branch as wide as it was.
+    The hidden width of the class branch follows the number of classes, and upstream keeps it when it changes that
+    number: wider than the YAML says means trained on more classes before, not pruned. Narrower counts as pruned: a
+    network from scratch on few classes that was trained on many afterwards cannot be told from that.
+
+    Returns:
+        False also where no network can be built from the YAML, one of another release for example.
     """
     if not isinstance(getattr(model, "yaml", None), dict):
         return False
     try:
-        with torch.random.fork_rng(devices=[]), quiet():
-            stock: nn.Module = type(model)(copy.deepcopy(model.yaml), verbose=False)
-    except (KeyError, ValueError, RuntimeError, TypeError, IndexError):  # a YAML of another release
+        stock = _stock_shapes(model)
+    except (AttributeError, IndexError, KeyError, NameError, RuntimeError, TypeError, ValueError):
         return False
-    described = stock.state_dict()
+    own, classes = model.state_dict(), class_layers(model)
     return any(
-        found.shape[0] < described[name].shape[0]
-        for name, found in model.state_dict().items()
-        if name in described and found.ndim
+        own[key].shape != shape for key, shape in stock.items() if key in own and key.rpartition(".")[0] not in classes
     )
+
+
+def _stock_shapes(model: Any) -> dict[str, torch.Size]:
+    """Shapes of the network that the YAML describes, built without memory and without random numbers."""
+    description = copy.deepcopy(model.yaml)
+    head = model.model[-1]
+    if isinstance(head, Detect) and head.cv3 is not None:
+        description["nc"] = max(description["nc"], head.cv3[0][-1].in_channels)
+    with torch.device("meta"), quiet():
+        layers, _ = tasks.parse_model(description, ch=description.get("channels", 3), verbose=False)
+    return {f"model.{key}": value.shape for key, value in layers.state_dict().items()}

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from ultralytics.engine.results import Boxes
 from ultralytics.trackers.track import TRACKER_MAP
 from ultralytics.utils import IterableSimpleNamespace
 
+from kd_yolo.base.device import choose_device
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.registry import nearest
 from kd_yolo.yolo.quiet import quiet
@@ -47,7 +47,7 @@ class Follower:
         if kind not in TRACKER_MAP:
             known = sorted(TRACKER_MAP)
             raise ConfigError(f"unknown tracker_type '{kind}'.{nearest(kind, known)} Known: {', '.join(known)}.")
-        chosen = None if device is None else torch.device(device)
+        chosen = None if device is None else choose_device(device)
         try:
             with quiet():
                 return cls(TRACKER_MAP[kind](args=IterableSimpleNamespace(**settings, device=chosen)))

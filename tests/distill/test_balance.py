@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from kd_yolo.config.distill import resolve_distill
-from kd_yolo.distill.balance import Balance, describe, gradient_norms
+from kd_yolo.distill.balance import Balance, crossing_of, describe, gradient_norms
 from kd_yolo.errors import ConfigError
 
 Train = Callable[..., Any]
@@ -26,6 +26,49 @@ def test_gradient_norms_are_those_of_each_loss_alone() -> None:
     assert norms == {"a": pytest.approx(5), "b": pytest.approx(2 * math.sqrt(2))}
     losses["a"].backward()  # the graph is still there
     assert torch.equal(weight.grad, weight.detach())
+
+
+class Sink(torch.autograd.Function):
+    """What DDP puts behind its outputs: it notes every backward pass through it."""
+
+    passes = 0
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        Sink.passes += 1
+        return gradient
+
+
+def test_a_measurement_goes_around_what_ddp_puts_behind_the_outputs() -> None:
+    weight, adapter = torch.nn.Parameter(torch.tensor([3.0, 4.0])), torch.nn.Parameter(torch.ones(()))
+    inside = {"feats": [weight * 2, weight.square()], "scores": weight.sum(), "name": "x", "anchors": torch.ones(2)}
+    outer = {
+        key: [Sink.apply(v) for v in value] if key == "feats" else Sink.apply(value) if key == "scores" else value
+        for key, value in inside.items()
+    }
+    losses = {
+        "one": outer["feats"][1].sum() + outer["scores"],
+        "other": adapter * outer["feats"][0].sum(),
+        "adapter": adapter.square(),  # has a gradient, but not of the network
+        "off": None,
+    }
+    expected = gradient_norms(losses, [weight])
+    assert expected == {
+        "one": pytest.approx(math.sqrt(130)),
+        "other": pytest.approx(math.sqrt(8)),
+        "adapter": 0,
+        "off": 0,
+    }
+    Sink.passes = 0
+    assert gradient_norms(losses, [weight], crossing_of(outer, inside)) == pytest.approx(expected)
+    assert Sink.passes == 0
+    sum(loss for loss in losses.values() if loss is not None).backward()  # the graph is still there
+    assert Sink.passes == 3
+    assert weight.grad.tolist() == [9, 11]
 
 
 def test_an_automatic_weight_makes_the_share() -> None:

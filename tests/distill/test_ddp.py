@@ -3,39 +3,83 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
-WORKER = Path(__file__).with_name("ddp_worker.py")
-ROOT = WORKER.parents[2]
+from tests.distill.ddp_worker import COMBINATIONS, HARDEST, train_whole_batch
+
+ROOT = Path(__file__).resolve().parents[2]
+PER_PROCESS = ("running_mean", "running_var")  # upstream leaves statistics of BatchNorm to each process
 
 
-def launch(out: Path, *arguments: str, processes: int) -> None:
+def launch(out: Path, cases: list[str], arguments: dict[str, str]) -> None:
+    """Two processes, as ``torch.distributed.run`` would start them, that train the cases one after the other."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    run = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", str(port)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "YOLO_AUTOINSTALL": "false", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *(run if processes > 1 else []), str(WORKER), str(out), *arguments],
-        cwd=out, env=environment, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    own = dict(PYTHONPATH=str(ROOT), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2")
+    command = [sys.executable, "-m", "tests.distill.ddp_worker", str(out), json.dumps(arguments), *cases]
+    workers = [
+        subprocess.Popen(
+            command, cwd=out, env={**os.environ, **own, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in "01"
+    ]  # fmt: skip
+    try:
+        said = [worker.communicate(timeout=2000)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(text[-3000:] for text in said)
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, student: str, teacher: str) -> Path:
+def arguments(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_data: Path,
+    make_weights: Callable[..., str],
+    tiny_yaml: Callable[..., str],
+) -> dict[str, str]:
+    """What all trainings here take: data, networks, and a folder of unlabelled images."""
+    images = tmp_path_factory.mktemp("unlabelled")
+    for number in range(6):
+        noise = np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8)
+        cv2.imwrite(str(images / f"{number}.png"), noise)
+    student, teacher = make_weights(tiny_yaml(8)), make_weights(tiny_yaml(12), seed=1)
+    return dict(data=str(tiny_data), model=student, teacher=teacher, images=str(images))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory, arguments: dict[str, str]) -> Path:
     folder = tmp_path_factory.mktemp("ddp")
-    launch(folder, str(tiny_data), student, teacher, "sum", "sync", processes=2)
-    (folder / "one").mkdir()
-    launch(folder / "one", str(tiny_data), student, teacher, "sum", processes=1)
+    launch(folder, ["sum", "sum-compiled", "sync", HARDEST], arguments)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, arguments: dict[str, str]) -> dict[str, Any]:
+    """One process with the whole batch."""
+    folder = tmp_path_factory.mktemp("one")
+    train_whole_batch(folder, "sum", **{key: value for key, value in arguments.items() if key != "images"})
+    return read(folder, "sum")
+
+
+@pytest.fixture(scope="module")
+def combinations(tmp_path_factory: pytest.TempPathFactory, arguments: dict[str, str]) -> Path:
+    folder = tmp_path_factory.mktemp("combinations")
+    launch(folder, list(COMBINATIONS), arguments)
     return folder
 
 
@@ -47,23 +91,37 @@ def is_terms(name: str) -> bool:
     return name.startswith("kd_adapters.")
 
 
-def test_adapters_and_student_stay_equal_across_processes(out: Path) -> None:
-    first, second = read(out, "sync", 0), read(out, "sync", 1)
+def assert_equal_ranks(first: dict[str, Any], second: dict[str, Any]) -> None:
     assert first["wrapped"] == second["wrapped"] == "DistributedDataParallel"
-    assert any(is_terms(name) for name in first["names"])
-    different = [n for n in first["names"] if not torch.equal(first["state"][n], second["state"][n])]
-    assert different == []
-    assert second["skipped"] == {"kd_cwd": 1, "kd_bkd": 0}  # one process skipped a term in one step, the other did not
-    assert first["skipped"] == {"kd_cwd": 0, "kd_bkd": 0}
-
-
-def test_both_processes_step_with_the_same_gradients(out: Path) -> None:
-    first, second = read(out, "sync", 0), read(out, "sync", 1)
-    assert len(first["gradients"]) == len(second["gradients"]) == 6
+    assert sum(map(is_terms, first["names"])) == 6
+    shared = [name for name in first["state"] if not name.endswith(PER_PROCESS)]
+    assert [n for n in shared if not torch.equal(first["state"][n], second["state"][n])] == []
+    assert len(first["gradients"]) == len(second["gradients"]) > 0
     for ours, theirs in zip(first["gradients"], second["gradients"], strict=True):
         for name, a, b in zip(first["names"], ours, theirs, strict=True):
             assert (a is None) == (b is None), name
             assert a is None or torch.equal(a, b), name
+
+
+def assert_as_asked(first: dict[str, Any], *, accumulate: int, stops: bool, measured: str, **_: Any) -> None:
+    """The switches did something: otherwise equal ranks prove nothing."""
+    assert len(first["gradients"]) == 4 // accumulate
+    moved = [
+        any(bool(g.any()) for n, g in zip(first["names"], step, strict=True) if is_terms(n) and g is not None)
+        for step in first["gradients"]
+    ]
+    assert moved[0]
+    assert moved[-1] is not stops
+    assert (first["balance"][0]["gradient_share"] > 0) is (measured != "no")
+    assert ("weight/kd_cwd" in first["balance"][0]) is (measured == "automatic")
+
+
+def test_adapters_and_student_stay_equal_across_processes(out: Path) -> None:
+    first, second = read(out, "sync", 0), read(out, "sync", 1)
+    assert_equal_ranks(first, second)
+    assert second["skipped"] == {"kd_cwd": 1, "kd_bkd": 0}  # one process skipped a term in one step, the other did not
+    assert first["skipped"] == {"kd_cwd": 0, "kd_bkd": 0}
+    assert len(first["gradients"]) == 6
     learnt = [
         g for n, g in zip(first["names"], first["gradients"][0], strict=True) if is_terms(n) and n.endswith("weight")
     ]
@@ -71,29 +129,32 @@ def test_both_processes_step_with_the_same_gradients(out: Path) -> None:
     assert all(float(g.abs().sum()) > 0 for g in learnt)
 
 
-def test_unlabelled_pictures_join_in_both_processes(
-    tmp_path: Path, tiny_data: Path, student: str, teacher: str
-) -> None:
-    launch(tmp_path, str(tiny_data), student, teacher, "unlabelled", processes=2)
-    first, second = read(tmp_path, "unlabelled", 0), read(tmp_path, "unlabelled", 1)
-    assert all(torch.equal(first["state"][name], second["state"][name]) for name in first["names"])
+def test_a_compiled_run_with_everything_at_once(out: Path) -> None:
+    """With compile=True upstream wraps with a static graph, in which every parameter needs a gradient in every step."""
+    first, second = read(out, HARDEST, 0), read(out, HARDEST, 1)
+    assert_equal_ranks(first, second)
+    assert_as_asked(first, **COMBINATIONS[HARDEST])
+
+
+def test_unlabelled_images_join_in_both_processes(out: Path) -> None:
+    first, second = read(out, HARDEST, 0), read(out, HARDEST, 1)
     assert first["skipped"] == second["skipped"]
     assert {name.removesuffix("_unlabelled") for name in first["skipped"]} == {"kd_cwd", "kd_bkd"}
-    with (tmp_path / "unlabelled" / "results.csv").open() as file:
+    with (out / HARDEST / "results.csv").open() as file:
         rows = [{key.strip(): float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     assert len(rows) == 2
-    for row in rows:
-        assert row["train/kd_bkd_unlabelled"] > 0
-        assert row["train/kd_cwd_unlabelled"] > 0
+    assert rows[0]["train/kd_bkd_unlabelled"] > 0
+    assert rows[0]["train/kd_cwd_unlabelled"] > 0
 
 
-def test_two_halves_have_the_gradient_of_the_whole_batch(out: Path) -> None:
-    two, one = read(out, "sum"), read(out / "one", "sum")
-    assert one["wrapped"] == "DetectionModel"
-    assert two["names"] == one["names"]
-    assert len(two["gradients"]) == len(one["gradients"]) == 1
+@pytest.mark.parametrize("case", ["sum", "sum-compiled"])
+def test_two_halves_have_the_gradient_of_the_whole_batch(out: Path, whole: dict[str, Any], case: str) -> None:
+    two = read(out, case)
+    assert whole["wrapped"] == "DetectionModel"
+    assert two["names"] == whole["names"]
+    assert len(two["gradients"]) == len(whole["gradients"]) == 1
     compared = 0
-    for name, a, b in zip(one["names"], two["gradients"][0], one["gradients"][0], strict=True):
+    for name, a, b in zip(whole["names"], two["gradients"][0], whole["gradients"][0], strict=True):
         if b is not None:
             assert torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max())), name
             compared += is_terms(name) or name == "model.0.conv.weight"
@@ -101,12 +162,9 @@ def test_two_halves_have_the_gradient_of_the_whole_batch(out: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_compiled_run_whose_distillation_stops(tmp_path: Path, tiny_data: Path, student: str, teacher: str) -> None:
-    """With compile=True upstream wraps with a static graph, in which every parameter needs a gradient in every step."""
-    launch(tmp_path, str(tiny_data), student, teacher, "compile", processes=2)
-    first, second = read(tmp_path, "compile", 0), read(tmp_path, "compile", 1)
-    assert len(first["gradients"]) == 4
-    assert all(torch.equal(first["state"][n], second["state"][n]) for n in first["names"])
-    for step, is_on in ((0, True), (3, False)):
-        pairs = zip(first["names"], first["gradients"][step], strict=True)
-        assert any(is_terms(name) and gradient.any() for name, gradient in pairs if gradient is not None) is is_on
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("case", COMBINATIONS)
+def test_every_combination_leaves_equal_ranks(combinations: Path, case: str) -> None:
+    first, second = read(combinations, case, 0), read(combinations, case, 1)
+    assert_equal_ranks(first, second)
+    assert_as_asked(first, **COMBINATIONS[case])

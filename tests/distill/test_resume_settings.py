@@ -27,6 +27,16 @@ def resumed(path: Any, **overrides: Any) -> Any:
     return DistillationTrainer(overrides={"model": str(path), "resume": str(path), **overrides})
 
 
+def saved(ckpt: dict[str, Any], folder: Path, run: Any = None) -> Path:
+    """The checkpoint in a run folder of its own, with the data YAML of ``run``."""
+    last = folder / "weights" / "last.pt"
+    last.parent.mkdir()
+    torch.save(ckpt, last)
+    if run is not None:
+        shutil.copy(run.save_dir / "data.yaml", folder)
+    return last
+
+
 @pytest.fixture(scope="module")
 def trusting(train_into: Callable[[Path], Train], tmp_path_factory: pytest.TempPathFactory) -> Any:
     train = train_into(tmp_path_factory.mktemp("trusting"))
@@ -60,9 +70,8 @@ def test_other_settings_may_not_change(trusting: Any, flags: dict[str, Any]) -> 
 def test_settings_that_are_broken(trusting: Any, tmp_path: Path, kd: Any) -> None:
     ckpt = torch.load(trusting.wdir / "kept.pt", weights_only=False)
     ckpt["train_args"]["kd"] = kd
-    torch.save(ckpt, tmp_path / "broken.pt")
     with pytest.raises(ConfigError):
-        resumed(tmp_path / "broken.pt")
+        resumed(saved(ckpt, tmp_path, trusting))
 
 
 def test_a_run_without_distillation(train: Train, tmp_path: Path, teacher: str) -> None:
@@ -79,9 +88,9 @@ def test_a_finished_run(trusting: Any) -> None:
 def test_a_teacher_that_is_gone(trusting: Any, train: Train, tmp_path: Path) -> None:
     ckpt = torch.load(trusting.wdir / "kept.pt", weights_only=False)
     ckpt["train_args"]["kd"]["config"]["teacher"] = str(tmp_path / "gone.pt")
-    torch.save(ckpt, tmp_path / "last.pt")
+    last = str(saved(ckpt, tmp_path, trusting))
     with pytest.raises(InputError, match=r"gone\.pt"):
-        train(model=str(tmp_path / "last.pt"), resume=str(tmp_path / "last.pt"))
+        train(model=last, resume=last)
 
 
 def test_a_checkpoint_without_our_state_starts_adapters_anew(
@@ -90,7 +99,6 @@ def test_a_checkpoint_without_our_state_starts_adapters_anew(
     run = tmp_path / "copy"
     shutil.copytree(trusting.save_dir, run)
     ckpt = torch.load(run / "weights" / "kept.pt", weights_only=False)
-    ckpt["train_args"]["save_dir"] = str(run)
     del ckpt[STATE]
     torch.save(ckpt, run / "weights" / "last.pt")
     trainer = train(model=str(run / "weights" / "last.pt"), resume=str(run / "weights" / "last.pt"))

@@ -27,7 +27,7 @@ def test_ultralytics_own_distillation_beside_ours(train: Train, teacher: str, tm
 
 
 def test_a_misspelt_option_of_ours(train: Train) -> None:
-    with pytest.raises(SyntaxError, match="'tua' is not a valid YOLO argument"):
+    with pytest.raises(ConfigError, match=r"'tua' is not an ultralytics argument. Did you mean 'tau'\?"):
         train(tua=2)
 
 

@@ -138,7 +138,7 @@ def test_files_that_are_no_reid_network(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 @pytest.mark.parametrize("suffix", [".pt", ".onnx"])
 def test_a_device_that_is_not_there(weights: Path, suffix: str) -> None:
-    with pytest.raises(InputError, match="device=cuda"):
+    with pytest.raises(ConfigError, match="device=cuda"):
         Embedder.open(weights.with_suffix(suffix), "cuda")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from kd_yolo.training.classes import class_layers, num_classes, set_classes
+from kd_yolo.yolo.classes import class_layers, num_classes, set_classes
 
 TASKS = {
     "yolov8n.yaml": 3,  # one class layer a level

@@ -16,9 +16,9 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 from ultralytics.utils.patches import torch_load
 
 from kd_yolo.training.sparse import SPARSE_FILE, SparseTrainer
-from kd_yolo.training.widths import is_pruned
 from kd_yolo.yolo.loading import load_checkpoint
-from tests.training.networks import KEEP, same_weights
+from kd_yolo.yolo.pruned_file import is_pruned
+from tests.training.networks import KEEP, same_weights, saved_weights
 
 WORKER = Path(__file__).with_name("ddp_worker.py")
 ROOT = WORKER.parents[2]
@@ -63,25 +63,49 @@ def test_the_parent_of_workers_hands_on_their_sparse_weights(
     assert parent.best == tmp_path / "run" / "weights" / SPARSE_FILE
 
 
-@pytest.mark.slow
-def test_two_processes(pruned: str, tiny_data: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def out(pruned: str, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes have after each of the worker's runs."""
+    folder = tmp_path_factory.mktemp("ddp")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     run = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "YOLO_AUTOINSTALL": "false", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *run, str(WORKER), str(tmp_path), str(tiny_data), pruned],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300,
+        [sys.executable, *run, str(WORKER), str(folder), str(tiny_data), pruned],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    return folder
+
+
+def states(out: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    first, second = (torch.load(out / f"{kind}-{rank}.pt", weights_only=True) for rank in (0, 1))
     assert first["wrapped"] == second["wrapped"] == "DistributedDataParallel"
-    parameters = [key for key in first["state"] if "running" not in key and "tracked" not in key]
-    assert all(torch.equal(first["state"][key], second["state"][key]) for key in parameters)
-    assert len(first["state"]["model.0.conv.weight"]) == KEEP
-    sparse = load_checkpoint(tmp_path / "run" / "weights" / SPARSE_FILE)[0].state_dict()
-    zeros = {key: (first["state"][key] == 0).float().mean() for key in parameters if key.endswith("cv2.bn.weight")}
+    return first["state"], second["state"]
+
+
+def parameters(state: dict[str, torch.Tensor]) -> list[str]:
+    """Names of all but the statistics of BatchNorm, which upstream leaves to each process."""
+    return [key for key in state if "running" not in key and "tracked" not in key]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sparse", "sparse-compiled", "retrain-compiled"])
+def test_two_processes_end_with_equal_weights(out: Path, pruned: str, kind: str) -> None:
+    first, second = states(out, kind)
+    assert [key for key in parameters(first) if not torch.equal(first[key], second[key])] == []
+    assert len(first["model.0.conv.weight"]) == KEEP
+    assert not same_weights(saved_weights(pruned), first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sparse", "sparse-compiled"])
+def test_two_processes_make_zeros(out: Path, kind: str) -> None:
+    first, _ = states(out, kind)
+    sparse = load_checkpoint(out / kind / "weights" / SPARSE_FILE)[0].state_dict()
+    zeros = {key: (first[key] == 0).float().mean() for key in parameters(first) if key.endswith("cv2.bn.weight")}
     assert all(share == pytest.approx(0.5) for share in zeros.values())
-    assert not same_weights(sparse, first["state"])
-    assert all(bool(((sparse[key] == 0) >= (first["state"][key] == 0)).all()) for key in zeros)
+    assert not same_weights(sparse, first)
+    assert all(bool(((sparse[key] == 0) >= (first[key] == 0)).all()) for key in zeros)

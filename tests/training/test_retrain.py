@@ -13,7 +13,8 @@ from ultralytics import YOLO
 
 from kd_yolo.distill.trainer import DistillationTrainer
 from kd_yolo.errors import ConfigError
-from kd_yolo.training.checkpoint import STATE, finish_checkpoint
+from kd_yolo.training.checkpoint import STATE
+from kd_yolo.training.end import finish_checkpoint
 from kd_yolo.training.sparse import SPARSE_TRAINERS, SparseTrainer
 from kd_yolo.training.trainers import RETRAINERS, RetrainTrainer, TrainerMixin
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict

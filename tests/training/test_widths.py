@@ -18,7 +18,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.training.trainers import PoseRetrainTrainer, RetrainTrainer
-from kd_yolo.training.widths import is_pruned
+from kd_yolo.yolo.pruned_file import is_pruned
 from tests.training.networks import narrow, same_weights, widths
 
 FAMILIES = [

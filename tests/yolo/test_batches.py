@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.yolo.batches import Pictures, batches, pick_device, task_loss
+from kd_yolo.yolo.batches import Pictures, batches, task_loss
 from kd_yolo.yolo.loading import load_checkpoint
 
 
@@ -142,9 +142,3 @@ def test_the_loss_is_that_of_training_with_frozen_statistics(
     assert isinstance(model.args, dict)
     assert set(vars(model)) | set(model._modules) == keys
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-
-
-def test_unknown_devices_are_config_errors() -> None:
-    assert pick_device("cpu") == torch.device("cpu")
-    with pytest.raises(ConfigError, match="device=93"):
-        pick_device("93")

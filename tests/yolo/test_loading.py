@@ -159,10 +159,10 @@ def test_quantisation_aware_checkpoint_needs_modelopt(
     tiny_model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save({"model": tiny_model, "modelopt": {"ranges": {}}}, tmp_path / "qat.pt")
-    with pytest.raises(MissingDependencyError, match="needs modelopt: pip install"):
+    with pytest.raises(MissingDependencyError, match=r"needs nvidia-modelopt.* pip install"):
         load_checkpoint(tmp_path / "qat.pt")
     restored: list[Any] = []
-    monkeypatch.setattr("kd_yolo.yolo.loading.importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("kd_yolo.yolo.loading.check_installed", lambda *names, purpose: None)
     monkeypatch.setattr(tasks, "restore_qat", lambda model, state: restored.append(state), raising=False)
     load_checkpoint(tmp_path / "qat.pt")
     assert restored == [{"ranges": {}}]

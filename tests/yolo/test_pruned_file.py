@@ -16,7 +16,7 @@ import torch
 from kd_yolo.errors import KDYoloError
 from kd_yolo.prune.graph import ChannelGraph
 from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.pruned_file import is_pruned, save_pruned
+from kd_yolo.yolo.pruned_file import save_pruned
 
 
 @pytest.fixture
@@ -95,17 +95,3 @@ def test_an_unwritable_place_is_an_error(loaded: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(KDYoloError, match="could not be written"):
         save_pruned(tmp_path / "file" / "a.pt", *loaded, {})
-
-
-def test_pruned_is_narrower_than_the_description(loaded: Any, make_weights: Callable[..., str]) -> None:
-    model, _ = loaded
-    state = torch.random.get_rng_state()
-    assert not is_pruned(model)
-    assert is_pruned(cut(model))
-    assert torch.equal(torch.random.get_rng_state(), state)
-    wide: Any = load_checkpoint(make_weights("yolov8n.yaml", classes=90))[0]
-    wide.yaml["nc"] = 2  # as after fine-tuning on fewer classes with the class branch as it was
-    wide.model[-1].cv3 = torch.nn.ModuleList(branch[:2] for branch in wide.model[-1].cv3)
-    assert not is_pruned(wide)
-    del model.yaml
-    assert not is_pruned(model)

@@ -6,29 +6,11 @@ A kernel calls only kernels of its own file: numba's cache on disk notices chang
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, TypeVar, cast
 
-from kd_yolo.errors import MissingDependencyError
+from kd_yolo.base.extras import require
 
-
-def require(name: str) -> Any:
-    """Imports a module of the ``reid`` extra.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        package = name.split(".")[0]
-        raise MissingDependencyError(
-            f"evaluating person re-identification needs {package}, which is not installed:"
-            " pip install 'kd-yolo[reid]', then run the command again."
-        ) from error
-
-
-numba = require("numba")
+numba = require("numba", purpose="evaluating person re-identification")
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 

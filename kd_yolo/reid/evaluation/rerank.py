@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from kd_yolo.base.extras import require
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.reid.evaluation.compiled import require
 from kd_yolo.reid.evaluation.distance import Floats, as_embeddings, check_same_size
 from kd_yolo.reid.evaluation.neighbours import Neighbours, find_neighbours
 from kd_yolo.reid.evaluation.reciprocal import expand, mix_jaccard, mutual, soften
 
-sparse = require("scipy.sparse")
+sparse = require("scipy.sparse", purpose="evaluating person re-identification")
 
 
 def rerank(q_feats: Any, g_feats: Any, k1: int = 20, k2: int = 6, lambda_value: float = 0.3) -> Floats:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 from torch import nn
 
+from kd_yolo.base.extras import install_line, is_installed, require
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
 from kd_yolo.reid.model.resnet import RESNET_NAMES, ResNetBackbone, last_norm_of_block
-from kd_yolo.reid.model.timm_backbone import TimmBackbone, import_timm
+from kd_yolo.reid.model.timm_backbone import TimmBackbone
 
 TIMM_PREFIX = "timm:"
 Backbone = ResNetBackbone | TimmBackbone
@@ -26,9 +26,9 @@ def full_name(name: str) -> str:
     if name in RESNET_NAMES:
         return name
     if name.startswith(TIMM_PREFIX):
-        import_timm()
+        require("timm", purpose=f"backbone {name}")
     bare = name.removeprefix(TIMM_PREFIX)
-    from_timm = import_timm().list_models() if find_spec("timm") else []
+    from_timm = require("timm").list_models() if is_installed("timm") else []
     if bare.split(".")[0] in from_timm:
         return TIMM_PREFIX + bare
     hint = nearest(name, RESNET_NAMES) or nearest(bare, from_timm)
@@ -36,7 +36,8 @@ def full_name(name: str) -> str:
         hint = nearest(bare, from_timm).replace("'", f"'{TIMM_PREFIX}", 1)
     raise ConfigError(
         f"unknown backbone '{name}'.{hint} Known: {', '.join(RESNET_NAMES)},"
-        f" or any timm network as {TIMM_PREFIX}NAME{'' if from_timm else ' once timm is installed (pip install timm)'}."
+        f" or any timm network as {TIMM_PREFIX}NAME"
+        f"{'' if from_timm else ' once timm is installed: ' + install_line('timm')}."
     )
 
 

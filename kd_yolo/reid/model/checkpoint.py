@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from kd_yolo.atomic import write_atomically
+from kd_yolo.base.reading import shown
+from kd_yolo.config.reid import ReIDConfig
 from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.reid.model.contents import FORMAT, VERSION, Identity, check_contents
+from kd_yolo.reid.model.foreign import name_of_foreign, tensors_inside
 from kd_yolo.reid.model.pretrained import backbone_of
-from kd_yolo.reid.model.read_file import read_safely
+from kd_yolo.reid.model.read_file import FETCH_AGAIN, GIVE, read_safely
 from kd_yolo.reid.model.settings import NetworkConfig
 
-FORMAT = "kd-yolo reid"
-VERSION = 1
 MAX_SHOWN = 3
-Identity = int | str
 
 
 @dataclass(frozen=True)
@@ -84,24 +85,57 @@ def load_checkpoint(path: str | Path, *, backbone: str | None = None) -> Checkpo
     Raises:
         InputError: missing, damaged, of another kind, of a newer version, or of another backbone.
     """
-    values = read_safely(Path(path))
+    values = read_safely(path)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(_not_ours(Path(path), values))
-    if values["version"] > VERSION:
-        raise InputError(
-            f"{path} has checkpoint version {values['version']}, this kd-yolo reads up to {VERSION}: update kd-yolo."
-        )
-    try:
-        config = NetworkConfig.from_dict(values["config"])
-        parts = {key: values[key] for key in ("state_dict", "identities", "metrics", "epoch", "extra")}
-    except (KeyError, ConfigError) as error:
-        raise InputError(f"{path} lacks or has what a ReID checkpoint does not ({error}): train it again.") from error
+    found = check_contents(values, str(path))
+    config = NetworkConfig(**found.config.model_dump())
+    check_values(found.state_dict, Path(path))
     if backbone is not None and config.backbone != backbone:
         raise InputError(
             f"{path} holds a network with backbone '{config.backbone}', expected '{backbone}': set"
             f" network.backbone={config.backbone}, or give a checkpoint of '{backbone}'."
         )
-    return Checkpoint(config=config, **parts)
+    return Checkpoint(config, found.state_dict, found.identities, found.metrics, found.epoch, values["extra"])
+
+
+def check_values(state: Mapping[str, Tensor], file: Path) -> None:
+    """Checks that weights are plain finite numbers, and that there are no more of them than the file holds.
+
+    Args:
+        state: weights by name.
+        file: where they come from.
+
+    Raises:
+        InputError: one is not; the message has its name.
+    """
+    num_bytes = sum(value.numel() * value.element_size() for value in state.values())
+    if num_bytes > 2 * file.stat().st_size:
+        raise InputError(f"{file} names the same weights again and again: it is no network. {FETCH_AGAIN}")
+    for name, value in state.items():
+        if value.is_complex() or value.layout != torch.strided or value.is_quantized:
+            raise InputError(f"weight {shown(name)} in {file} is {value.dtype}, expected plain numbers.")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputError(
+                f"weight {shown(name)} in {file} holds NaN or infinite values: its training went wrong, or the file is"
+                " damaged. Give another checkpoint."
+            )
+
+
+def settings_of(checkpoint: Checkpoint, source: str | Path) -> ReIDConfig | None:
+    """The settings of the run that wrote a checkpoint; None where it has none.
+
+    Raises:
+        InputError: they are not settings of a run.
+    """
+    values = checkpoint.extra.get("settings")
+    if not values:
+        return None
+    try:
+        return ReIDConfig.parse(dict(values), "settings")
+    except ConfigError as error:
+        reason = "; ".join(line.strip() for line in str(error).splitlines()[:3])
+        raise InputError(f"the settings in {source} are not those of a run ({reason[:300]}): train it again.") from None
 
 
 def check_identities(teacher: Sequence[Identity], student: Sequence[Identity]) -> None:
@@ -143,15 +177,16 @@ def _at(values: Sequence[Identity], row: int) -> Identity:
 
 
 def _not_ours(path: Path, values: Any) -> str:
-    if isinstance(values, dict):
-        state = values.get("state_dict", values)
-        other = backbone_of(state) if isinstance(state, dict) else None
-        if other:
-            return (
-                f"{path} holds bare weights of {other}, not a ReID checkpoint: to start training from them, set"
-                f" network.pretrained={path}."
-            )
-    return f"{path} is not a ReID checkpoint: give a .pt that `kd-yolo reid train` wrote."
+    state = tensors_inside(values)
+    foreign, other = name_of_foreign(state), backbone_of(state)
+    if foreign:
+        return f"{path} holds {foreign}, not a checkpoint of kd-yolo, which cannot use it: {GIVE}."
+    if other:
+        return (
+            f"{path} holds bare weights of {other}, not a ReID checkpoint: to start training from them, set"
+            f" network.pretrained={path}."
+        )
+    return f"{path} is not a ReID checkpoint: {GIVE}."
 
 
 def _check_plain(value: Any, where: str) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.errors import ConfigError
 from kd_yolo.reid.model.backbones import full_name
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint
 from kd_yolo.reid.model.heads import Head, build_head
 from kd_yolo.reid.model.local import LocalBranch
 from kd_yolo.reid.model.neck import BNNeck, unit_rows
 from kd_yolo.reid.model.pretrained import build_backbone
+from kd_yolo.reid.model.restore import as_input_error, check_outputs, check_shapes
 from kd_yolo.reid.model.settings import NetworkConfig
 from kd_yolo.reid.model.widths import fit_widths
 
@@ -91,17 +92,19 @@ class ReIDModel(nn.Module):
         """The network that a checkpoint describes, in eval mode.
 
         Raises:
-            InputError: the weights are not those of the network that it describes.
+            InputError: the weights are not those of the network that it describes, or give no finite embedding.
         """
-        model = cls(checkpoint.config)
-        fit_widths(model, checkpoint.state_dict)
-        try:
-            model.load_state_dict(dict(checkpoint.state_dict))
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise InputError(
-                f"the weights in {source} are not those of the network that it describes ({reason}): train it again."
-            ) from error
+        state = dict(checkpoint.state_dict)
+        with as_input_error(source):
+            outline = _outline(checkpoint.config)
+            if outline is not None:
+                fit_widths(outline, state)
+                check_shapes(outline, state, source)
+            model = cls(checkpoint.config)
+            fit_widths(model, state)
+            check_shapes(model, state, source)
+            model.load_state_dict(state)
+            check_outputs(_outputs(model.eval()), source)
         model.weights_note = f"{model.config.backbone}: weights of {source}."
         return model.eval()
 
@@ -202,3 +205,25 @@ class ReIDModel(nn.Module):
             maps = self.backbone(torch.zeros(1, 3, self.config.height, self.config.width))
         self.backbone.train(was_training)
         return int(list(maps.values())[-1].shape[2])
+
+
+def _outline(config: NetworkConfig) -> ReIDModel | None:
+    """The network without memory for its weights; None where a backbone of timm cannot be built so."""
+    try:
+        with torch.device("meta"):
+            return ReIDModel(config)
+    except (NotImplementedError, RuntimeError):
+        if config.backbone.startswith("timm:"):
+            return None
+        raise
+
+
+@torch.no_grad()
+def _outputs(model: ReIDModel) -> dict[str, Tensor]:
+    """What a network gives for a crop of noise, by name."""
+    size = (1, 3, model.config.height, model.config.width)
+    features = model.features(torch.rand(size, generator=torch.Generator().manual_seed(0)))
+    outputs = {"embeddings": unit_rows(features.f_i_nd), "features": features.f_t_nd}
+    if features.local_nhd is not None:
+        outputs["stripes"] = features.local_nhd
+    return outputs if model.head is None else {**outputs, "logits": model.logits(features)}

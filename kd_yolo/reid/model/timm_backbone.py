@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import logging
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError, MissingDependencyError
+from kd_yolo.base.extras import require
+from kd_yolo.errors import ConfigError
 from kd_yolo.reid.model.resnet import STAGES
 
 _LOG = logging.getLogger(__name__)
-
-
-def import_timm() -> ModuleType:
-    """The timm package.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    try:
-        import timm
-    except ImportError as error:
-        raise MissingDependencyError(
-            "backbones other than torchvision's ResNets need timm: pip install 'kd-yolo[reid]', or pip install timm."
-        ) from error
-    module: ModuleType = timm
-    return module
 
 
 class TimmBackbone(nn.Module):
@@ -55,7 +39,7 @@ class TimmBackbone(nn.Module):
         super().__init__()
         self.name = f"timm:{name}"
         arguments: dict[str, Any] = {"pretrained": False, **(pretrained or {})}
-        config = import_timm().get_pretrained_cfg(name)
+        config = require("timm").get_pretrained_cfg(name)
         if config is not None and config.fixed_input_size:
             arguments["img_size"] = size_hw
         self.body, self.gives_stages = _create(name, arguments)
@@ -130,7 +114,7 @@ class TimmBackbone(nn.Module):
 
 def _create(name: str, arguments: dict[str, Any]) -> tuple[Any, bool]:
     """The network, and whether it gives the maps of its stages."""
-    create = import_timm().create_model
+    create = require("timm").create_model
     try:
         return create(name, features_only=True, **arguments), True
     except (AttributeError, NotImplementedError, AssertionError) as error:

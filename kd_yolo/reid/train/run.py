@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from kd_yolo.base.device import choose_device
 from kd_yolo.config.reid import NetworkSettings, ReIDConfig
 from kd_yolo.errors import InputError
 from kd_yolo.reid.data.dataset import Crops
@@ -164,18 +165,6 @@ def network_of(settings: NetworkSettings, num_identities: int) -> NetworkConfig:
     """The description of a new network."""
     values = settings.model_dump(exclude={"pretrained"})
     return NetworkConfig(**values, num_identities=num_identities)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device of a run: as named, else a GPU where there is one.
-
-    Raises:
-        InputError: it is not there.
-    """
-    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"train.device={name}, but torch finds no GPU here: train.device=cpu.")
-    return device
 
 
 def _stage(config: ReIDConfig, data: _Data, folder: Path, world: World, say: Say) -> Stage:

@@ -14,9 +14,9 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from kd_yolo.base.extras import require
 from kd_yolo.config.search import CropRules, DetectorSettings
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search.extras import require
 from kd_yolo.search.page.guard import LOOPBACK, Guard
 from kd_yolo.search.page.upload import Limits
 
@@ -65,7 +65,7 @@ def serve(settings: ServeSettings, say: Say = print) -> None:
         ConfigError: a host or a port that cannot be had, or one model to compare.
         MissingDependencyError: gradio is not installed.
     """
-    require("gradio", extra="ui")
+    require("gradio")
     if len(settings.compare) == 1:
         raise ConfigError(f"--compare {settings.compare[0]}: give two or more weights to compare.")
     with listen(settings.host, settings.port) as sock:

@@ -1,0 +1,103 @@
+"""What a distillation will look at, built before it starts: everything that can be refused is refused here.
+
+The dry run prints what this module finds out, and a run finds it out first: so both refuse the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from torch import nn
+
+from kd_yolo.config.distill import DistillConfig
+from kd_yolo.data.spec import DataSpec
+from kd_yolo.data.unlabelled import check_unlabelled
+from kd_yolo.distill.cost import describe_cost
+from kd_yolo.distill.kept import ONE_CLASS, KeptClasses
+from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.training.classes import num_classes, set_classes
+from kd_yolo.training.widths import is_pruned
+from kd_yolo.yolo.argument_fit import check_fits_model
+from kd_yolo.yolo.arguments import DEFAULTS
+from kd_yolo.yolo.heads import head_facts, input_channels
+
+
+def check_distillation(
+    config: DistillConfig,
+    student: nn.Module,
+    teachers: Mapping[str, nn.Module],
+    data: DataSpec,
+    arguments: dict[str, Any],
+) -> list[str]:
+    """Builds all terms between the student, as it will be trained, and the teachers.
+
+    Args:
+        config: the run's configuration.
+        student: the student as it was loaded.
+        teachers: models by name in the configuration, the moving average excepted; they are fused.
+        data: the data set.
+        arguments: ultralytics arguments.
+
+    Returns:
+        Lines on the models, every term's taps, adapters and classes, and what is added to a training step.
+
+    Raises:
+        ConfigError: terms, networks, data and arguments that do not fit together.
+        InputError: a network that cannot be distilled.
+    """
+    values = {**DEFAULTS, **arguments}
+    head_facts(student, "student")
+    check_fits_model(arguments, student, str(getattr(student, "task", "detect")))
+    check_schedule(config, values["epochs"], values["close_mosaic"], is_timed=bool(values["time"]))
+    if config.unlabelled is not None:
+        if values["rect"]:
+            raise ConfigError(
+                "rect=True gives every batch a shape of its own, so no unlabelled pictures fit in: leave out."
+            )
+        check_unlabelled(config.unlabelled)
+    trained = student_on(data, student, single=bool(values["single_cls"]))
+    return describe_cost(config, trained, teachers, kept=KeptClasses.of(values), is_compiled=bool(values["compile"]))
+
+
+def student_on(data: DataSpec, model: nn.Module, *, single: bool = False) -> nn.Module:
+    """The student as it will be trained: with the data's classes, their names, and its image channels.
+
+    Raises:
+        ConfigError: a pruned student for images of other channels.
+        InputError: the student was fused for inference.
+    """
+    facts: Any = model
+    names = dict(ONE_CLASS) if single else dict(data.names)
+    channels = int(data.raw.get("channels") or 3)
+    if not is_pruned(model):
+        fits = num_classes(model) == len(names) and input_channels(model) == channels
+        student = facts if fits else type(model)(deepcopy(facts.yaml), ch=channels, nc=len(names), verbose=False)
+    elif facts.is_fused():
+        raise InputError("the student is fused for inference and cannot be trained: open its file anew.")
+    elif input_channels(model) != channels:
+        raise ConfigError(f"the student takes pictures of {input_channels(model)} channels, the data has {channels}.")
+    else:
+        student = deepcopy(facts)
+        set_classes(student, len(names))
+    student.names = names
+    return student  # type: ignore[no-any-return]
+
+
+def check_schedule(config: DistillConfig, epochs: int, close_mosaic: int, *, is_timed: bool) -> None:
+    """Refuses a term with a weight that is off from the first step on; with ``time=`` epochs are not known yet.
+
+    Raises:
+        ConfigError: naming the terms.
+    """
+    off = [
+        name
+        for name, term in zip(config.term_names(), config.terms, strict=True)
+        if term.weight and not (term.schedule or config.schedule).build(epochs, close_mosaic)(0.0)
+    ]
+    if off and not is_timed:
+        raise ConfigError(
+            f"stop_at=mosaic switches {', '.join(off)} off when mosaic closes, which is at once: close_mosaic="
+            f"{close_mosaic} of {epochs} epochs. Set close_mosaic lower, or stop_at to a share."
+        )
