@@ -26,9 +26,10 @@ from kd_yolo.training.run import Progress, progress_of, run_training
 from kd_yolo.training.stage import require_unfinished, task_of
 from kd_yolo.yolo.argument_fit import check_fits_data
 from kd_yolo.yolo.arguments import check_arguments
-from kd_yolo.yolo.heads import head_facts
+from kd_yolo.yolo.heads import check_distillable, detect_head, head_facts
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.locate import TEACHER, locate
+from kd_yolo.yolo.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 
 
@@ -151,25 +152,25 @@ def load_teachers(names: Sequence[str], *, trust: bool) -> dict[str, Any]:
         InputError: a file is missing or unusable.
     """
     files = {name: find_weights(name) for name in names if name != EMA_TEACHER}
-    return {name: load_checkpoint(file, trust=trust, flag=TEACHER)[0] for name, file in files.items()}
+    models = {name: load_checkpoint(file, trust=trust, flag=TEACHER)[0] for name, file in files.items()}
+    for model in models.values():
+        detect_head(model, "teacher")
+    return models
 
 
 def load_student(plan: Plan) -> YOLO:
     """The student as ultralytics' ``YOLO``, loaded safely.
 
     Raises:
-        InputError: the file is missing or unusable, or the YAML is unknown.
+        InputError: the file is missing or unusable, or it cannot be distilled.
     """
-    if plan.student.endswith((".yaml", ".yml")):
-        try:
-            return YOLO(plan.student)
-        except FileNotFoundError:
-            raise InputError(
-                f"student {plan.student}: no such model YAML. Name weights or an ultralytics YAML."
-            ) from None
-    load_checkpoint(
-        plan.student, trust=plan.config.trust_weights, flag="--student"
-    )  # the clear error, before ultralytics tries
+    enforce_safe_loading()
+    if is_model_yaml(plan.student):
+        check_distillable(check_model_yaml(plan.student, "student"), "student")
+        return YOLO(plan.student)
+    trust = plan.config.trust_weights
+    model, _ = load_checkpoint(plan.student, trust=trust, flag="--student")  # the clear error, before ultralytics'
+    detect_head(model, "student")
     with _trust(plan):
         return YOLO(plan.student)
 

@@ -26,6 +26,7 @@ from kd_yolo.yolo.arguments import find_problems
 from kd_yolo.yolo.evaluate import validate
 from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.measure import measure_size
+from kd_yolo.yolo.model_yaml import check_model_yaml, is_model_yaml
 
 __all__ = [
     "Job",
@@ -120,15 +121,16 @@ def check_arguments(
 
 
 def check_weights(weights: str, *, trust: bool) -> str:
-    """Refuses weights that cannot be used, before anything is written; a model YAML passes.
+    """Refuses weights or a model YAML that cannot be used, before anything is written.
 
     Raises:
         InputError: missing, damaged, unsafe, or no YOLO model.
     """
-    if not weights.endswith((".yaml", ".yml")):
-        model, _ = load_checkpoint(weights, trust=trust)
-        return str(Path(str(model.pt_path)).resolve())
-    return weights
+    if is_model_yaml(weights):
+        check_model_yaml(weights)
+        return weights
+    model, _ = load_checkpoint(weights, trust=trust)
+    return str(Path(str(model.pt_path)).resolve())
 
 
 def retrain(job: Job) -> Step:
