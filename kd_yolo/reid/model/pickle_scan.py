@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from kd_yolo.base.reading import shown
 from kd_yolo.errors import InputError
@@ -67,7 +67,7 @@ class _Scan(pickle._Unpickler):  # type: ignore[name-defined,misc]  # the one in
         self.claimed: dict[str, int] = {}
         self.globals: set[str] = set()
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
 
     def load_new(self) -> None:
         """Makes a mark, where the interpreter would make an object of a class."""
