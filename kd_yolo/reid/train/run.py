@@ -21,7 +21,8 @@ from kd_yolo.reid.data.sets import ReIDSet, read_reid_set
 from kd_yolo.reid.data.split import Split, as_targets, hold_out, list_identities, name_identities
 from kd_yolo.reid.data.statistics import as_markdown
 from kd_yolo.reid.data.transforms import Augment
-from kd_yolo.reid.model.checkpoint import Checkpoint, Identity, load_checkpoint
+from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint
+from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.train.distributed import World, join_world, leave_world, synchronise_norms
 from kd_yolo.reid.train.engine import Say, Stage, Trainer

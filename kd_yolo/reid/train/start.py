@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kd_yolo.config.reid import NetworkSettings, ReIDConfig
+from kd_yolo.config.reid import ReIDConfig
+from kd_yolo.config.reid_network import NetworkSettings
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.model.backbones import full_name
-from kd_yolo.reid.model.checkpoint import Checkpoint, Identity
+from kd_yolo.reid.model.checkpoint import Checkpoint
+from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.settings import NetworkConfig
 from kd_yolo.reid.model.widths import fit_widths
