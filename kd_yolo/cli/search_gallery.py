@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search_flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
 from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.search.listing import printable
 
 if TYPE_CHECKING:
     from kd_yolo.search.embedder import Embedder
@@ -47,11 +48,20 @@ def _index(flags: Index) -> None:
         print(f"\n{len(gallery):,} crops are in {flags.gallery}; the same command goes on.", file=sys.stderr)
         raise
     gallery.build()
+    if report.changed:
+        count = f"{len(report.changed):,} image{'s' if len(report.changed) > 1 else ''}"
+        print(f"{count} changed since they were indexed: their crops are replaced ({_first(report.changed)})")
     for line in report.skipped[:SKIPPED_SHOWN]:
-        print(f"warning: {line}")
+        print(f"warning: {printable(line)}")
     print(f"{report.added:,} crops added, {report.known:,} were in already, {len(report.skipped):,} cannot be read")
     print(f"\nresults: {flags.gallery} ({len(gallery):,} crops, index {gallery.kind})")
     print(f"next:    kd-yolo search query person.jpg --gallery {_quoted(flags.gallery)}")
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(printable(name) for name in names[:SKIPPED_SHOWN]) + (
+        ", ..." if len(names) > SKIPPED_SHOWN else ""
+    )
 
 
 def _listed(folder: Path, subset: str | None) -> list[Source]:
@@ -60,7 +70,7 @@ def _listed(folder: Path, subset: str | None) -> list[Source]:
 
     found = list_crops(folder, subset)
     for line in (f"{folder}: {len(found.sources):,} {found.what}", *found.notes):
-        print(line)
+        print(printable(line))
     return found.sources
 
 

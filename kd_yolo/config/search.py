@@ -77,7 +77,7 @@ class CropsConfig(StrictModel):
     detector: DetectorSettings = DetectorSettings()
     rules: CropRules = CropRules()
     stride: int = Field(default=1, ge=1)
-    camera: int | None = Field(default=None, ge=1)
+    camera: int | None = Field(default=None, ge=0, le=999_999)
     embed: str | None = Field(default=None, min_length=1)
     engine: Literal["local", "ray"] = "local"
     workers: int | None = Field(default=None, ge=1)
