@@ -144,30 +144,40 @@ def _print_matches(matches: Sequence[Match]) -> None:
 
 
 def _calibrate(flags: Calibrate) -> None:
-    from kd_yolo.search.calibrate import calibrate
+    from kd_yolo.search.calibrate import calibrate, check_far, is_worse
     from kd_yolo.search.gallery import Gallery
     from kd_yolo.search.indexing import embed_crops
 
+    check_far(flags.far)
     gallery = Gallery.open(flags.gallery)
     embedder = _embedder_of(gallery, flags.weights, flags.device)
     sources = _listed(flags.pairs, flags.subset)
     vectors_nd, rows = embed_crops(embedder, sources)
     found = calibrate(vectors_nd, [row.get("identity") for row in rows], flags.far, [row["camera"] for row in rows])
-    gallery.set_threshold(found.threshold)
-    kept = found.threshold
+    kept, before = found.threshold, gallery.threshold
     print(f"pairs of one person: {kept.positives:,}; of two: {kept.negatives:,}")
     print(f"threshold {kept.distance:.4f}: takes {kept.far:.3%} of strangers for the person, misses {kept.frr:.2%}")
     print(f"with 95 % confidence it takes at most {found.far_at_most:.3%} of strangers, were the pairs independent")
     for note in found.notes:
         print(f"warning: {note}")
+    if before is not None and not flags.force and is_worse(kept, before):
+        raise InputError(
+            f"the threshold {kept.distance:.4f} is not kept: {flags.gallery} has {before.distance:.4f} from"
+            f" {before.negatives:,} pairs of two people, these are {kept.negatives:,}. Give more crops of more people,"
+            " or replace it with --force."
+        )
+    gallery.set_threshold(kept)
     print(f"\nresults: the threshold is kept in {flags.gallery}")
     print(f"next:    kd-yolo search query person.jpg --gallery {_quoted(flags.gallery)}")
 
 
 def _forget(flags: Forget) -> None:
+    from kd_yolo.config.search import ForgetRules
     from kd_yolo.search.forget import Which, find, forget
     from kd_yolo.search.gallery import Gallery
 
+    numbers = {"track": flags.track, "from": flags.start, "to": flags.end}
+    ForgetRules.parse(numbers, "kd-yolo search forget")
     between = None
     if flags.start is not None or flags.end is not None:
         between = (0.0 if flags.start is None else flags.start, float("inf") if flags.end is None else flags.end)
