@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.extras import require
 from kd_yolo.base.reading import read_bytes
-from kd_yolo.search.extras import require
 
 MAX_BYTES = 4 << 30
 MAX_ROWS = 20_000_000  # a kilobyte can stand for a billion equal rows
