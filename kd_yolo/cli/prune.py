@@ -101,19 +101,21 @@ def _run(flags: PruneFlags, pairs: list[str]) -> None:
         model, note = find_model(train=not flags.dry_run)
         print(note, flush=True)
         settings = settings.model_copy(update={"model": model})
-    from kd_yolo.data.folder import new_folder
+    from kd_yolo.data.folder import reserved
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.prune.job import preview, prune
 
     settings = settings.model_copy(update={"model": find_weights(settings.model)})
     if flags.sensitivity:
-        _analyse(settings, new_folder(project / f"{name}-sensitivity"))
+        with reserved(project / f"{name}-sensitivity") as folder:
+            _analyse(settings, folder)
     elif flags.dry_run:
         result = preview(settings, say=_say)
         _print_plan(result)
         print("\n".join([*result.lines(), "dry run: nothing was written"]))
     else:
-        result = prune(settings, new_folder(project / name), say=_say)
+        with reserved(project / name) as folder:
+            result = prune(settings, folder, say=_say)
         print("\n".join(["", *result.lines()]))
         _finish(result, flags.save_dir)
 
