@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.data.folder import new_folder
+from kd_yolo.data.folder import new_folder, remove_if_empty
 from kd_yolo.distill.defaults import find_weights
 from kd_yolo.distill.demo import demo_data
 from kd_yolo.errors import ConfigError
@@ -66,6 +67,8 @@ class PruneModel(ModelUse):
             if folder is not None
             else new_folder(Path("runs/prune").resolve() / f"{Path(self.weights).stem}-chain")
         )
+        if folder is None:
+            weakref.finalize(self, remove_if_empty, self.folder)  # a name that was reserved and not used
         self.state = State(self.folder)
         self.unpruned: str | None = None
         self._calls: dict[str, int] = {}
@@ -249,16 +252,24 @@ class PruneModel(ModelUse):
         calls.check_target(save_dir)
         job = stages.Job(stage, self.weights, self.folder / stage, settings, self.trust_weights)
         job.check()
-        step = self.state.begin(stage, {**settings, "weights": file_hash(self.weights)})
-        if step is None:
-            step = run(job)
-            self.state.finish(step)
-            log.warning("%s", step)
-        else:
-            log.warning("stage '%s' is finished already: %s", stage, step.path)
+        with self.state.locked():
+            step = self._run_or_find(job, run)
         if save_dir is not None:
             _copy(step.path, Path(save_dir))
         self.weights = str(step.path)
+        return step
+
+    def _run_or_find(self, job: stages.Job, run: Callable[[stages.Job], Step]) -> Step:
+        settings = {**job.settings, "weights": file_hash(job.weights)}
+        step = self.state.find(job.stage, settings)
+        if step is not None:
+            log.warning("stage '%s' is finished already: %s", job.stage, step.path)
+            return step
+        job.check_inputs()  # before anything is written: a call that fails must not bind the next one
+        self.state.begin(job.stage, settings)
+        step = run(job)
+        self.state.finish(step)
+        log.warning("%s", step)
         return step
 
 
