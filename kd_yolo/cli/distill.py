@@ -34,7 +34,8 @@ class DistillFlags:
     student: str | None = None
     """Weights or model YAML of the student."""
     loss: str | None = None
-    """A loss (--list-losses), several joined by '+' (cwd+bkd), or a recipe (a name in cfg/distill, or a YAML path)."""
+    """A loss (--list-losses), several joined by '+' (cwd+bkd), or a recipe (a name in cfg/distill, or a YAML path). l2
+    compares feature maps; what YOLOv5 distillation calls l2 is obj_gated, its kl obj_gated_kl."""
     weight: str | None = None
     """Weight of the loss; with several, one for all or one each: 1+2. auto:0.3 keeps 30 % of the gradient."""
     tau: str | None = None

@@ -87,12 +87,8 @@ COMMANDS: dict[str, Words] = {
     "league.LeagueFlags": Words({"loss": "write --losses {value}", "model": "write --student {value}",
                                  "weights": "write --student {value}", "t_weights": TEACHER, "t_weight": TEACHER,
                                  "seed": "write --seeds {value}"}, TRAINING),
-    "reid_flags.Train": Words(
-        {"model_name": "write backbone={value}", "model_path": "write pretrained={value}",
-         "ims_per_batch": "write ids= (people) and images= (of each): their product is the batch",
-         "test_ims_per_batch": "write test.batch={value}", "max_epochs": "write epochs={value}",
-         "config_file": "write --recipe {value}", "config": "write --recipe {value}",
-         "weights": "write --start {value}"},
+    "reid_flags.Train": Words(  # the articles' own words: kd_yolo.config.reid_rules
+        {},
         {key: key for key in ("data", "epochs", "backbone", "pretrained", "ids", "images", "lr", "device", "workers")},
         open_keys=True,
     ),

@@ -26,7 +26,7 @@ def mean_squared_error(student_nchw: Tensor, teacher_nchw: Tensor) -> Tensor:
 
 @losses.register("l2")
 class L2Loss(FeatureLoss):
-    """Every value of the map: mean squared difference (FitNet hints)."""
+    """Every value of the feature map: mean squared difference (FitNet hints); YOLOv5 forks' ``l2`` is ``obj_gated``."""
 
     paper = "Romero et al. 2015, arXiv 1412.6550"
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.data.folder import new_folder
+from kd_yolo.data.folder import reserved
 from kd_yolo.distill.defaults import find_weights
 from kd_yolo.pipeline import calls
 from kd_yolo.pipeline.calls import PathLike, name
@@ -68,9 +68,8 @@ class ModelUse:
         check_export(format, arguments, self.data)
         if calibrates(format, arguments):
             arguments.setdefault("data", self.data)
-        made = export_model(
-            self.weights, format, new_folder(self.folder / "export" / format), arguments, trust=self.trust_weights
-        )
+        with reserved(self.folder / "export" / format) as folder:
+            made = export_model(self.weights, format, folder, arguments, trust=self.trust_weights)
         log.warning("exported: %s", made)
         return made
 

@@ -120,11 +120,7 @@ def export_model(
     check_export(kind, arguments, None)
     model: Any = load_checkpoint(weights, trust=trust)[0]
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        made = _export_into(folder, model, kind, Path(weights).name, arguments)
-    finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # empty: nothing was made
+    made = _export_into(folder, model, kind, Path(weights).name, arguments)
     if not made.exists() or (made.is_file() and not made.stat().st_size):
         raise KDYoloError(f"export to '{kind}' said that it wrote {made}, and there is nothing.")
     return made

@@ -45,18 +45,18 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "compare a.pt runtime=onnx": ("write --runtime onnx",),
     "pipeline full --epochs 3 --model a.pt": ("write epochs=3", "the recipe's 'model:'"),
     "league --losses cwd --data d.yaml teacher=a.pt": ("write data=d.yaml", "write --teacher a.pt"),
-    "reid train --model_name resnet50 --IMS_PER_BATCH 64 --MAX_EPOCHS 60 --data d": (
-        "write backbone=resnet50", "ids=", "write epochs=60", "write data=d",
-    ),
+    "reid train --data d --epochs 3": ("write data=d", "write epochs=3"),
     "crops --source v.mp4": ("write it without the flag: v.mp4",),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("line", ANSWERS)
 def test_answers(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(shlex.split(line))
-    assert stop.value.code == 2
+    try:
+        code = main(shlex.split(line))
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    assert code == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert [part for part in ANSWERS[line] if part not in said.err] == [], said.err

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kd_yolo import PruneModel
-from kd_yolo.errors import ConfigError
+from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.pipeline import stages
 from kd_yolo.pipeline.calls import data_and_target, factor_and_target
 from kd_yolo.pipeline.step import Step
@@ -22,10 +22,16 @@ def ran(monkeypatch: pytest.MonkeyPatch, make_weights: Any) -> Ran:
     """Stages that only note their job; each "makes" the same weights."""
     jobs: Ran = []
 
+    def check(job: stages.Job) -> None:
+        if job.settings.get("data") == "none.yaml":
+            raise InputError("none.yaml does not exist")
+
     def note(job: stages.Job) -> Step:
         jobs.append(job)
         return Step(job.stage, Path(make_weights("yolov8n.yaml")))
 
+    monkeypatch.setattr(stages.Job, "check_inputs", check)
+    monkeypatch.setattr(stages, "check_data_arguments", lambda _: None)  # there is no data here
     for name in ("retrain", "sparse_train", "prune", "distill"):
         monkeypatch.setattr(stages, name, note)
     return jobs
@@ -130,6 +136,16 @@ def test_epochs_of_the_chain_are_those_of_its_stages(make_weights: Any, tmp_path
     model.train()
     model.sparse_train(epochs=5)
     assert [(job.settings["epochs"], job.settings["data"]) for job in ran] == [(3, "d.yaml"), (5, "d.yaml")]
+
+
+@pytest.mark.parametrize("call", [lambda m, data: m.train(data), lambda m, data: m.prune(0.2, data=data)])
+def test_a_call_that_fails_changes_nothing(model: PruneModel, ran: Ran, call: Any) -> None:
+    before = model.weights
+    with pytest.raises(InputError, match=r"none\.yaml"):
+        call(model, "none.yaml")
+    assert (model.weights, model.data, model.unpruned) == (before, "d.yaml", None)
+    assert call(model, None).stage in {"retrain", "prune"}  # the first of its kind
+    assert ran[-1].settings["data"] == "d.yaml"
 
 
 @pytest.mark.parametrize("path", ["a.pt", "A.PT", "w/a.pth", Path("a.pt")])
