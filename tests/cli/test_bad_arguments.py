@@ -181,3 +181,29 @@ def test_trainers_from_python(make_weights: Any, tiny_data: Path, tmp_path: Path
             with pytest.raises((ConfigError, InputError), match=next(iter(bad))):
                 trainer(overrides={**base, **own, **bad})
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "folder"),
+    [
+        ([], "runs/retrain/yolov8n"),
+        (["--name", "mine"], "runs/retrain/mine"),
+        (["name=mine", "project=other/place"], "other/place/mine"),
+        (["project=other"], "other/yolov8n"),
+    ],
+)
+def test_retrain_goes_where_project_and_name_say(
+    more: list[str], folder: str, tiny_data: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def stage(_trainers: Any, weights: str, place: Path, arguments: dict[str, Any], *, trust: bool) -> Path:
+        seen.extend([weights, place, arguments, trust])
+        return place / "weights" / "best.pt"
+
+    monkeypatch.setattr("kd_yolo.training.stage.train_stage", stage)
+    monkeypatch.setattr("kd_yolo.data.folder.new_folder", lambda place: Path(place))
+    code, printed = run(["retrain", "--model", "yolov8n.yaml", f"data={tiny_data}", "epochs=1e1", *more], capsys)
+    assert code == 0, printed
+    assert seen[1] == Path(folder)
+    assert seen[2] == {"data": str(tiny_data), "epochs": 10}
