@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from kd_yolo.base.device import choose_device, parse_device
+from kd_yolo.base.device import check_devices, choose_device, parse_device, parse_devices
 from kd_yolo.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[2] / "kd_yolo"
@@ -59,3 +60,35 @@ def test_nobody_else_reads_a_device_name() -> None:
                     not isinstance(name, ast.Constant) for name in node.args
                 )
     assert found == ["base/device.py"]
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (None, ()), ("", ()), ([], ()), ("cpu", ("cpu",)), (0, ("cuda:0",)), ("0", ("cuda:0",)), ("cuda", ("cuda",)),
+        ("cuda:1", ("cuda:1",)), ("0,1", ("cuda:0", "cuda:1")), ([0, 1], ("cuda:0", "cuda:1")), ("mps", ("mps",)),
+        ((2, "cuda:3"), ("cuda:2", "cuda:3")), ("cuda:0,1", ("cuda:0", "cuda:1")), (-1, ("-1",)),
+        ("[0, 1]", ("cuda:0", "cuda:1")),
+        ("-1,-1", ("-1", "-1")), ("npu:0", ("npu:0",)), ("xpu", ("xpu",)),
+    ],
+)  # fmt: skip
+def test_devices_of_a_training(value: Any, names: tuple[str, ...]) -> None:
+    assert parse_devices(value) == names
+
+
+@pytest.mark.parametrize(
+    "value", ["foo", "0,0", "cpu,0", "0,", "-2", True, "cuda:", 1.5, "gpu", ["a"], "0;1", "1" * 5000]
+)
+def test_devices_that_are_none(value: Any) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_devices(value)
+    assert len(str(error.value)) < 400
+
+
+def test_physical_numbers_as_ultralytics_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(ConfigError, match="has 1 GPU:"):
+        check_devices(3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert check_devices(3) == ("cuda:0",)

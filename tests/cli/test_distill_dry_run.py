@@ -152,7 +152,7 @@ def run(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]
     return code, capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("more", "code", "message"), BAD, ids=lambda value: "".join(value)[:40] if value else "")
+@pytest.mark.parametrize(("more", "code", "message"), BAD, ids=[" ".join(words)[:50] for words, _, _ in BAD])
 def test_both_refuse_alike(more: list[str], code: int, message: str, places: Places, capsys: Any) -> None:
     words = [word.format_map(vars(places)) for word in [*BASE, *more]]
     found, printed = run(words, capsys)
