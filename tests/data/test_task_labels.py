@@ -105,7 +105,7 @@ def test_channels_are_those_of_the_images(channels: int, fits: bool, tmp_path: P
         ("names: [[a], b]", "a list of 1"),
         ("names: {}", "names"),
         ("names: [" + "x" * 2000 + "]", "2000 characters"),
-        ("names: {" + "9" * 5000 + ": a}", "class id"),
+        ("names: {" + "9" * 500 + ": a}", "class id"),
         ("path: [a]", "path"),
         ("path: 3", "path"),
         ("path: nowhere", "looked for"),
