@@ -113,12 +113,13 @@ def _check_kind(report: DataReport) -> None:
     """Outlines and oriented boxes cannot be trained on boxes; ultralytics fails when it builds the data set."""
     if report.task not in ("segment", "obb"):
         return
-    wanted = "outlines: class x1 y1 x2 y2 x3 y3 ..." if report.task == "segment" else "corners: class x1 y1 ... x4 y4"
+    wanted = "x1 y1 x2 y2 x3 y3 ..." if report.task == "segment" else "x1 y1 x2 y2 x3 y3 x4 y4"
     for split, found in report.splits.items():
         if found.first_boxes is not None:
             raise InputError(
-                f"{printable(found.first_boxes)} ('{split}') has boxes only, a {report.task} model needs {wanted}."
-                " Give data with such labels, or train a detection model (such as yolov8n.yaml) on this one."
+                f"{printable(found.first_boxes)} ('{split}') has boxes only, training for {report.task} needs lines of"
+                f" 'class {wanted}'. Give data with such labels, or train a detection model (such as yolov8n.yaml) on"
+                " this one."
             )
 
 

@@ -69,7 +69,8 @@ def _roots(file: Path, path: object) -> list[Path]:
         roots = [(place / given).resolve() for place in (file.parent, Path(), datasets_dir())]
         return [root for root in roots if root.exists()] or roots
     except (OSError, RuntimeError) as error:
-        raise InputError(f"{file} has 'path: {shown(path)}': {error}.") from None
+        reason = getattr(error, "strerror", None) or str(error)[:100]
+        raise InputError(f"{file} has 'path: {shown(path)}', which cannot be a folder: {reason}.") from None
 
 
 def _entries(file: Path, split: str, value: object) -> tuple[str, ...]:

@@ -11,11 +11,12 @@ from kd_yolo.data.labels import LabelFile, LabelProblem, LabelRules, read_label_
 from kd_yolo.data.spec import DataSpec, label_path
 from kd_yolo.data.suffixes import PASSED_OVER
 from kd_yolo.data.tree import check_waits, files_below
-from kd_yolo.data.verify import Verdict, verify_image
+from kd_yolo.data.verify import Verdict, num_channels, verify_image
 from kd_yolo.errors import InputError
 
 _SHOWN = 5
 _READERS = 2
+_SAMPLED = 20  # images whose channels are counted
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def check_split(spec: DataSpec, split: str, files: list[Path], task: str, *, dec
         decode: look into the images; without it only missing and empty ones are found.
 
     Raises:
-        InputError: no image can be used, images pass ultralytics' check and do not decode, or half of the label files
+        InputError: no image can be used, the first ones have other ``channels``,
+            images pass ultralytics' check and do not decode, or half of the label files
             have lines that cannot be used.
     """
     if not files and split == "test":
@@ -88,6 +90,7 @@ def check_split(spec: DataSpec, split: str, files: list[Path], task: str, *, dec
             f"none of the {len(files)} '{split}' images of {spec.yaml_path} can be read:"
             f" {_few([str(LeftOut(file, verdicts[file].left_out)) for file in unique])}."
         )
+    _check_channels(spec, fine[:_SAMPLED])
     labels = _read_all(spec, task, fine)
     _check_problems(spec, task, labels)
     return _report(spec, split, files, verdicts, labels)
@@ -107,6 +110,19 @@ def _check_stops(verdicts: dict[Path, Verdict]) -> None:
             f"{len(stops)} image(s) do not decode although their headers are whole, which ends a training of"
             f" ultralytics: {_few(stops)}. Remove them, or save them again."
         )
+
+
+def _check_channels(spec: DataSpec, files: list[Path]) -> None:
+    """Grey and colour images are converted, others are taken as they are."""
+    if spec.channels in (1, 3):
+        return
+    for file in files:
+        found = num_channels(file)
+        if found != spec.channels:
+            raise InputError(
+                f"{spec.yaml_path} has 'channels: {spec.channels}', {printable(file)} has {found}: correct the one or"
+                " the other."
+            )
 
 
 def _read_all(spec: DataSpec, task: str, files: list[Path]) -> dict[Path, LabelFile]:

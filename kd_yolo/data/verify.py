@@ -112,6 +112,23 @@ def decodes(file: Path) -> bool:
         return False
 
 
+def num_channels(file: Path) -> int:
+    """Channels of an image as ultralytics reads it when the data has neither 1 nor 3; 0 when it cannot be read.
+
+    A TIFF of several grey pages has one for each page.
+    """
+    try:
+        data = np.frombuffer(read_bytes(file, limit=MAX_BYTES, what="image"), np.uint8)
+        if file.suffix.lower() in (".tif", ".tiff"):
+            read, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
+            image = pages[0] if read and pages[0].ndim == 3 else np.stack(pages, 2) if read else None
+        else:
+            image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except (InputError, cv2.error, ValueError):  # ValueError: pages of different sizes
+        return 0
+    return 0 if image is None else 1 if image.ndim == 2 else int(image.shape[2])
+
+
 def _opens_by_pil(file: Path) -> bool:
     try:
         with Image.open(file) as image:

@@ -74,7 +74,8 @@ def test_data_problems_are_found_before_the_teacher_is_loaded(tmp_path: Path, ca
     from tests.conftest import write_tiny_data
 
     data = write_tiny_data(tmp_path / "data")
-    (tmp_path / "data" / "labels" / "train" / "0.txt").write_text("7 0.5 0.5 0.1 0.1\n")
+    for file in (tmp_path / "data" / "labels" / "train").iterdir():
+        file.write_text("7 0.5 0.5 0.1 0.1\n")
     code, printed = run([f"data={data}", "--teacher", "unread.pt"], capsys)
     assert code == 3
     assert "class 7, expected 0..1" in printed

@@ -82,9 +82,9 @@ def test_a_picture_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.png is not an image that can be read"):
         read_picture(tmp_path / "a.png")
     (tmp_path / "empty.png").touch()
-    with pytest.raises(InputError, match=r"empty\.png cannot be read"):
+    with pytest.raises(InputError, match=r"empty\.png is not an image"):
         read_picture(tmp_path / "empty.png")
-    with pytest.raises(InputError, match=r"gone\.png cannot be read"):
+    with pytest.raises(InputError, match=r"gone\.png"):
         read_picture(tmp_path / "gone.png")
 
 
