@@ -68,8 +68,10 @@ def test_one_pipe_among_crops_is_left_out(tmp_path: Path) -> None:
     assert "1 of 3 query picture(s)" in " ".join(found.notes)
 
 
-NAMES = ["0011_c1s1_9.jpg", "0011_c1_\udcff.jpg", f"{'9' * 60}_c1s1_1.jpg", f"0011_c{'9' * 60}s1_1.jpg", "_c1.jpg",
-         "--1_c1.jpg", "0011_c.jpg", "٣_c٣s1.jpg", "a" * 240 + ".jpg", "0011_c1s1_9\n.jpg", " .jpg", "-1_c1.jpg"]  # fmt: skip
+NAMES = [
+    "0011_c1s1_9.jpg", "0011_c1_\udcff.jpg", f"{'9' * 60}_c1s1_1.jpg", f"0011_c{'9' * 60}s1_1.jpg", "_c1.jpg", " .jpg",
+    "--1_c1.jpg", "0011_c.jpg", "٣_c٣s1.jpg", "a" * 240 + ".jpg", "0011_c1s1_9\n.jpg", "-1_c1.jpg",
+]  # fmt: skip
 
 
 def test_strange_names_are_passed_over_or_read(tmp_path: Path) -> None:
@@ -86,10 +88,18 @@ def test_strange_names_are_passed_over_or_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("/etc/0_0_1_x.jpg 0", "is not inside"), ("../0_0_1_x.jpg 0", "is not inside"), ("a/../../0_0_1_x.jpg 0", "is not inside"),
-        ("0_0_1_x.jpg", "expected path and identity"), ("0_0_1_x.jpg x", "expected path"), ("0_0_x_x.jpg 0", "expected path"),
-        (f"0_0_1_x.jpg {'9' * 5000}", "expected path"), ("0_0_1_x.jpg -1", "expected path"), ("0_0_1_x.jpg 0", "cannot be read"),
-        ("\0_0_1_x.jpg 0", "cannot be read"), (f"{'x' * 300}_0_1_x.jpg 0", "cannot be read"), ("\xff 0", "expected path"),
+        ("/etc/0_0_1_x.jpg 0", "is not inside"),
+        ("../0_0_1_x.jpg 0", "is not inside"),
+        ("a/../../0_0_1_x.jpg 0", "is not inside"),
+        ("0_0_1_x.jpg", "expected path and identity"),
+        ("0_0_1_x.jpg x", "expected path"),
+        ("0_0_x_x.jpg 0", "expected path"),
+        (f"0_0_1_x.jpg {'9' * 5000}", "expected path"),
+        ("0_0_1_x.jpg -1", "expected path"),
+        ("0_0_1_x.jpg 0", "cannot be read"),
+        ("\0_0_1_x.jpg 0", "cannot be read"),
+        (f"{'x' * 300}_0_1_x.jpg 0", "cannot be read"),
+        ("\xff 0", "expected path"),
     ],
 )  # fmt: skip
 def test_lines_of_msmt17(line: str, message: str, tmp_path: Path) -> None:
