@@ -20,6 +20,7 @@ from kd_yolo.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from kd_yolo.config.reid import ReIDConfig
 
+PATHS = {"data", "pretrained", "network.pretrained"}  # taken as they are typed
 OF_RERANKING = ("test.k1", "test.k2", "test.lambda_value")
 NOT_OF_RANK = ("cameras", "ap", "max_rank")
 KINDS: dict[str, type[Any]] = {
@@ -130,25 +131,30 @@ def _settings(flags: Train, pairs: list[str]) -> ReIDConfig:
 
 
 def _parse(pairs: list[str]) -> dict[str, Any]:
-    """``key=value`` words; values as YAML reads them, and 1e-3 as a number, which YAML does not."""
+    """``key=value`` words."""
     found: dict[str, Any] = {}
     for pair in pairs:
         key, _, text = pair.partition("=")
         if not text:
             raise ConfigError(f"'{key}=' has no value.")
-        try:
-            value = parse_yaml(text, f"the value of {shown(key)}")
-        except InputError as error:
-            raise ConfigError(str(error)) from None
-        if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                value = value.split(",") if "," in value else value
         if key in found:
             raise ConfigError(f"'{key}=' is given twice: {shown(found[key])} and {shown(text)}.")
-        found[key] = text if key in ("data", "pretrained", "network.pretrained") else value
+        found[key] = text if key in PATHS else _value(key, text)
     return found
+
+
+def _value(key: str, text: str) -> Any:
+    """A value as YAML reads it; a number such as 1e-3, which YAML does not; words between commas."""
+    try:
+        value = parse_yaml(text, f"the value of {shown(key)}")
+    except InputError as error:
+        raise ConfigError(str(error)) from None
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value.split(",") if "," in value else value
 
 
 def _with_data(config: ReIDConfig) -> ReIDConfig:

@@ -102,6 +102,7 @@ class TrainSettings(Settings):
     @field_validator("device", mode="before")
     @classmethod
     def _device(cls, value: Any) -> Any:
+        value = ",".join(map(str, value)) if isinstance(value, list) else value  # 0,1 as a command line reads it
         return parse_device(value) if isinstance(value, str | int) else value
 
 

@@ -55,12 +55,17 @@ def open_onnx(file: Path, device: str | None) -> tuple[int, tuple[int, int], Cal
         return np.concatenate(parts)
 
     try:
-        found_nd = run(torch.rand(1, 3, *size_hw, generator=torch.Generator().manual_seed(0)))
+        found_nd = run(torch.rand(2, 3, *size_hw, generator=torch.Generator().manual_seed(0)))
     except Exception as error:  # the runtime's errors have no common class
-        raise InputError(f"{file} cannot be run on a crop ({str(error)[:200]}): {_WANTED}.") from error
-    if found_nd.ndim != 2 or not 0 < found_nd.shape[1] <= MAX_EMBEDDING or not np.isfinite(found_nd).all():
+        raise InputError(f"{file} cannot be run on crops ({str(error)[:200]}): {_WANTED}.") from error
+    if (
+        found_nd.ndim != 2
+        or len(found_nd) != 2
+        or not 0 < found_nd.shape[1] <= MAX_EMBEDDING
+        or not np.isfinite(found_nd).all()
+    ):
         what = f"an output of shape {found_nd.shape}" if np.isfinite(found_nd).all() else "NaN or infinite values"
-        raise InputError(f"{file} gives {what} for one crop: {_WANTED}.")
+        raise InputError(f"{file} gives {what} for two crops: {_WANTED}.")
     return found_nd.shape[1], size_hw, run
 
 

@@ -94,7 +94,7 @@ def test_prune_and_train_on(place: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["train", "--resume", "last.pt", "epochs=3"], 2, "a resumed run keeps its epochs"),
         (["train", "data=crops", "ids=100", "holdout=0", "pretrained=none"], 2, "set train.ids=8 or lower"),
         (["distill", "data=crops"], 2, "--teacher is missing"),
-        (["test", "--weights", "none.pt", "data=crops"], 3, "there is no file none.pt"),
+        (["test", "--weights", "none.pt", "data=crops"], 3, "network 'none.pt' cannot be opened"),
         (["test", "--weights", BEST, "data=crops", "lr=3"], 2, "means nothing here"),
         (["test", "--weights", BEST, "data=crops", "feature=local"], 2, "needs the local branch"),
         (["rank", "--weights", BEST, "--query", "none.jpg", "data=crops"], 3, "query 'none.jpg' cannot be opened"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def write_market(folder: Path, **subsets: Iterable[str]) -> Path:
     for subset, stems in subsets.items():
         (folder / names[subset]).mkdir(parents=True, exist_ok=True)
         for number, stem in enumerate(stems):
-            write_picture(folder / names[subset] / f"{stem}s1_{number:06d}_00.jpg", number)
+            value = zlib.crc32(f"{subset} {number}".encode())  # no picture is in two subsets
+            write_picture(folder / names[subset] / f"{stem}s1_{number:06d}_00.jpg", value)
     return folder
 
 

@@ -86,13 +86,14 @@ def test_ultralytics_in_the_same_process_changes_nothing(tmp_path: Path, monkeyp
         raise ModuleNotFoundError("No module named 'pi_heif'")
 
     monkeypatch.setattr(Image, "open", image_open)
+    (tmp_path / "a.jpg").touch()
     with pytest.raises(InputError, match=r"a\.jpg cannot be read as an image \(unknown format\)"):
         read_rgb(tmp_path / "a.jpg")
     assert not is_readable(tmp_path / "a.jpg")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.jpg cannot be read"):
+    with pytest.raises(InputError, match=r"gone\.jpg' cannot be opened: No such file"):
         Crops([Sample(tmp_path / "gone.jpg", 1, 1)], None)[0]
 
 

@@ -129,7 +129,7 @@ def test_the_same_number_written_twice_is_two_people(tmp_path: Path) -> None:
 
 
 def test_no_folder() -> None:
-    with pytest.raises(InputError, match=r"no ReID folder nowhere\. .*kd-yolo data make reid"):
+    with pytest.raises(InputError, match=r"no ReID folder 'nowhere'\. .*kd-yolo data make reid"):
         read_layout(Path("nowhere"))
 
 

@@ -108,4 +108,4 @@ def test_the_command_says_which_network_comes_next(
     assert "results: out (crops/, crops.parquet, vectors/)" in said
     assert "next:    kd-yolo search index out --weights reid.pt" in said
     assert main([*words, "none.pt"]) == 3
-    assert "there is no network none.pt" in capsys.readouterr().err
+    assert "network 'none.pt' cannot be opened" in capsys.readouterr().err

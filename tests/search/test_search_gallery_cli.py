@@ -212,7 +212,7 @@ def test_pictures_of_all_kinds_become_jpegs(place: Path) -> None:
     [
         (["index", "none", "--weights", "reid.pt"], 3, "no folder none"),
         (["index", "set"], 2, "--weights is missing: runs/search/gallery is new"),
-        (["index", "set", "--weights", "none.pt"], 3, "there is no network none.pt"),
+        (["index", "set", "--weights", "none.pt"], 3, "network 'none.pt' cannot be opened"),
         ([*INDEX, "--kind", "hnws"], 2, "Did you mean 'hnsw'?"),
         ([*INDEX, "--subset", "galery"], 2, "Did you mean 'gallery'?"),
         (["index", "set/query", "--weights", "reid.pt", "--subset", "train"], 2, "is no ReID set"),

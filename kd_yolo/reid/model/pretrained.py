@@ -6,15 +6,17 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torchvision
 from torch import Tensor
 from torch.hub import load_state_dict_from_url
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.reading import regular_file, shown
+from kd_yolo.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.reid.model.backbones import TIMM_PREFIX, Backbone, full_name, random_backbone
+from kd_yolo.reid.model.contents import FORMAT
+from kd_yolo.reid.model.foreign import name_of_foreign, tensors_inside
 from kd_yolo.reid.model.read_file import read_safely
 from kd_yolo.reid.model.resnet import IBN_SUFFIX
 
@@ -116,15 +118,21 @@ def _timeout() -> Iterator[None]:
 
 
 def _from_file(name: str, file: str, make: dict[str, Any]) -> Backbone:
-    if not Path(file).is_file():
+    regular_file(file, f"network.pretrained (a file, imagenet, auto or none) of '{name}':")
+    found = read_safely(file)
+    if isinstance(found, dict) and found.get("format") == FORMAT:
+        raise InputError(f"{file} is a checkpoint of kd-yolo: --start {file} begins with it.")
+    every = tensors_inside(found)
+    foreign = name_of_foreign(every)
+    if foreign:
         raise InputError(
-            f"there is no file {file} with weights for '{name}':"
-            " network.pretrained takes a file, imagenet, auto or none."
+            f"{file} holds {foreign}, which kd-yolo cannot use: give a state dict of '{name}' in torchvision's,"
+            " IBN-Net's or timm's names."
         )
-    found = read_safely(Path(file))
-    found = found.get("state_dict", found.get("model", found)) if isinstance(found, dict) else {}
-    found = found if isinstance(found, dict) else {}
-    state = {str(key).removeprefix("module."): value for key, value in found.items() if isinstance(value, Tensor)}
+    state = {key: value for key, value in every.items() if isinstance(value, Tensor)}
+    damaged = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if damaged:
+        raise InputError(f"weight {shown(damaged[0])} in {file} holds NaN or infinite values: give another file.")
     if not state:
         raise InputError(f"{file} holds no weights by name: give a state dict of '{name}'.")
     if not name.startswith(TIMM_PREFIX):
@@ -134,8 +142,10 @@ def _from_file(name: str, file: str, make: dict[str, Any]) -> Backbone:
     overlay = {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
     try:
         return random_backbone(name, **make, timm_weights=overlay)
-    except (RuntimeError, KeyError) as error:
-        raise _mismatch(name, file, state, str(error).splitlines()[0]) from error
+    except KDYoloError:
+        raise
+    except Exception as error:  # timm's own readers of other names raise what they like
+        raise _mismatch(name, file, state, shown(str(error).partition("\n")[0])) from error
 
 
 def _load(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> None:

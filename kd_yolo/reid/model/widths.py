@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 
@@ -29,6 +28,6 @@ def fit_widths(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         for key, value in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
             wanted = state.get(f"{name}.{key}")
             if wanted is not None and wanted.shape != value.shape:
-                fresh = torch.empty_like(wanted)
+                fresh = value.new_empty(wanted.shape)
                 grown = nn.Parameter(fresh, value.requires_grad) if isinstance(value, nn.Parameter) else fresh
                 setattr(module, key, grown)
