@@ -219,7 +219,11 @@ def test_pictures_of_all_kinds_become_jpegs(place: Path) -> None:
         (["query", "none.jpg"], 3, "no picture none.jpg"),
         (["query", f"set/query/{CROPS[0]}", "--gallery", "none"], 3, "none is no gallery"),
         (["query", f"set/query/{CROPS[0]}", "--gallery", "g", "--weights", "other.pt"], 3, "cannot be compared"),
-        (["query", f"set/query/{CROPS[0]}", "--gallery", "g", "--top", "0"], 2, "top=0"),
+        (
+            ["query", f"set/query/{CROPS[0]}", "--gallery", "g", "--top", "0"],
+            2,
+            "top: Input should be greater",
+        ),
         (["query", "reid.pt", "--gallery", "g"], 3, "cannot be read as a picture"),
         (["calibrate", "--pairs", "set", "--far", "2", "--gallery", "g"], 2, "far=2.0"),
         (["calibrate", "--pairs", "none", "--gallery", "g"], 3, "no folder none"),
