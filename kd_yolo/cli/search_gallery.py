@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search_flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search.listing import printable
+from kd_yolo.search.listing import check_names, printable
 
 if TYPE_CHECKING:
     from kd_yolo.search.detector import PersonDetector
@@ -37,7 +37,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int
     commands: dict[str, Callable[[Any], None]] = {
         "index": _index, "query": _query, "calibrate": _calibrate, "forget": _forget,
     }  # fmt: skip
-    return run_guarded(lambda: commands[name](flags), detector=False)
+
+    def run() -> None:
+        check_names(flags)
+        commands[name](flags)
+
+    return run_guarded(run, detector=False)
 
 
 def _index(flags: Index) -> None:

@@ -12,7 +12,7 @@ TICKS = 4  # looks within the patience
 BODY = 4  # times the patience, for a picture over a slow line
 
 
-class ImpatientProtocol(H11Protocol):
+class ImpatientProtocol(H11Protocol):  # type: ignore[misc]  # untyped
     """HTTP/1.1 that waits ``patience_s`` for the lines of a request, and four times as long for its body too.
 
     The time counts from the connection, or from the end of the answer before; what the application does with a request
