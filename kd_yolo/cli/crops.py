@@ -93,6 +93,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo crops") -> int:
 
 
 def _run(flags: CropsFlags, typed: str) -> None:
+    from kd_yolo.search.listing import check_folder, check_names
+
+    check_names(flags)
+    check_folder(flags.out)
     config = _settings(flags)
     from kd_yolo.search.crops import write_crops
 
@@ -136,4 +140,6 @@ def _finish(report: CropsReport, flags: CropsFlags) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    from kd_yolo.search.listing import printable
+
+    print(printable(line), flush=True)

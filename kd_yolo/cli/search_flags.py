@@ -41,7 +41,7 @@ class Query:
     """Flags of ``query``."""
 
     picture: Annotated[Path, tyro.conf.Positional]
-    """A crop of a person."""
+    """A crop of a person, or a whole image: the people in it are found first."""
     gallery: Path = GALLERY
     """Folder of the gallery."""
     top: int = 10
@@ -51,7 +51,13 @@ class Query:
     threshold: float | None = None
     """Up to which cosine distance it is the same person (default: the calibrated one, if there is one)."""
     out: Path = Path("ranking.png")
-    """The picture to write."""
+    """The image to write: .png, .jpg, .webp or .bmp."""
+    detector: str | None = None
+    """A YOLO checkpoint that finds the people in a whole image (default: yolov8n.pt, where the shape is no crop's)."""
+    nth: int | None = None
+    """Which person of a whole image, the largest is 1 (default: 1)."""
+    whole: Flag = False
+    """Search for the whole image as it is."""
     weights: Path | None = None
     """The network, where it is not any more where it was when the gallery was made."""
     device: str | None = None

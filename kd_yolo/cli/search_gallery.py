@@ -11,16 +11,19 @@ from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search_flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search.listing import printable
+from kd_yolo.search.listing import check_names, printable
 
 if TYPE_CHECKING:
+    from kd_yolo.search.detector import PersonDetector
     from kd_yolo.search.embedder import Embedder
     from kd_yolo.search.gallery import Gallery
     from kd_yolo.search.intake import Source
     from kd_yolo.search.query import Match
+    from kd_yolo.search.records import Picture
 
 KINDS: dict[str, type[Any]] = {"index": Index, "query": Query, "calibrate": Calibrate, "forget": Forget}
 SKIPPED_SHOWN = 3
+DETECTOR = "yolov8n.pt"
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int:
@@ -34,7 +37,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int
     commands: dict[str, Callable[[Any], None]] = {
         "index": _index, "query": _query, "calibrate": _calibrate, "forget": _forget,
     }  # fmt: skip
-    return run_guarded(lambda: commands[name](flags), detector=False)
+
+    def run() -> None:
+        check_names(flags)
+        commands[name](flags)
+
+    return run_guarded(run, detector=False)
 
 
 def _index(flags: Index) -> None:
@@ -111,16 +119,21 @@ def _embedder_of(gallery: Gallery, weights: Path | None, device: str | None) -> 
 
 
 def _query(flags: Query) -> None:
+    from kd_yolo.config.search import QueryRules
     from kd_yolo.search.gallery import Gallery
-    from kd_yolo.search.intake import read_crop
     from kd_yolo.search.query import ask
-    from kd_yolo.search.ranking_picture import draw_ranking
+    from kd_yolo.search.ranking_picture import check_target, draw_ranking
 
-    if not flags.picture.is_file():
+    given = {"top": flags.top, "threshold": flags.threshold, "nth": flags.nth}
+    QueryRules.parse(given, "kd-yolo search query")
+    check_target(flags.out)
+    if flags.whole and (flags.detector is not None or flags.nth is not None):
+        raise ConfigError("--whole searches for all of the image: leave out --detector and --nth.")
+    if not flags.picture.exists():
         raise InputError(f"no picture {flags.picture}: query takes a crop of a person.")
     gallery = Gallery.open(flags.gallery)
     embedder = _embedder_of(gallery, flags.weights, flags.device)
-    picture_hw3 = read_crop(flags.picture)
+    picture_hw3 = _asked(flags)
     vector_d = embedder.embed([picture_hw3])[0]
     matches = ask(gallery, vector_d, flags.top, rerank=flags.rerank, threshold=flags.threshold)
     _print_matches(matches)
@@ -131,6 +144,39 @@ def _query(flags: Query) -> None:
     print_next(f"kd-yolo search serve --gallery {shell_path(flags.gallery)} --reid {shell_path(embedder.weights)}")
 
 
+def _asked(flags: Query) -> Picture:
+    """Who is looked for, RGB: the picture, or a person found in it."""
+    from kd_yolo.distill.defaults import find_weights
+    from kd_yolo.search.asked import is_crop_shaped, person_in
+    from kd_yolo.search.intake import read_crop
+
+    picture_hw3 = read_crop(flags.picture)
+    if flags.whole or (flags.detector is None and flags.nth is None and is_crop_shaped(flags.picture)):
+        return picture_hw3
+    weights = find_weights(flags.detector or DETECTOR)
+    if flags.detector is None and flags.nth is None:
+        print(f"{printable(flags.picture)} looks like a whole image, not like a crop of a person")
+        if not Path(weights).is_file():
+            print(
+                f"warning: it is searched for as a whole: there is no {DETECTOR} here to find the people in it. Name a"
+                " detector with --detector, or a crop; --whole leaves this line out."
+            )
+            return picture_hw3
+    return person_in(flags.picture, _detector(weights, flags.device), flags.nth, _say)
+
+
+def _detector(weights: str, device: str | None) -> PersonDetector:
+    """Opens a detector; the process is prepared first, as for every command that uses one."""
+    from kd_yolo.config.search import DetectorSettings
+    from kd_yolo.search.detector import PersonDetector
+    from kd_yolo.yolo.guard import check_ultralytics, prepare_process
+
+    prepare_process()
+    check_ultralytics()
+    given = {"weights": weights, "device": device}
+    return PersonDetector.open(DetectorSettings.parse(given, "kd-yolo search query"))
+
+
 def _print_matches(matches: Sequence[Match]) -> None:
     from kd_yolo.search.ranking_picture import time_of, verdict_of
 
@@ -139,7 +185,8 @@ def _print_matches(matches: Sequence[Match]) -> None:
         row = match.row
         print(
             f"{match.rank:4}  {match.distance:8.4f}  {verdict_of(match):6}  {match.place:7}  {row['camera']:6}"
-            f"  {time_of(row['seconds']):>7}  {row['identity'] or '-':6}  {row['source']} frame {row['frame']}"
+            f"  {time_of(row['seconds']):>7}  {printable(row['identity'] or '-'):6}  {printable(row['source'])} frame"
+            f" {row['frame']}"
         )
 
 
@@ -195,4 +242,4 @@ def _forget(flags: Forget) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(printable(line), flush=True)

@@ -13,6 +13,7 @@ import tyro
 
 from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
+from kd_yolo.errors import ConfigError
 
 if TYPE_CHECKING:
     from kd_yolo.config.tracking import TrackRules
@@ -106,6 +107,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int
 
 
 def _track(flags: Track) -> None:
+    from kd_yolo.search.listing import check_folder, check_names
+
+    check_names(flags)
+    check_folder(flags.out)
+    if not flags.videos:
+        raise ConfigError("name a video: a file, a folder of frames, or the address of a stream.")
     rules = _rules(flags)
     from kd_yolo.data.folder import reserved
     from kd_yolo.search.track_run import check_truths
@@ -155,6 +162,9 @@ def _tools(flags: Track, rules: TrackRules) -> TrackTools:
 
 
 def _link(flags: Link) -> None:
+    from kd_yolo.search.listing import check_names
+
+    check_names(flags)
     from kd_yolo.config.tracking import LinkRules
     from kd_yolo.search.track_run import check_truths, link_all, read_all, score_all
 
@@ -197,4 +207,6 @@ def _finish(folder: Path, linked: Linked, *, has_network: bool) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    from kd_yolo.search.listing import printable
+
+    print(printable(line), flush=True)

@@ -23,12 +23,12 @@ class QueryRules(FiniteModel):
 
     Attributes:
         top: how many crops.
-        threshold: up to which cosine distance it is the same person; None: the calibrated one.
+        threshold: up to which cosine distance it is the same person, below 0 for nobody; None: the calibrated one.
         nth: which person of a whole image, the largest first; None: a crop.
     """
 
     top: int = Field(default=10, ge=1, le=10_000)
-    threshold: float | None = Field(default=None, ge=0, le=2)
+    threshold: float | None = Field(default=None, ge=-1, le=2)
     nth: int | None = Field(default=None, ge=1, le=1000)
 
 

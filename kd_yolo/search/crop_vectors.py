@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,10 @@ import numpy as np
 
 from kd_yolo.atomic import write_atomically
 from kd_yolo.base.extras import require
+from kd_yolo.base.reading import read_json_value
 from kd_yolo.errors import InputError
 from kd_yolo.search.records import Floats
+from kd_yolo.search.tables import read_table
 
 VECTORS = "vectors"
 SETTINGS, NETWORK = "crops.json", "embed"  # where the ledger says which network it was
@@ -95,24 +96,33 @@ class StoredVectors:
 
 def _vectors(part: Path) -> Iterator[tuple[str, Floats]]:
     table = _read(part, ["file", "vector"])
-    yield from zip(table["file"], np.asarray(table["vector"].to_numpy(), np.float32), strict=True)
+    try:
+        vectors_nd = np.asarray(table["vector"].to_numpy(), np.float32)
+    except (TypeError, ValueError) as error:
+        raise _damaged(part, str(error)[:200]) from None
+    if vectors_nd.ndim != 2 or not np.isfinite(vectors_nd).all():
+        raise _damaged(part, f"vectors of shape {vectors_nd.shape}, expected finite ones (N,D)")
+    yield from zip(table["file"], vectors_nd, strict=True)
 
 
 def _network(file: Path) -> str | None:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8")).get(NETWORK)
-    except FileNotFoundError:
+    if not file.exists():
         return None
-    except (OSError, ValueError, AttributeError) as error:
+    try:
+        found = read_json_value(file, what="settings of crops").get(NETWORK)
+    except (InputError, AttributeError) as error:
         raise InputError(f"{file} is damaged ({error}): run kd-yolo crops again, into another folder.") from None
     return None if found is None else str(found)
 
 
 def _read(file: Path, columns: list[str]) -> Any:
     try:
-        return require("polars").read_parquet(file, columns=columns)
-    except Exception as error:  # polars has a dozen kinds
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{file} is damaged ({reason}): remove the folder {file.parent}, and search index embeds the crops itself."
-        ) from error
+        return read_table(file, columns)
+    except (InputError, ValueError) as error:
+        raise _damaged(file, str(error)) from error
+
+
+def _damaged(file: Path, reason: str) -> InputError:
+    return InputError(
+        f"{file} is damaged ({reason}): remove the folder {file.parent}, and search index embeds the crops itself."
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kd_yolo.base.reading import regular_file
 from kd_yolo.config.search import DetectorSettings
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -47,6 +48,8 @@ class PersonDetector:
         """
         from kd_yolo.yolo.detect import BatchDetector
 
+        if Path(settings.weights).exists():
+            regular_file(settings.weights, "weights")
         network = BatchDetector.open(settings.weights, settings.device, trust=trust)
         return cls(settings, network, class_of_people(network.names, settings))
 

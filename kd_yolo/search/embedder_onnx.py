@@ -38,14 +38,13 @@ def open_onnx(file: Path, device: str | None) -> tuple[int, tuple[int, int], Cal
     Raises:
         InputError: not such a network, or a device that the runtime cannot use.
     """
-    graph = read_onnx(file).graph
+    normalised = has_normalisation(file)
     session = _session(file, device)
     inputs = session.get_inputs()
     if len(inputs) != 1 or not _takes_crops(inputs[0]):
         raise InputError(f"{file} has inputs {[(one.name, one.shape) for one in inputs][:4]}: {_WANTED}.")
     shape = inputs[0].shape
     size_hw, fixed = (shape[2], shape[3]), shape[0] if isinstance(shape[0], int) else None
-    normalised = not any(node.op_type == "Conv" and inputs[0].name in node.input for node in graph.node)
     mean_c11, std_c11 = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def run(x_nchw: Tensor) -> Floats:
@@ -111,3 +110,57 @@ def _takes_crops(one: Any) -> bool:
         return False
     fits = all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in shape[2:])
     return fits and (not isinstance(shape[0], int) or 0 < shape[0] <= MAX_BATCH)
+
+
+def has_normalisation(file: Path) -> bool:
+    """Whether a network normalises its input itself, as an export of ``kd-yolo reid export`` does.
+
+    Raises:
+        InputError: not an ONNX file.
+    """
+    graph = read_onnx(file).graph
+    constants = {value.name for value in graph.initializer}
+    inputs = [value.name for value in graph.input if value.name not in constants]
+    return not inputs or _is_normalised(graph, inputs[0])
+
+
+def with_normalisation(file: Path, target: Path) -> Path:
+    """Writes a network that takes RGB 0-1 and normalises it by ImageNet's mean and deviation before its first layer.
+
+    Args:
+        file: a network without, see :func:`has_normalisation`.
+        target: the ONNX file to write.
+
+    Raises:
+        InputError: not an ONNX file.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = read_onnx(file)
+    onnx.load_external_data_for_model(model, str(file.parent))
+    graph = model.graph
+    constants = {value.name for value in graph.initializer}
+    name = next(value.name for value in graph.input if value.name not in constants)
+    mean, std, shifted, scaled = (f"kd_yolo_{part}" for part in ("mean", "std", "shifted", "scaled"))
+    for node in graph.node:
+        node.input[:] = [scaled if used == name else used for used in node.input]
+    for constant, values in ((mean, IMAGENET_MEAN), (std, IMAGENET_STD)):
+        array_1c11 = np.array(values, np.float32).reshape(1, 3, 1, 1)
+        graph.initializer.append(numpy_helper.from_array(array_1c11, constant))
+    graph.node.insert(0, helper.make_node("Sub", [name, mean], [shifted]))
+    graph.node.insert(1, helper.make_node("Div", [shifted, std], [scaled]))
+    onnx.save(model, str(target))
+    return target
+
+
+def _is_normalised(graph: Any, name: str) -> bool:
+    """Whether something is done to the input before the first convolution."""
+    names = {name}
+    for node in graph.node:  # in the order of the work
+        if names & set(node.input):
+            if node.op_type == "Conv":
+                return False
+            if node.op_type in {"Identity", "Cast"}:
+                names |= set(node.output)
+    return True

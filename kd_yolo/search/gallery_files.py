@@ -13,13 +13,13 @@ A file that ``gallery.json`` does not name is a leftover and swept away by the n
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import Field
 
 from kd_yolo.atomic import write_atomically
+from kd_yolo.base.reading import read_json_value
 from kd_yolo.config.base import StrictModel
 from kd_yolo.errors import ConfigError, InputError
 
@@ -42,7 +42,7 @@ class Shard(StrictModel):
     """
 
     name: str = Field(pattern=NAME)
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=1 << 40)
     vectors_crc: int
     rows_crc: int
 
@@ -58,7 +58,7 @@ class SavedIndex(StrictModel):
     """
 
     name: str = Field(pattern=NAME)
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=1 << 40)
     trained: int = Field(ge=1)
     crc: int
 
@@ -100,13 +100,13 @@ class Manifest(StrictModel):
 
     format: Literal["kd-yolo gallery"] = "kd-yolo gallery"
     version: int = VERSION
-    model: str = Field(min_length=1)
-    dim: int = Field(ge=1)
+    model: str = Field(min_length=1, max_length=200)
+    dim: int = Field(ge=1, le=1 << 20)
     weights: str = ""
     kind: Kind = "flat"
-    epoch: int = 0
-    next_name: int = 0
-    next_place: int = 0
+    epoch: int = Field(default=0, ge=0, lt=1 << 62)
+    next_name: int = Field(default=0, ge=0, lt=10**12)
+    next_place: int = Field(default=0, ge=0, lt=1 << 62)
     shards: tuple[Shard, ...] = ()
     index: SavedIndex | None = None
     threshold: Threshold | None = None
@@ -139,16 +139,18 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: it is missing, damaged or of a newer version.
     """
     file = folder / MANIFEST
-    if not file.is_file():
+    if not file.exists():
         raise InputError(
             f"{folder} is no gallery (it has no {MANIFEST}). Make one: kd-yolo search index CROPS --weights reid.pt"
             f" --gallery {folder}"
         )
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        version = values.get("version")
-    except (ValueError, AttributeError) as error:
-        raise damaged(file, f"not JSON: {error}") from error
+        values = read_json_value(file, what="gallery")
+    except InputError as error:
+        raise damaged(file, f"not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise damaged(file, f"not JSON of a gallery but a {type(values).__name__}")
+    version = values.get("version")
     if isinstance(version, int) and version > VERSION:
         raise InputError(f"{file} has version {version}, this kd-yolo reads up to {VERSION}: update kd-yolo.")
     try:

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.extras import require
+from kd_yolo.base.reading import regular_file
 from kd_yolo.search.gallery_files import INDEX, Manifest, SavedIndex, Shard, damaged, file_of
-from kd_yolo.search.gallery_shards import read_blocks, read_into
+from kd_yolo.search.gallery_shards import check_files, read_blocks, read_into
 from kd_yolo.search.records import Floats
 
 Places = npt.NDArray[np.int64]
@@ -104,7 +105,7 @@ def open_index(folder: Path, manifest: Manifest) -> SearchIndex:
     """
     saved = manifest.index
     usable = saved is not None and not (manifest.kind == "ivf" and manifest.count > GROWN * saved.trained)
-    index = _read(folder, saved) if saved is not None and usable else _empty(folder, manifest)
+    index = _read(folder, saved, manifest.dim) if saved is not None and usable else _empty(folder, manifest)
     index.extend(folder, manifest)
     return index
 
@@ -141,6 +142,7 @@ def _sample(folder: Path, manifest: Manifest, count: int) -> Floats:
 def _fill(engine: Any, folder: Path, manifest: Manifest) -> None:
     """Makes room once for all vectors of an exact index and reads the missing ones into it."""
     known, start = int(engine.ntotal), 0
+    check_files(folder, manifest)
     engine.codes.resize(manifest.count * manifest.dim * 4)
     pointer = require("faiss").rev_swig_ptr(engine.get_xb(), manifest.count * manifest.dim)
     all_nd = pointer.reshape(manifest.count, manifest.dim)
@@ -160,16 +162,17 @@ def _whole(folder: Path, shard: Shard, dim: int) -> Floats:
     return vectors_nd
 
 
-def _read(folder: Path, saved: SavedIndex) -> SearchIndex:
+def _read(folder: Path, saved: SavedIndex, dim: int) -> SearchIndex:
     file = file_of(folder, INDEX, saved.name)
     try:
+        regular_file(file, "index")
         if _crc_of(file) != saved.crc:
             raise damaged(file, "it has changed")
         engine = require("faiss").read_index(str(file))
-    except (OSError, RuntimeError) as error:
-        raise damaged(file, str(error).splitlines()[0]) from error
-    if int(engine.ntotal) != saved.count:
-        raise damaged(file, f"{engine.ntotal} crops, expected {saved.count}")
+    except (OSError, RuntimeError, MemoryError) as error:
+        raise damaged(file, (str(error) or type(error).__name__).splitlines()[0][:200]) from error
+    if (int(engine.ntotal), int(engine.d)) != (saved.count, dim):
+        raise damaged(file, f"{engine.ntotal} crops of {engine.d} values, expected {saved.count} of {dim}")
     return SearchIndex(engine, saved.trained)
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kd_yolo.base.lock import LOCK, acquire
+from kd_yolo.base.reading import regular_file
 from kd_yolo.errors import KDYoloError
 from kd_yolo.search.gallery_files import Manifest, read_manifest
 from kd_yolo.search.gallery_shards import sweep_files, sweep_pictures
@@ -33,6 +34,8 @@ def locked(folder: Path, *, exclusive: bool, wait_s: float = WAIT_S) -> Iterator
     if not exclusive and not file.exists():  # a copy of a gallery, perhaps where nothing can be written
         yield
         return
+    if file.exists():
+        regular_file(file, "lock")
     handle = os.open(file, os.O_RDWR | os.O_CREAT if exclusive else os.O_RDONLY, 0o644)
     try:
         if not acquire(handle, exclusive=exclusive, wait_s=wait_s):

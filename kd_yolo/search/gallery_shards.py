@@ -13,6 +13,8 @@ import numpy as np
 
 from kd_yolo.atomic import write_atomically
 from kd_yolo.base.extras import require
+from kd_yolo.base.reading import read_bytes, regular_file
+from kd_yolo.errors import InputError
 from kd_yolo.search.gallery_files import (
     ENDINGS,
     INDEX,
@@ -27,6 +29,7 @@ from kd_yolo.search.gallery_files import (
 )  # fmt: skip
 from kd_yolo.search.gallery_rows import from_bytes, to_bytes
 from kd_yolo.search.records import Floats
+from kd_yolo.search.tables import MAX_BYTES
 
 BLOCK = 4096  # rows; 8 MB of 512 values
 MAX_SMALL = 32  # shards of less than a block
@@ -119,8 +122,8 @@ def read_blocks(folder: Path, shard: Shard, dim: int) -> Iterator[Floats]:
         InputError: the file is missing or damaged; a change shows after the last block.
     """
     file, crc = file_of(folder, VECTORS, shard.name), 0
-    buffer_bd = np.empty((min(BLOCK, shard.count), dim), np.float32)
     with _open_vectors(file, (shard.count, dim)) as stream:
+        buffer_bd = np.empty((min(BLOCK, shard.count), dim), np.float32)
         for start in range(0, shard.count, BLOCK):
             block_bd = buffer_bd[: shard.count - start]
             values = block_bd.reshape(-1).view(np.uint8).data
@@ -132,10 +135,26 @@ def read_blocks(folder: Path, shard: Shard, dim: int) -> Iterator[Floats]:
         raise damaged(file, "its values have changed")
 
 
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Checks the sizes of all files of vectors, before room is made for what a manifest only claims.
+
+    Raises:
+        InputError: a file is missing or too small.
+    """
+    for shard in manifest.shards:
+        _open_vectors(file_of(folder, VECTORS, shard.name), (shard.count, manifest.dim)).close()
+
+
 def _open_vectors(file: Path, shape: tuple[int, ...]) -> IO[bytes]:
     """The file, read up to its values."""
     try:
+        least = int(np.prod([float(side) for side in shape]) * 4)
+        size = regular_file(file, "file of vectors").stat().st_size
+        if size < least:  # before room is made for them
+            raise InputError(f"cut off: {size:,} bytes, expected {least:,} and a header")
         stream = file.open("rb")
+    except InputError as error:
+        raise damaged(file, str(error)) from error
     except OSError as error:
         raise damaged(file, error.strerror or str(error)) from error
     try:
@@ -158,13 +177,13 @@ def read_rows(folder: Path, shard: Shard) -> Any:
     """
     file = file_of(folder, ROWS, shard.name)
     try:
-        data = file.read_bytes()
+        data = read_bytes(file, limit=MAX_BYTES, what="file of rows")
         if zlib.crc32(data) != shard.rows_crc:
             raise ValueError("it has changed")
         table = from_bytes(data)
         if len(table) != shard.count:
             raise ValueError(f"{len(table)} rows, expected {shard.count}")
-    except (OSError, ValueError) as error:
+    except (InputError, OSError, ValueError) as error:
         raise damaged(file, str(error)) from error
     return table
 

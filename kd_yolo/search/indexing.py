@@ -96,6 +96,11 @@ def vectors_of(embedder: Embedder, crops: Sequence[Loaded]) -> Floats:
     vectors_nd = np.empty((len(crops), embedder.dim), np.float32)
     for place, vector_d in enumerate(stored):
         if vector_d is not None:
+            if vector_d.shape != (embedder.dim,):
+                raise InputError(
+                    f"{crops[place].source.path} has a vector of shape {vector_d.shape} beside it, expected"
+                    f" {embedder.dim} values: remove the folder vectors/ of its crops."
+                )
             vectors_nd[place] = vector_d
     vectors_nd[places] = fresh_nd
     return vectors_nd

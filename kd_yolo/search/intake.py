@@ -225,14 +225,14 @@ def _whole(text: str) -> str | None:
 
 def _row(path: Path, identity: str | None, camera: int) -> Row:
     """The line of a picture that is a crop as a whole; its size stays 0 where it cannot be read."""
-    width, height = _size_of(path)
+    width, height = size_of(path)
     return {
         "file": path.name, "source": str(path.absolute()), "frame": 0, "seconds": None, "camera": camera,
         "track": NO_TRACK, "x1": 0, "y1": 0, "x2": width, "y2": height, "score": 1.0, "identity": identity,
     }  # fmt: skip
 
 
-def _size_of(path: Path) -> tuple[int, int]:
+def size_of(path: Path) -> tuple[int, int]:
     """Width and height of a picture, upright, from its header."""
     try:
         regular_file(path, "image")

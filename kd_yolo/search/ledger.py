@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 
 from kd_yolo.atomic import write_atomically
+from kd_yolo.base.reading import read_json_value, shown
 from kd_yolo.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.search.crop_vectors import VECTORS, write_vectors
 from kd_yolo.search.numbers import Number
@@ -27,6 +28,7 @@ from kd_yolo.search.sources import Input
 
 SETTINGS, INPUTS, PARTS, PICTURES = "crops.json", "inputs.json", "parts", "crops"
 FINISHED = -1
+MAX_PART_BYTES = 1 << 30  # inputs.json of millions of images
 PART_FRAMES, PART_S = 256, 5.0  # a part is written when it covers so many frames, or so much time has passed
 JPEG_QUALITY = 95
 OURS = re.compile(r"\d{4,}_c\d+s\d+_\d{6,}_\d{2,}\.jpg")
@@ -116,13 +118,17 @@ def write_pictures(folder: Path, seen: Seen, number: Number) -> Note:
 
 def read_numbers(folder: Path) -> dict[str, Number]:
     """The numbers of the inputs of earlier runs; none where there is no folder yet."""
-    return {name: Number(*values) for name, values in (_read(folder / INPUTS) or {}).items()}
+    found = (_read(folder / INPUTS) or {}).items()
+    try:
+        return {name: Number(*(int(value) for value in values)) for name, values in found}
+    except (TypeError, ValueError):
+        raise InputError(f"{folder / INPUTS} is damaged: remove {folder} and start anew.") from None
 
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
     """The lines of all crops, part by part, as :func:`kd_yolo.search.records.as_row` gives them."""
     for file in _parts(folder):
-        yield from (_read(file) or {})["rows"]
+        yield from _read_part(file)["rows"]
 
 
 @dataclass
@@ -200,7 +206,7 @@ class Ledger:
     def _read_parts(self) -> None:
         """Sums up what is there."""
         for file in _parts(self.folder):
-            part = _read(file) or {}
+            part = _read_part(file)
             self.totals.add(part)
             self.done.update(part["done"])
             self._last_part = int(file.stem)
@@ -239,7 +245,9 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
         return
     differ = [key for key in {**there, **settings} if there.get(key) != settings.get(key)]
     if differ:
-        lines = "\n".join(f"  {key}: there {there.get(key)!r}, asked for {settings.get(key)!r}" for key in differ)
+        lines = "\n".join(
+            f"  {key}: there {shown(there.get(key))}, asked for {shown(settings.get(key))}" for key in differ
+        )
         raise ConfigError(
             f"{folder} holds crops of other settings:\n{lines}\nGive the same ones to go on, or another folder with"
             " --out."
@@ -248,16 +256,30 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
 
 def _read(file: Path) -> dict[str, Any] | None:
     """A JSON file; None where there is none."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not file.exists():
         return None
-    except (OSError, ValueError) as error:
+    try:
+        found = read_json_value(file, limit=MAX_PART_BYTES, what="record of crops")
+    except InputError as error:
         folder = file.parents[file.parent.name == PARTS]
         raise InputError(f"{file} is damaged ({error}): remove {folder} and start anew.") from None
     if not isinstance(found, dict):
         raise InputError(f"{file} is not of a folder of crops: name another folder with --out.")
     return found
+
+
+def _read_part(file: Path) -> dict[str, Any]:
+    """A part of the ledger.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    part = _read(file) or {}
+    kinds = (("frames", int), ("people", int), ("rejected", dict), ("done", dict), ("rows", list))
+    is_whole = all(isinstance(part.get(name), kind) for name, kind in kinds)
+    if not is_whole or not all(isinstance(row, dict) and isinstance(row.get("file"), str) for row in part["rows"]):
+        raise InputError(f"{file} is damaged: remove {file.parent.parent} and start anew.")
+    return part
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:

@@ -10,18 +10,32 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kd_yolo.data.sheet import write_png
-from kd_yolo.errors import InputError
+from kd_yolo.atomic import write_atomically
+from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.data.decode import read_rgb
+from kd_yolo.search.numbers import camera_said
 from kd_yolo.search.query import Match
 from kd_yolo.search.records import Picture
 
 A_LINE = 10  # matches
+WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _WIDTH_PX, _HEIGHT_PX, _FRAME_PX, _TEXT_PX, _SPACE_PX = 96, 192, 4, 15, 6
 # RGB; told apart also by people who see red and green alike, and the captions say the same.
 _SAME, _OTHER, _PLAIN, _ASKED, _GREY = (0, 158, 115), (213, 94, 0), (150, 150, 150), (0, 0, 0), (200, 200, 200)
 Colour = tuple[int, int, int]
 Tile = npt.NDArray[np.uint8]
+
+
+def check_target(target: Path) -> None:
+    """Checks that an image can be written under a name.
+
+    Raises:
+        ConfigError: an ending of no kind of image, or a folder of that name.
+    """
+    if target.suffix.lower() not in WRITTEN:
+        raise ConfigError(f"--out {target}: expected a name that ends with {', '.join(WRITTEN)}.")
+    if target.is_dir():
+        raise ConfigError(f"--out {target} is a folder: name the image to write, {target / 'ranking.png'}.")
 
 
 def draw_ranking(asked_hw3: Picture, matches: Sequence[Match], target: Path) -> Path:
@@ -32,7 +46,7 @@ def draw_ranking(asked_hw3: Picture, matches: Sequence[Match], target: Path) -> 
     Args:
         asked_hw3: the crop that was asked about, RGB.
         matches: what was found, nearest first.
-        target: PNG to write; its folder is made if needed.
+        target: image to write, see :func:`check_target`; its folder is made if needed.
     """
     blank = np.full_like(_tile(None, _GREY, ()), 255)
     lines = []
@@ -42,8 +56,11 @@ def draw_ranking(asked_hw3: Picture, matches: Sequence[Match], target: Path) -> 
         tiles += [blank] * (min(A_LINE, len(matches)) - len(tiles))
         lines.append(np.hstack([first, _gap(4 * _SPACE_PX), *(part for tile in tiles for part in (tile, _gap()))]))
     margins = ((_SPACE_PX, 0), (_SPACE_PX, 0), (0, 0))
-    write_png(target, np.ascontiguousarray(np.pad(np.vstack(lines), margins, constant_values=255)[:, :, ::-1]))
-    return target
+    sheet_hw3 = np.ascontiguousarray(np.pad(np.vstack(lines), margins, constant_values=255)[:, :, ::-1])
+    is_done, data = cv2.imencode(target.suffix.lower(), sheet_hw3)
+    assert is_done, "OpenCV writes these kinds"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return write_atomically(target, data.tobytes())
 
 
 def time_of(seconds: float | None) -> str:
@@ -59,11 +76,17 @@ def verdict_of(match: Match) -> str:
     return "" if match.is_same is None else "match" if match.is_same else "beyond"
 
 
+def _camera_of(match: Match) -> str:
+    """The number of the camera; a question mark where nobody said one (0 may be a camera's own number)."""
+    camera = int(match.row["camera"])
+    return str(camera) if camera or camera_said(str(match.row["source"])) == 0 else "?"
+
+
 def _match_tile(match: Match) -> Tile:
     colour = _PLAIN if match.is_same is None else _SAME if match.is_same else _OTHER
     captions = (
         f"{match.rank}: {match.distance:.3f} {verdict_of(match)}",
-        f"cam {match.row['camera'] or '?'} {time_of(match.row['seconds'])}",
+        f"cam {_camera_of(match)} {time_of(match.row['seconds'])}",
         f"crop {match.place}",
     )
     try:

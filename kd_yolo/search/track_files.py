@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 
 from kd_yolo.base.extras import require
+from kd_yolo.base.reading import read_bytes, read_json_value, shown
 from kd_yolo.data.folder import Record
 from kd_yolo.errors import InputError
 from kd_yolo.search.crops_index import COLUMNS
 from kd_yolo.search.link import Span
 from kd_yolo.search.mot import Ints, Sightings, mot_text
 from kd_yolo.search.records import Crop, Floats, as_row
+from kd_yolo.search.tables import MAX_BYTES, read_table
 
 GENERATOR = "tracks"
 MOT, TABLE, CROPS, CROPS_TABLE, VECTORS = "tracks.txt", "tracks.parquet", "crops", "crops.parquet", "vectors.npz"
@@ -27,6 +29,9 @@ _SCHEMA = {
     "x1": float, "y1": float, "x2": float, "y2": float, "score": float,
 }  # fmt: skip
 _JPEG_QUALITY = 95
+_FACTS: dict[str, type] = {
+    "source": str, "camera": int, "num_frames": int, "fps": float, "whole": bool, "network": str,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,17 +130,50 @@ def read_tracks(folder: Path) -> Tracks:
         InputError: something else is in the folder, or something is missing.
     """
     try:
-        header = json.loads((folder / "meta.json").read_text())
-        table = require("polars").read_parquet(folder / TABLE).to_dict(as_series=False)
-        with np.load(folder / VECTORS) as stored:
-            tracks_t, vectors_td = stored["tracks"], stored["vectors"]
-        facts = {name: header[name] for name in ("source", "camera", "num_frames", "fps", "whole", "network")}
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} does not hold the tracks of a video ({error}): run kd-yolo search track.") from None
-    frames = np.array(table["frame"], np.int64) + 1
-    boxes = np.array([table[name] for name in ("x1", "y1", "x2", "y2")], np.float64).T
-    return Tracks(
-        **facts, sightings=Sightings.of(frames, table["track"], boxes),
-        seconds_n=np.array(table["seconds"], np.float32), scores_n=np.array(table["score"], np.float32),
-        tracks_t=tracks_t, vectors_td=vectors_td,
-    )  # fmt: skip
+        header = read_json_value(folder / "meta.json", what="header of tracks")
+        table = read_table(folder / TABLE, list(_SCHEMA)).to_dict(as_series=False)
+        tracks_t, vectors_td = _read_vectors(folder / VECTORS)
+        facts = {name: _typed(header[name], kind) for name, kind in _FACTS.items()}
+        frames = np.array(table["frame"], np.int64) + 1
+        boxes = np.array([table[name] for name in ("x1", "y1", "x2", "y2")], np.float64).T
+        tracks = Tracks(
+            **facts, sightings=Sightings.of(frames, table["track"], boxes),
+            seconds_n=np.array(table["seconds"], np.float32), scores_n=np.array(table["score"], np.float32),
+            tracks_t=tracks_t, vectors_td=vectors_td,
+        )  # fmt: skip
+        if not np.isin(tracks_t, tracks.sightings.ids_n).all():
+            raise ValueError("vectors of tracks that are not there")
+    except (InputError, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        why = str(error)[:300]
+        raise InputError(f"{folder} does not hold the tracks of a video ({why}): run kd-yolo search track.") from None
+    return tracks
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if isinstance(value, bool) != (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
+        raise ValueError(f"{shown(value)} is no {kind.__name__}")
+    return value
+
+
+def _read_vectors(file: Path) -> tuple[Ints, Floats]:
+    """Numbers and vectors of tracks; numpy's archive is not compressed, so that it cannot hold more than its size.
+
+    Raises:
+        ValueError: something else.
+    """
+    data = io.BytesIO(read_bytes(file, limit=MAX_BYTES, what="file of vectors"))
+    try:
+        with zipfile.ZipFile(data) as archive:
+            packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+        if packed:
+            raise ValueError(f"{packed[0][:60]!r} is compressed")
+        data.seek(0)
+        with np.load(data, allow_pickle=False) as stored:
+            tracks_t, vectors_td = np.asarray(stored["tracks"], np.int64), np.asarray(stored["vectors"], np.float32)
+    except (zipfile.BadZipFile, EOFError, MemoryError, NotImplementedError, SyntaxError) as error:
+        raise ValueError(f"{file.name}: {str(error) or type(error).__name__}") from None
+    if tracks_t.ndim != 1 or vectors_td.ndim != 2 or len(tracks_t) != len(vectors_td):
+        raise ValueError(f"{file.name}: shapes {tracks_t.shape} and {vectors_td.shape}")
+    if not np.isfinite(vectors_td).all() or (len(vectors_td) and not np.linalg.norm(vectors_td, axis=1).all()):
+        raise ValueError(f"{file.name}: vectors without a direction")
+    return tracks_t, vectors_td

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from kd_yolo.config.tracking import TrackRules
 from kd_yolo.data.folder import Record, find_made, write_whole
 from kd_yolo.search.best_crops import BestCrops
 from kd_yolo.search.detector import PersonDetector
+from kd_yolo.search.embedder_onnx import has_normalisation, with_normalisation
 from kd_yolo.search.flow import people_of
 from kd_yolo.search.mot import Sightings
 from kd_yolo.search.records import Crop, Floats, Frame, People
@@ -25,6 +27,7 @@ from kd_yolo.search.track_settings import least_score, settings_of
 
 if TYPE_CHECKING:
     from kd_yolo.search.embedder import Embedder
+    from kd_yolo.yolo.track import Follower
 
 Say = Callable[[str], None]
 VERSION = 2  # raise it whenever the same video and settings give other tracks
@@ -139,10 +142,8 @@ def _follow(video: str, camera: int, tools: TrackTools, seen: _Seen, say: Say) -
 def _with_tracks(video: str, camera: int, tools: TrackTools, say: Say) -> Iterator[tuple[Frame, People]]:
     """Frames with the people whom the tracker is sure of."""
     require("lap")  # ultralytics' trackers import it
-    from kd_yolo.yolo.track import Follower
-
     settings = settings_of(tools.rules, tools.reid)
-    follower = Follower.open(settings, tools.detector.settings.device)
+    follower = _open_follower(settings, tools, say)
     frames = open_source(video, camera=camera, say=say)
     count, begun, said = 0, time.monotonic(), time.monotonic()
     found: Any = people_of(frames, tools.detector, least_score(settings), tools.detector.settings.batch)
@@ -154,6 +155,19 @@ def _with_tracks(video: str, camera: int, tools: TrackTools, say: Say) -> Iterat
             if now - said > SAY_EVERY_S:
                 said = now
                 say(f"{video}: {count:,} frames, {count / (now - begun):.1f} a second")
+
+
+def _open_follower(settings: dict[str, Any], tools: TrackTools, say: Say) -> Follower:
+    """The tracker; its network gets the same input as the one that makes the vectors of tracks."""
+    from kd_yolo.yolo.track import Follower
+
+    network = Path(str(settings["model"])) if settings.get("with_reid") and tools.reid is not None else None
+    if network is None or network.suffix != ".onnx" or has_normalisation(network):
+        return Follower.open(settings, tools.detector.settings.device)
+    say(f"{network.name} does not normalise its input: ImageNet's mean and deviation are put before it")
+    with TemporaryDirectory(prefix="kd-yolo-") as place:
+        wrapped = with_normalisation(network, Path(place) / network.name)
+        return Follower.open({**settings, "model": str(wrapped)}, tools.detector.settings.device)
 
 
 def _in_frame(rows_t6: Floats, shape: tuple[int, ...]) -> People:

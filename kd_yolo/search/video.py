@@ -11,11 +11,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from kd_yolo.base.reading import regular_file
 from kd_yolo.errors import InputError
 from kd_yolo.search.records import Picture
 
 Say = Callable[[str], None]
 TIMEOUT_MS = 10_000  # to open a stream, and to wait for its next frame
+HEAD_BYTES = 512
+TEXT = frozenset(b"\t\n\r\f\x1b") | frozenset(range(32, 127))
 SHORT = 0.02  # share of its frames that a video may lack without a word: headers estimate
 
 
@@ -83,6 +86,19 @@ def count_frames(name: str) -> int:
     return max(0, int(said)) if math.isfinite(said) else 0
 
 
+def check_video(name: str) -> None:
+    """Refuses what is no video before FFmpeg sees it, which waits for a pipe and follows a playlist's addresses.
+
+    Raises:
+        InputError: not a regular file, or a text.
+    """
+    file = regular_file(name, "video")
+    with file.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    if head and not head.startswith(b"YUV4MPEG2") and not set(head) - TEXT:
+        raise InputError(f"{name} cannot be opened as a video: it is a text. {_advice(live=False)}")
+
+
 def _open(name: str, *, live: bool) -> Any:
     if name.isdigit():
         capture = cv2.VideoCapture(int(name))
@@ -90,6 +106,7 @@ def _open(name: str, *, live: bool) -> Any:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS]
         capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, limits)
     else:
+        check_video(name)
         capture = cv2.VideoCapture(name)
     if not capture.isOpened():
         capture.release()

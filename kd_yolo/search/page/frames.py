@@ -17,7 +17,7 @@ from kd_yolo.search.page.text import clock
 from kd_yolo.search.pictures import read_picture
 from kd_yolo.search.records import Picture
 from kd_yolo.search.sources import VIDEOS
-from kd_yolo.search.video import read_video
+from kd_yolo.search.video import check_video, read_video
 
 SAME_S = 0.005  # frames are further apart than that
 
@@ -74,6 +74,7 @@ def _read(row: Mapping[str, Any]) -> Picture | None:
 
 def _video_frame(video: Path, index: int, seconds: float | None) -> Picture | None:
     """A frame by its number: sought where the container knows where it is, else counted from the start."""
+    check_video(str(video))
     capture = cv2.VideoCapture(str(video))
     try:
         capture.set(cv2.CAP_PROP_POS_FRAMES, index)

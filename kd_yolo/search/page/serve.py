@@ -15,7 +15,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from kd_yolo.base.extras import require
-from kd_yolo.config.search import CropRules, DetectorSettings
+from kd_yolo.config.search import CropRules, DetectorSettings, ServeRules
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.search.page.guard import LOOPBACK, Guard
 from kd_yolo.search.page.upload import Limits
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 STOP_S = 1  # that open connections of browsers are waited for
+LAST_PORT = 65535
+PATIENCE_S = 30.0  # for a request to arrive; uvicorn waits for ever
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,9 @@ def listen(host: str, port: int) -> socket.socket:
     """Takes a port.
 
     Raises:
-        ConfigError: it is taken, or the host is not this machine.
+        ConfigError: it is none or taken, or the host is not this machine.
     """
+    ServeRules.parse({"port": port}, "kd-yolo search serve")  # the system takes a port modulo 65536
     try:
         kind, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         sock = socket.socket(kind, socket.SOCK_STREAM)
@@ -142,10 +145,13 @@ def listen(host: str, port: int) -> socket.socket:
         except OSError:
             sock.close()
             raise
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ConfigError(f"port {port} of {host} is taken: stop what uses it, or add --port {port + 1}.") from None
-        raise ConfigError(f"{host}, port {port}, cannot be served on: {error.strerror or error}.") from None
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            other = port + 1 if port < LAST_PORT else 0
+            raise ConfigError(f"port {port} of {host} is taken: stop what uses it, or add --port {other}.") from None
+        raise ConfigError(
+            f"{host}, port {port}, cannot be served on: {getattr(error, 'strerror', None) or error}."
+        ) from None
     return sock
 
 
@@ -156,14 +162,21 @@ def address(sock: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def make_server(app: Guard) -> uvicorn.Server:
-    """A server of the application; it believes nothing that a proxy says."""
+def make_server(app: Guard, patience_s: float = PATIENCE_S) -> uvicorn.Server:
+    """A server of the application; it believes nothing that a proxy says.
+
+    Args:
+        app: of :func:`kd_yolo.search.page.app.make_app`.
+        patience_s: how long a connection may take to send a request; then it is closed.
+    """
     import uvicorn
+
+    from kd_yolo.search.page.patience import impatient
 
     logging.getLogger("uvicorn.error").addFilter(is_news)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, proxy_headers=False, server_header=False,
-        timeout_graceful_shutdown=STOP_S,
+        timeout_graceful_shutdown=STOP_S, http=impatient(patience_s),
     )  # fmt: skip
     return uvicorn.Server(config)
 
@@ -176,15 +189,16 @@ def is_news(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def running(app: Guard, host: str = "127.0.0.1") -> Iterator[str]:
+def running(app: Guard, host: str = "127.0.0.1", patience_s: float = PATIENCE_S) -> Iterator[str]:
     """Serves an application beside what the process does; the value is its address.
 
     Args:
         app: of :func:`kd_yolo.search.page.app.make_app`.
         host: where.
+        patience_s: see :func:`make_server`.
     """
     with listen(host, 0) as sock:
-        server = make_server(app)
+        server = make_server(app, patience_s)
         thread = Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
         thread.start()
         try:
