@@ -129,11 +129,11 @@ def _build(description: dict[str, Any], max_parameters: int) -> nn.Sequential:
             handle.remove()
 
 
-class _Budget(TorchDispatchMode):
+class _Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Ends a pass that makes a map larger than any network does, or does more operations."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

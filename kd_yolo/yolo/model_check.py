@@ -74,7 +74,8 @@ def _check_layers(model: Any) -> None:
     layers = vars(model)["_modules"].get("model")
     if not isinstance(layers, nn.Sequential) or not 0 < len(layers) <= MAX_LAYERS:
         raise TamperedError("model.model is not a list of layers")
-    if list(vars(layers)["_modules"]) != [str(i) for i in range(len(layers))] or None in layers:
+    inside = vars(layers)["_modules"]
+    if list(inside) != [str(i) for i in range(len(layers))] or None in inside.values():
         raise TamperedError("its layers are not numbered from 0")
     for index, layer in enumerate(layers):
         facts = vars(layer)

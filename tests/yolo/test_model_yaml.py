@@ -119,6 +119,7 @@ def test_random_numbers_are_as_before() -> None:
 
 
 LARGER = [-1, 1, "nn.Upsample", ["None", 8, "nearest"]]
+LETTERS = "abcdefghij"
 CODE = "__import__('os').system('touch CANARY') or nn.SiLU()"
 BAD: dict[str, Any] = {
     "empty": "",
@@ -128,7 +129,7 @@ BAD: dict[str, Any] = {
     "binary": "\x00\x01\x02",
     "no yaml": "a: [1",
     "a tag": "!!python/object/apply:os.system ['touch CANARY']",
-    "aliases": "a: &a [1,1]\n" + "".join(f"{c}: &{c} [{', '.join([f'*{p}'] * 9)}]\n" for p, c in pairwise("abcdefghijkl")),
+    "aliases": "a: &a [1,1]\n" + "".join(f"{c}: &{c} [{', '.join([f'*{p}'] * 9)}]\n" for p, c in pairwise(LETTERS)),
     "depth": "[" * 5000,
     "no backbone": {"nc": 2, "head": TINY["head"]},
     "no head": {"nc": 2, "backbone": TINY["backbone"]},
