@@ -62,6 +62,18 @@ def holding(folder: Path, what: str = "run") -> Iterator[None]:
         os.close(handle)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the folder now."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not acquire(handle, exclusive=False, wait_s=0)
+    finally:
+        os.close(handle)
+
+
 def _lock(file: Path, what: str) -> int:
     end = time.monotonic() + ORPHANS_S
     while True:

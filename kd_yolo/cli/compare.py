@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from kd_yolo.cli.closing import print_next, print_results, shown
+from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -43,14 +43,14 @@ class CompareFlags:
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo compare") -> int:
     """Runs the command and returns its exit code."""
     words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
-    flags = parse_flags(CompareFlags, words, prog=prog, description=DESCRIPTION)
+    flags = parse_flags(CompareFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
     return run_guarded(lambda: _run(flags, pairs))
 
 
 def _run(flags: CompareFlags, pairs: list[str]) -> None:
     settings = _settings(flags, pairs)
     project = Path(settings.pop("project", "runs/compare"))
-    from kd_yolo.data.folder import new_folder
+    from kd_yolo.data.folder import reserved
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.report.compare import compare
 
@@ -59,10 +59,10 @@ def _run(flags: CompareFlags, pairs: list[str]) -> None:
     )
     print()
     result.print()
-    folder = new_folder(project / (flags.name or Path(result.rows[0].weights).stem))
-    files = result.write(folder)
-    print_results(folder, [file.name for file in files])
-    print_next(f"yolo export model={shown(result.rows[-1].weights)} format=onnx imgsz={result.config.imgsz}")
+    with reserved(project / (flags.name or Path(result.rows[0].weights).stem)) as folder:
+        files = result.write(folder)
+        print_results(folder, [file.name for file in files])
+        print_next(f"yolo export model={shell_path(result.rows[-1].weights)} format=onnx imgsz={result.config.imgsz}")
 
 
 def _settings(flags: CompareFlags, pairs: list[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 
@@ -71,7 +71,7 @@ class DistillFlags:
 def main(argv: Sequence[str] | None = None, prog: str = "train_distill.py") -> int:
     """Runs the command and returns its exit code."""
     words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
-    flags = parse_flags(DistillFlags, words, prog=prog, description=DESCRIPTION)
+    flags = parse_flags(DistillFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
     return run_guarded(lambda: _run(flags, pairs), detector=not flags.list_losses)
 
 
@@ -80,19 +80,22 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
         _print_losses()
         return
     from kd_yolo.distill import job
-    from kd_yolo.yolo.arguments import parse_overrides
+    from kd_yolo.yolo.arguments import join_flags, parse_overrides
 
-    overrides = parse_overrides(pairs)
-    own = {"device": flags.device, "seed": flags.seed}
-    overrides |= {key: value for key, value in own.items() if value is not None}
+    own = {"device": flags.device, "seed": flags.seed, "name": flags.name}
+    overrides = join_flags(parse_overrides(pairs), own, "distill")
     if flags.resume:
         _refuse_changes(flags)
-        finish(job.resume(flags.resume, overrides, teacher=flags.teacher, trust_weights=flags.trust_weights))
+        trust = flags.trust_weights
+        result = job.finished_run(flags.resume, trust_weights=trust)
+        if result is None or _is_drawn(result):  # of a finished run, resume says that there is nothing to resume
+            result = job.resume(flags.resume, overrides, teacher=flags.teacher, trust_weights=trust)
+        finish(result)
         return
     request = job.Request(
         flags.teacher, flags.student, flags.loss, _term_flags(flags), flags.trust_weights, overrides
     )  # fmt: skip
-    plan = job.with_run_folder(job.make_plan(request, write=not flags.dry_run), flags.name)
+    plan = job.with_run_folder(job.make_plan(request, write=not flags.dry_run))
     for note in plan.notes:
         print(f"warning: {note}")
     if flags.dry_run:
@@ -115,14 +118,10 @@ def _refuse_changes(flags: DistillFlags) -> None:
 def _term_flags(flags: DistillFlags) -> dict[str, object]:
     """Flags that change the terms, as :func:`kd_yolo.config.distill.resolve_distill` takes them."""
     from kd_yolo.config.distill import TERM_FLAGS
+    from kd_yolo.config.term import parse_taps
 
-    taps: object = flags.taps
-    if flags.taps and flags.taps.replace(",", "").isdigit():
-        taps = [int(layer) for layer in flags.taps.split(",")]
-    stop_at: object = flags.stop_at
-    if flags.stop_at and flags.stop_at.replace(".", "", 1).isdigit():
-        stop_at = float(flags.stop_at)
-    values = {**{key: getattr(flags, key) for key in TERM_FLAGS}, "taps": taps, "stop_at": stop_at}
+    taps = None if flags.taps is None else parse_taps(flags.taps)
+    values = {**{key: getattr(flags, key) for key in TERM_FLAGS}, "taps": taps}
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -142,7 +141,13 @@ def finish(result: Result) -> None:
     if score is not None:
         print(f"mAP50-95 of best.pt on val: {score:.4f}")
     print_network(result.best, label="student")
-    print_next(f"yolo val model={shown(result.best)} data={shown(result.save_dir / 'data.yaml')}")
+    print_next(f"yolo val model={shell_path(result.best)} data={shell_path(result.save_dir / 'data.yaml')}")
+
+
+def _is_drawn(result: Result) -> bool:
+    """Whether the pictures of :func:`_draw` are there: a run may have been killed before them."""
+    names = ["distillation.png", *(["side_by_side.png"] if result.task == "detect" else [])]
+    return all((result.save_dir / name).is_file() for name in names)
 
 
 def _draw(result: Result) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
+from kd_yolo.cli.newest import find_model
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -29,6 +32,7 @@ unpruned network again).
 Written key=value: data= (for Taylor importance and BatchNorm statistics), imgsz=, batch=, device=, seed=, project=,
 name=. Targets below 1 are shares of the unpruned network's, counted in the form in which it is deployed."""
 PAIRS = ("data", "imgsz", "batch", "device", "seed", "project", "name")
+UNNAMED = "best.pt"  # stands for the weights that find_model will find
 OUTPUT = ("dry_run", "sensitivity", "save_dir", "name", "no_recalibrate")  # flags that are no settings
 
 
@@ -37,7 +41,8 @@ class PruneFlags:
     """Flags of the command; see DESCRIPTION."""
 
     model: str | None = None
-    """Weights to prune; already pruned ones can be pruned further."""
+    """Weights to prune; already pruned ones can be pruned further (default: the newest best.pt under runs/, else a file
+    in weights/, else the demo's student)."""
     factor: float | None = None
     """Share of the prunable channels that is removed, between 0 and 1 (default: 0.2)."""
     target_flops: str | None = None
@@ -86,29 +91,36 @@ class PruneFlags:
 
 def main(argv: Sequence[str] | None = None, prog: str = "prune.py") -> int:
     """Runs the command and returns its exit code."""
-    words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
-    flags = parse_flags(PruneFlags, words, prog=prog, description=DESCRIPTION)
-    return run_guarded(lambda: _run(flags, pairs))
+    given = list(sys.argv[1:] if argv is None else argv)
+    words, pairs = split_overrides(given)
+    flags = parse_flags(PruneFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
+    command = shlex.join([*(["python"] if prog.endswith(".py") else []), *prog.split(), *given])
+    return run_guarded(lambda: _run(flags, pairs, command))
 
 
-def _run(flags: PruneFlags, pairs: list[str]) -> None:
+def _run(flags: PruneFlags, pairs: list[str], command: str) -> None:
     settings, project, name = _settings(flags, pairs)
     _check_output(flags)
-    from kd_yolo.data.folder import new_folder
+    if flags.model is None:
+        model, note = find_model(train=not flags.dry_run)
+        print(note, flush=True)
+        settings = settings.model_copy(update={"model": model})
+    from kd_yolo.data.folder import reserved
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.prune.job import preview, prune
 
     settings = settings.model_copy(update={"model": find_weights(settings.model)})
     if flags.sensitivity:
-        _analyse(settings, new_folder(project / f"{name}-sensitivity"))
+        _analyse(settings, project / f"{name}-sensitivity", command)
     elif flags.dry_run:
         result = preview(settings, say=_say)
         _print_plan(result)
         print("\n".join([*result.lines(), "dry run: nothing was written"]))
     else:
-        result = prune(settings, new_folder(project / name), say=_say)
-        print("\n".join(["", *result.lines()]))
-        _finish(result, flags.save_dir)
+        with reserved(project / name) as folder:
+            result = prune(settings, folder, say=_say)
+            print("\n".join(["", *result.lines()]))
+            _finish(result, flags.save_dir)
 
 
 def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path, str]:
@@ -119,8 +131,6 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
     """
     from kd_yolo.config.prune import PruneSettings
 
-    if flags.model is None:
-        raise ConfigError("--model is missing: the weights to prune, such as runs/detect/train/weights/best.pt.")
     given: dict[str, Any] = {}
     for pair in pairs:
         key, _, value = pair.partition("=")
@@ -137,7 +147,8 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
     own = {key: value for key, value in said.items() if key not in OUTPUT}
     if flags.no_recalibrate:
         own["recalibrate"] = False
-    return PruneSettings.parse({**given, **own}, "prune.py"), project, flags.name or name or Path(flags.model).stem
+    stem = Path(flags.model or UNNAMED).stem
+    return PruneSettings.parse({"model": UNNAMED, **given, **own}, "prune.py"), project, flags.name or name or stem
 
 
 def _check_output(flags: PruneFlags) -> None:
@@ -154,20 +165,38 @@ def _check_output(flags: PruneFlags) -> None:
         raise ConfigError(f"--save-dir is '{flags.save_dir}', expected the name of a file such as weights/prune.pt.")
 
 
-def _analyse(settings: PruneSettings, folder: Path) -> None:
+def _analyse(settings: PruneSettings, first: Path, command: str) -> None:
+    """Measures into a new folder, or goes on in that of the same analysis that was cut off."""
+    from kd_yolo.base.lock import holding
+    from kd_yolo.data.folder import reserved
+    from kd_yolo.prune.measured import find_unfinished
+
+    unfinished = find_unfinished(first, settings)
+    with (
+        reserved(first) if unfinished is None else nullcontext(unfinished) as folder,
+        holding(folder, "analysis"),
+    ):
+        _measure(settings, folder, command)
+
+
+def _measure(settings: PruneSettings, folder: Path, command: str) -> None:
     from kd_yolo.prune.sensitivity import analyse
     from kd_yolo.report.sensitivity_plot import draw_sensitivity
 
-    found = analyse(settings, say=_say)
-    found.write(folder, settings.model)
+    try:
+        found = analyse(settings, say=_say, keep_in=folder)
+    except KeyboardInterrupt:
+        print(f"\nwhat is measured is kept in {folder}; go on with: {command}", file=sys.stderr)
+        raise
     drops = {row.names[0]: row.drop for row in found.drops}
     draw_sensitivity(drops, found.metric.removeprefix("metrics/"), found.base, folder / "sensitivity.png")
+    found.write(folder, settings.model)
     worst = sorted(found.drops, key=lambda row: row.drop, reverse=True)[:5]
     print(f"\n{found.metric} of the whole network: {found.base:.4f}; most is lost by pruning")
     print("\n".join(f"  {row.names[0]:30} {row.width} -> {row.left} channels: -{row.drop:.4f}" for row in worst))
     print_results(folder, ("sensitivity.png", "sensitivity.json", "plan.yaml"))
-    plan, data = shown(folder / "plan.yaml"), shown(str(settings.data))
-    print_next(f"python prune.py --model {shown(settings.model)} --plan {plan} data={data}")
+    plan, data = shell_path(folder / "plan.yaml"), shell_path(str(settings.data))
+    print_next(f"python prune.py --model {shell_path(settings.model)} --plan {plan} data={data}")
 
 
 def _print_plan(result: PruneResult) -> None:
@@ -192,8 +221,8 @@ def _finish(result: PruneResult, save_dir: str | None) -> None:
         network = str(write_bytes(save_dir, result.path.read_bytes()))
     print_results(folder, ("weights/pruned.pt", "plan.yaml", "report.json", "channels.png"))
     print_network(network)
-    data = shown(result.settings.data) if result.settings.data else "..."
-    print_next(f"kd-yolo retrain --model {shown(network)} data={data}")
+    data = shell_path(result.settings.data) if result.settings.data else "..."
+    print_next(f"kd-yolo retrain --model {shell_path(network)} data={data}")
 
 
 def _say(line: str) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from pathlib import Path
 
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.distill import job as distillation
 from kd_yolo.league.job import Job
 from kd_yolo.training.run import Progress, progress_of
-from kd_yolo.training.stage import train_stage
+from kd_yolo.training.stage import prepare_folder, train_stage
 from kd_yolo.training.trainers import RETRAINERS
 from kd_yolo.training.usage import noting_usage
 from kd_yolo.yolo.safe_mode import trusted
@@ -39,8 +38,8 @@ def _shipped(job: Job) -> None:
     """Ultralytics' own distillation, which is not resumed: a run that was cut off starts anew."""
     assert job.teacher is not None
     if progress_of(job.last, trust=True) is not Progress.FINISHED:  # written here; holds upstream's own classes
-        shutil.rmtree(job.folder, ignore_errors=True)
-    data = resolved_yaml(Path(job.data), job.folder.parent / "data")
+        job.last.unlink(missing_ok=True)
+    data = resolved_yaml(job.data, job.folder.parent / "data")
     arguments = {**job.arguments, "data": str(data), "distill_model": job.teacher}
     with trusted(job.weights, job.teacher, job.folder) if job.trust else contextlib.nullcontext():
         train_stage(UPSTREAM, job.weights, job.folder, arguments, trust=job.trust)
@@ -49,7 +48,7 @@ def _shipped(job: Job) -> None:
 def _distill(job: Job) -> None:
     progress = progress_of(job.last, trust=job.trust)
     if progress is Progress.NOTHING:
-        shutil.rmtree(job.folder, ignore_errors=True)
+        prepare_folder(job.folder)
         place = {"project": str(job.folder.parent), "name": job.folder.name, "exist_ok": True}
         arguments = {**job.arguments, "data": job.data, **place}
         recipe = job.recipe

@@ -16,6 +16,7 @@ from kd_yolo.config.prune import PruneSettings
 from kd_yolo.data.sample import sample_classes, sample_detection
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.prune import network
+from kd_yolo.prune.measured import ROWS, WHOLE, Measured
 from kd_yolo.prune.plan import MAX_SHARE, Rules, Unit, Widths, units_of
 from kd_yolo.prune.result import plan_yaml, write_text
 from kd_yolo.yolo.evaluate import check_data, validate
@@ -61,18 +62,21 @@ class Sensitivity:
     widths: Widths
 
     def write(self, folder: Path, model: str) -> None:
-        """Writes ``sensitivity.json`` and ``plan.yaml``."""
+        """Writes ``sensitivity.json`` and ``plan.yaml``; rows that were kept on the way go."""
         body = {"model": model, "metric": self.metric, "base": self.base, "drops": [asdict(row) for row in self.drops]}
         write_text(folder / "sensitivity.json", json.dumps(body, indent=1) + "\n")
         write_text(folder / "plan.yaml", plan_yaml(model, self.widths))
+        (folder / ROWS).unlink(missing_ok=True)
 
 
-def analyse(settings: PruneSettings, *, say: Callable[[str], None]) -> Sensitivity:
+def analyse(settings: PruneSettings, *, say: Callable[[str], None], keep_in: Path | None = None) -> Sensitivity:
     """Prunes each unit alone by the factor, estimates BatchNorm statistics anew, and validates.
 
     Args:
         settings: ``data`` is needed; ``sensitivity_images`` pictures of its validation split are used.
         say: called with a line a unit.
+        keep_in: a folder in which each score is kept as soon as it is known; those of an earlier, interrupted call
+            with the same settings are not measured again.
 
     Raises:
         ConfigError: no data, a target or a plan instead of a factor, nothing that can be pruned.
@@ -90,13 +94,20 @@ def analyse(settings: PruneSettings, *, say: Callable[[str], None]) -> Sensitivi
         tried = [(unit, left) for unit in units if (left := _left(unit, settings.share, rules)) < unit.width]
         if not tried:
             raise ConfigError(f"factor {settings.share:g} is too small for a block of {settings.round_to} channels.")
-        metric, base = bench.whole()
+        measured = Measured(keep_in, settings)
+        metric, base = measured.scores.get(WHOLE) or bench.whole()
         if not base:
             raise InputError(f"{settings.model} finds nothing on {settings.data}: no pruning can make that worse.")
+        if len(measured.scores) > 1:
+            say(f"going on: {len(measured.scores) - 1} of {len(tried)} layers are measured")
+        measured.add(WHOLE, metric, base)
         drops = []
         for i, (unit, left) in enumerate(tried, 1):
-            score = bench.without(unit, left)
-            say(f"[{i}/{len(tried)}] {unit.name}: {unit.width} -> {left} channels, {metric} {score:.4f}")
+            if unit.name not in measured.scores:
+                measured.add(unit.name, metric, bench.without(unit, left))
+                score = measured.scores[unit.name][1]
+                say(f"[{i}/{len(tried)}] {unit.name}: {unit.width} -> {left} channels, {metric} {score:.4f}")
+            score = measured.scores[unit.name][1]
             drops.append(UnitDrop(unit.names, unit.width, left, score, base - score))
     return Sensitivity(metric, base, tuple(drops), plan_by_drop(units, drops, settings.share, rules))
 
@@ -122,6 +133,7 @@ class _Bench:
 
     def _accuracy(self, model: Any) -> tuple[str, float]:
         settings = self.settings
+        torch.manual_seed(settings.seed)  # a score does not depend on those that were measured before
         network.recalibrate_on(model, settings, settings.sensitivity_images)
         device = str(next(model.parameters()).device)
         found = validate(model, self.data, imgsz=settings.imgsz, batch=settings.batch, device=device)

@@ -72,7 +72,7 @@ def run_folder(last: str | Path) -> Path:
     Raises:
         InputError: the file does not lie in a folder ``weights``.
     """
-    weights = Path(os.path.abspath(last)).parent
+    weights = Path(os.path.normpath(Path(last).absolute())).parent  # a link stays where it is
     if weights.name != "weights":
         raise InputError(
             f"{shown(str(last), 300)} does not lie in the folder weights/ of a run, beside which a resumed run writes:"

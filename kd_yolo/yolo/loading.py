@@ -20,12 +20,15 @@ from kd_yolo.yolo.train_args import safe_train_args
 from kd_yolo.yolo.unpickle import MALFORMED, unpickle_safely, unpickle_trusted
 
 
-def load_checkpoint(path: str | Path, *, trust: bool = False) -> tuple[nn.Module, dict[str, Any]]:
+def load_checkpoint(
+    path: str | Path, *, trust: bool = False, flag: str | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
     """Loads a YOLO model as ultralytics' ``load_checkpoint`` does, but from known classes only.
 
     Args:
         path: a file, or an official name (``yolov8m.pt``), which is fetched when online.
         trust: load whatever the file holds, code included (``--trust-weights``).
+        flag: the flag that the path was typed for, see :func:`kd_yolo.yolo.locate.locate`.
 
     Returns:
         The model, in float32 and eval mode, with ``args``, ``pt_path``, ``task`` and ``stride``; the checkpoint's dict.
@@ -34,7 +37,7 @@ def load_checkpoint(path: str | Path, *, trust: bool = False) -> tuple[nn.Module
         InputError: missing, damaged, of another format, unsafe, or without a YOLO model.
         MissingDependencyError: a quantisation-aware checkpoint without modelopt.
     """
-    file = locate(path)
+    file = locate(path, flag)
     checkpoint = load_checkpoint_dict(file, trust=trust)
     model = _model_of(file, checkpoint)
     if not trust:

@@ -12,6 +12,7 @@ from typing import Any
 import ultralytics.nn.tasks as tasks
 from ultralytics.utils import torch_utils
 
+from kd_yolo.yolo.data_guard import install_data_guard
 from kd_yolo.yolo.loading import check_models, load_checkpoint_dict
 from kd_yolo.yolo.locate import locate
 from kd_yolo.yolo.model_yaml import load_model_yaml
@@ -61,6 +62,7 @@ def enforce_safe_loading() -> None:
     """
     if _installed() is None:
         SafeLoad().install()
+    install_data_guard()
 
 
 @contextmanager

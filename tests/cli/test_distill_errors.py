@@ -54,7 +54,7 @@ def test_wrong_usage_is_exit_2(words: list[str], message: str, capsys: Any) -> N
     [
         (["--teacher", "yolov8m.pt"], "offline"),
         (["--teacher", "mine.pt"], "weights 'mine.pt' do not exist"),
-        (["--resume", "runs/last.pt"], "do not exist"),
+        (["--resume", "runs/last.pt"], "does not exist"),
     ],
 )
 def test_missing_weights_are_exit_3(words: list[str], message: str, capsys: Any, tiny_data: Path) -> None:

@@ -9,11 +9,13 @@ import pytest
 import yaml
 from torch import nn
 
+from kd_yolo.base.lock import holding
 from kd_yolo.config.prune import PlanFile, PruneSettings
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.prune import sensitivity
 from kd_yolo.prune.graph import ChannelGroup
 from kd_yolo.prune.job import prune
+from kd_yolo.prune.measured import ROWS, find_unfinished
 from kd_yolo.prune.plan import Rules, units_of
 from kd_yolo.prune.sensitivity import UnitDrop, analyse, plan_by_drop
 from tests.prune.test_job import QUICK, data, silent, weights
@@ -70,6 +72,45 @@ def test_the_plan_is_taken_by_a_pruning(weights: str, data: str, validated: list
     asked = settings(weights, factor=None, plan=str(tmp_path / "s" / "plan.yaml"))
     assert prune(asked, tmp_path / "run", say=silent).plan.after == plan.widths == found.widths
     assert (tmp_path / "s" / "sensitivity.json").is_file()
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"unit": 3}\n', '{"unit": "x"\n'])
+def test_an_analysis_that_was_cut_off_goes_on(
+    weights: str, data: str, validated: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    asked = settings(weights, data=data, importance="l2", sensitivity_images=5)
+    whole, before = analyse(asked, say=silent), len(validated)
+    real = sensitivity.validate
+
+    def interrupted(*arguments: Any, **more: Any) -> dict[str, float]:
+        if len(validated) == before + 4:
+            raise KeyboardInterrupt
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(sensitivity, "validate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        analyse(asked, say=silent, keep_in=tmp_path)
+    monkeypatch.setattr(sensitivity, "validate", real)
+    assert len((tmp_path / ROWS).read_text().splitlines()) == 5  # the settings, the whole network, three units
+    with (tmp_path / ROWS).open("a") as file:
+        file.write(damage)
+    assert find_unfinished(tmp_path, asked) == tmp_path
+    assert find_unfinished(tmp_path, settings(weights, data=data, importance="l2", sensitivity_images=6)) is None
+    with holding(tmp_path):
+        assert find_unfinished(tmp_path, asked) is None
+    lines: list[str] = []
+    again = analyse(asked, say=lines.append, keep_in=tmp_path)
+    assert again == whole
+    assert lines[0] == f"going on: 3 of {len(whole.drops)} layers are measured"
+    assert len(validated) == before + 4 + len(whole.drops) - 3
+    again.write(tmp_path, weights)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.yaml", "sensitivity.json"]
+
+
+def test_scores_of_other_settings_do_not_count(weights: str, data: str, validated: list[Path], tmp_path: Path) -> None:
+    analyse(settings(weights, data=data, importance="l2"), say=silent, keep_in=tmp_path)
+    other = settings(weights, data=data, importance="l2", factor=0.25)
+    assert analyse(other, say=silent, keep_in=tmp_path) == analyse(other, say=silent)
 
 
 GROUPS = [ChannelGroup(str(i), 80, (), None) for i in range(5)]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from kd_yolo.base.device import choose_device
-from kd_yolo.config.reid import NetworkSettings, ReIDConfig
-from kd_yolo.errors import InputError
+from kd_yolo.base.leftovers import remove_leftovers
+from kd_yolo.base.lock import holding
+from kd_yolo.base.reading import shown
+from kd_yolo.config.reid import ReIDConfig, place_of
+from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sample import TRAIN
 from kd_yolo.reid.data.sampler import PKSampler
@@ -21,17 +26,19 @@ from kd_yolo.reid.data.sets import ReIDSet, read_reid_set
 from kd_yolo.reid.data.split import Split, as_targets, hold_out, list_identities, name_identities
 from kd_yolo.reid.data.statistics import as_markdown
 from kd_yolo.reid.data.transforms import Augment
-from kd_yolo.reid.model.checkpoint import Checkpoint, Identity, load_checkpoint
+from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint
+from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.reid.model.settings import NetworkConfig
-from kd_yolo.reid.model.widths import fit_widths
 from kd_yolo.reid.train.distributed import World, join_world, leave_world, synchronise_norms
 from kd_yolo.reid.train.engine import Say, Stage, Trainer
 from kd_yolo.reid.train.objective import Objective
-from kd_yolo.reid.train.records import write_metrics, write_settings
+from kd_yolo.reid.train.records import write_settings
+from kd_yolo.reid.train.start import continue_from, network_of, settings_for
+from kd_yolo.reid.train.state import settings_to_go_on
 from kd_yolo.reid.train.teachers import load_teachers
 from kd_yolo.reid.train.testing import as_metrics, distances, embed, score
 
+CHANGEABLE = {(None, "data"), ("train", "device"), ("train", "workers"), ("train", "cache")}
 SPLIT_SEED = 0  # of every run: teacher and student have the same identities whatever their seeds
 
 
@@ -42,7 +49,7 @@ def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | No
         config: resolved; ``data`` is given.
         folder: of the run; its files are overwritten.
         say: takes lines for the user.
-        start: a checkpoint to start from, a pruned one for example; the network settings are its own then.
+        start: a checkpoint to start from, a pruned one for example, see :func:`kd_yolo.reid.train.start.settings_for`.
 
     Returns:
         ``weights/best.pt``.
@@ -52,26 +59,54 @@ def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | No
         InputError: data, weights or teachers that cannot be used.
         KDYoloError: the loss is not finite any more.
     """
-    first = None if start is None else load_checkpoint(start)
-    return _run(config, folder, say, lambda data: _build(config, data, first))
+    if start is None:
+        return _run(config, folder, say, lambda data: _build(config, data))
+    first = load_checkpoint(start)
+    settings = settings_for(config, first, start)
+    return _run(settings, folder, say, lambda data: continue_from(first, settings.network, data.identities, start))
 
 
-def resume(last: Path, say: Say = print) -> Path:
-    """Goes on with an interrupted run, with its settings.
+def resume(last: Path, say: Say = print, changes: Mapping[str, Any] | None = None) -> Path:
+    """Goes on with an interrupted run, with its settings, in the folder in which its checkpoint lies.
 
     Args:
         last: its ``weights/last.pt``.
         say: takes lines for the user.
+        changes: ``section.key`` of settings that are other than they were; see :data:`CHANGEABLE`.
 
     Raises:
         InputError: no such checkpoint, or one of a run that is finished, or other data than it began with.
     """
+    _check_changes(changes or {})
     checkpoint = load_checkpoint(last)
-    settings = checkpoint.extra.get("settings")
-    if settings is None or "train" not in checkpoint.extra:
-        raise InputError(f"{last} holds no state to go on from: the run is finished. Start a new one with --start.")
-    config = ReIDConfig.parse(dict(settings), str(last))
-    return _run(config, last.resolve().parents[1], say, lambda data: _rebuild(checkpoint, data, last), checkpoint)
+    config = _changed(settings_to_go_on(checkpoint, last), changes or {}, last)
+    folder = Path(os.path.normpath(last.absolute())).parents[1]  # beside the file that was named, were it a link
+    return _run(config, folder, say, lambda data: _rebuild(checkpoint, data, last), checkpoint)
+
+
+def _check_changes(changes: Mapping[str, Any]) -> None:
+    fixed = [key for key in changes if place_of(key) not in CHANGEABLE]
+    if fixed:
+        raise ConfigError(
+            f"a resumed run keeps its {', '.join(fixed)}: leave {'it' if len(fixed) == 1 else 'them'} out, or start a"
+            " new run. It takes data=, train.device=, train.workers= and train.cache=."
+        )
+
+
+def _changed(config: ReIDConfig, changes: Mapping[str, Any], last: Path) -> ReIDConfig:
+    settings = config.model_dump()
+    for key, value in changes.items():
+        section, name = place_of(key)
+        if section is None:
+            settings[name] = value
+        else:
+            settings[section] = {**settings.get(section, {}), name: value}
+    config = ReIDConfig.parse(settings, str(last))
+    if config.data is None or not Path(config.data).exists():
+        raise InputError(
+            f"the crops of this run are not where they were ({shown(config.data)}): add data=path/to/crops"
+        )
+    return config
 
 
 @dataclass(frozen=True)
@@ -95,6 +130,9 @@ def _run(
     with ExitStack() as ending:
         world = join_world(device)
         ending.callback(leave_world, world)
+        if world.is_main:
+            ending.enter_context(holding(folder))
+            remove_leftovers(folder, folder / "weights")
         say = say if world.is_main else _silent
         torch.manual_seed(config.train.seed)
         data = _read(config, say)
@@ -107,16 +145,13 @@ def _run(
         synchronise_norms(objective, world)
         trainer = Trainer(config, model, objective, _stage(config, data, folder, world, say))
         if checkpoint is not None:
-            trainer.restore(checkpoint)
+            trainer.restore(checkpoint, str(trainer.last_file))
             say(f"goes on after epoch {trainer.epoch} of {config.train.epochs}")
         else:
             say(model.weights_note)
             if world.is_main:
                 write_settings(folder, config, _facts(data, model))
-        best = trainer.fit()
-        if world.is_main:
-            write_metrics(folder, {"held out": trainer.best})
-        return best
+        return trainer.fit()
 
 
 def _read(config: ReIDConfig, say: Say) -> _Data:
@@ -127,29 +162,14 @@ def _read(config: ReIDConfig, say: Say) -> _Data:
     rows = list_identities(split.train)
     parts = {"train": split.train, "held-out query": split.query, "held-out gallery": split.gallery}
     parts |= {"query": found.query, "gallery": found.gallery}
-    for line in (as_markdown({name: samples for name, samples in parts.items() if samples}), *found.notes):
+    notes = [*found.notes, *split.notes]
+    for line in (as_markdown({name: samples for name, samples in parts.items() if samples}), *notes):
         say(line)
     return _Data(found, split, rows, name_identities(rows, found.names))
 
 
-def _build(config: ReIDConfig, data: _Data, first: Checkpoint | None) -> ReIDModel:
-    if first is None:
-        network = network_of(config.network, len(data.identities))
-        return ReIDModel(network, weights=config.network.pretrained)
-    return _continue_from(first, data)
-
-
-def _continue_from(first: Checkpoint, data: _Data) -> ReIDModel:
-    """The network of a checkpoint, pruned or not, with a classifier for the identities of the data."""
-    values = {**first.config.as_dict(), "num_identities": len(data.identities)}
-    model, state = ReIDModel(NetworkConfig.from_dict(values)), dict(first.state_dict)
-    if list(first.identities) != list(data.identities):
-        state = {key: value for key, value in state.items() if not key.startswith("head.")}
-    fit_widths(model, state)
-    model.load_state_dict(state, strict=False)
-    kept = "" if any(key.startswith("head.") for key in state) else "; the classifier is new"
-    model.weights_note = f"{model.config.backbone}: weights of the checkpoint{kept}."
-    return model
+def _build(config: ReIDConfig, data: _Data) -> ReIDModel:
+    return ReIDModel(network_of(config.network, len(data.identities)), weights=config.network.pretrained)
 
 
 def _rebuild(checkpoint: Checkpoint, data: _Data, last: Path) -> ReIDModel:
@@ -159,12 +179,6 @@ def _rebuild(checkpoint: Checkpoint, data: _Data, last: Path) -> ReIDModel:
             f" ({len(data.identities)}, then {len(checkpoint.identities)}): restore the data, or start a new run."
         )
     return ReIDModel.from_checkpoint(checkpoint, str(last))
-
-
-def network_of(settings: NetworkSettings, num_identities: int) -> NetworkConfig:
-    """The description of a new network."""
-    values = settings.model_dump(exclude={"pretrained"})
-    return NetworkConfig(**values, num_identities=num_identities)
 
 
 def _stage(config: ReIDConfig, data: _Data, folder: Path, world: World, say: Say) -> Stage:
