@@ -23,9 +23,12 @@ def project_folder(name: str) -> Path:
 def find_weights(name: str | Path) -> str:
     """``name`` itself, or the file of that name in ``weights/`` here or beside the package."""
     path = Path(name)
-    if path.exists() or path.name != str(name):
+    try:
+        if path.exists() or path.name != str(name):
+            return str(name)
+        return next((str(d / path) for d in (Path("weights"), ROOT / "weights") if (d / path).is_file()), str(name))
+    except (OSError, ValueError):  # too long, or a NUL in it: whoever opens it says so
         return str(name)
-    return next((str(d / path) for d in (Path("weights"), ROOT / "weights") if (d / path).is_file()), str(name))
 
 
 def architecture(model: Any) -> str | None:

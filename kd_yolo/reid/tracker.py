@@ -27,7 +27,7 @@ def tracker_settings(kind: str, network: Path | None = None) -> dict[str, Any]:
     found = find_spec("ultralytics")  # its files are read, it is not imported
     source = None if found is None or found.origin is None else Path(found.origin).parent / PLACE / f"{kind}.yaml"
     if source is None or not source.is_file():
-        raise MissingDependencyError("the tracker's settings come from ultralytics: pip install 'ultralytics>=8.4.140'")
+        raise MissingDependencyError("the tracker's settings come from ultralytics: pip install 'ultralytics>=8.4.176'")
     settings: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
     return settings if network is None else {**settings, "with_reid": True, "model": str(network.resolve())}
 

@@ -1,7 +1,7 @@
-"""Builds a described network without memory, to learn what it would cost and whether its layers fit together.
+"""Builds a described network on trial, to learn whether its layers fit together and what it would cost.
 
-On torch's ``meta`` device tensors have a shape and no numbers: a layer of 65,536 x 65,536 channels costs nothing there,
-and the same arithmetic that would fail in the middle of a run fails here.
+A small one is built as it is. A large one is built on torch's ``meta`` device, where tensors have a shape and no
+numbers: a layer of 65,536 x 65,536 channels costs nothing there (but torch loads much of itself for it, 1.5 seconds).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -17,24 +19,23 @@ import ultralytics.nn.tasks as tasks
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
+from ultralytics.nn.modules import Conv
 from ultralytics.nn.modules.head import RTDETRDecoder
 
 from kd_yolo.base.reading import shown
 from kd_yolo.errors import InputError
 from kd_yolo.yolo.layer_names import TEXT_LAYERS
 from kd_yolo.yolo.quiet import quiet
+from kd_yolo.yolo.trial_pass import IMAGE_PX, OverBudgetError, watched
 from kd_yolo.yolo.unpickle import MALFORMED
 
 MAX_PARAMETERS = 1_000_000_000  # 4 GB; yolov6x has 173 million
+_SMALL = 5_000_000  # 20 MB, 0.1 seconds
 MAX_MODULES = 20_000  # yolov9e has 1,260
 MAX_ELEMENTS = 1 << 26  # of one map for an image of 256 px: 256 MB; yolov9e has 6 million
 MAX_OPERATIONS = 50_000  # yolov9e does 1,778
 _IMAGE_PX = 256  # ultralytics runs such an image through a network when it builds it
-_LOCK = threading.Lock()  # torch keeps one list of registration hooks for the process
-
-
-class OverBudgetError(RuntimeError):
-    """What is built or run is larger than any YOLO model."""
+_LOCK = threading.RLock()  # torch keeps one list of registration hooks for the process
 
 
 def check_buildable(where: str, description: dict[str, Any]) -> None:
@@ -54,10 +55,11 @@ def _fault(description: str) -> str:
     """Why the description cannot be built; empty when it can. Depends on the text only."""
     plain = json.loads(description)
     try:
-        with _LOCK, quiet(), torch.device("meta"):
-            layers = _build(plain)
-            if not any(row[2] in TEXT_LAYERS for row in [*plain["backbone"], *plain["head"]]):  # they take a text too
-                _run(layers, int(plain.get("channels") or plain.get("ch") or 3))
+        with _LOCK, quiet(), torch.random.fork_rng(devices=[]), _activation_kept():
+            try:
+                _try_small(plain)
+            except OverBudgetError:
+                _try_without_memory(plain)
     except MemoryError:
         return "it needs more memory than there is"
     except MALFORMED as error:
@@ -65,9 +67,42 @@ def _fault(description: str) -> str:
     return ""
 
 
-def _build(description: dict[str, Any]) -> nn.Sequential:
-    channels = int(description.get("channels") or description.get("ch") or 3)
-    left = {"modules": MAX_MODULES, "parameters": MAX_PARAMETERS}
+def _try_small(description: dict[str, Any]) -> None:
+    layers = _build(description, _SMALL)
+    if not _takes_text(description):
+        with watched(layers), torch.no_grad():
+            _run(layers, torch.zeros(1, _channels(description), IMAGE_PX, IMAGE_PX))
+
+
+def _try_without_memory(description: dict[str, Any]) -> None:
+    with torch.device("meta"):
+        layers = _build(description, MAX_PARAMETERS)
+        if not _takes_text(description):
+            with _Budget(), torch.no_grad():
+                _run(layers, torch.empty(1, _channels(description), _IMAGE_PX, _IMAGE_PX))
+
+
+def _takes_text(description: dict[str, Any]) -> bool:
+    """Whether layers take the features of a text beside the image."""
+    return any(row[2] in TEXT_LAYERS for row in [*description["backbone"], *description["head"]])
+
+
+def _channels(description: dict[str, Any]) -> int:
+    return int(description.get("channels") or description.get("ch") or 3)
+
+
+@contextmanager
+def _activation_kept() -> Iterator[None]:
+    """``parse_model`` sets the process's default activation, and leaves it when it fails."""
+    before = Conv.default_act
+    try:
+        yield
+    finally:
+        Conv.default_act = before
+
+
+def _build(description: dict[str, Any], max_parameters: int) -> nn.Sequential:
+    left = {"modules": MAX_MODULES, "parameters": max_parameters}
 
     def count_module(*_: Any) -> None:
         left["modules"] -= 1
@@ -77,7 +112,7 @@ def _build(description: dict[str, Any]) -> nn.Sequential:
     def count_parameter(_: nn.Module, __: str, value: Tensor | None) -> None:
         left["parameters"] -= 0 if value is None else value.numel()
         if left["parameters"] < 0:
-            raise OverBudgetError(f"it has more than {MAX_PARAMETERS} parameters")
+            raise OverBudgetError(f"it has more than {max_parameters} parameters")
 
     handles = [
         hooks.register_module_module_registration_hook(count_module),
@@ -85,18 +120,20 @@ def _build(description: dict[str, Any]) -> nn.Sequential:
         hooks.register_module_buffer_registration_hook(count_parameter),
     ]
     try:
-        layers: nn.Sequential = tasks.parse_model(copy.deepcopy(description), ch=channels, verbose=False)[0]
+        layers: nn.Sequential = tasks.parse_model(copy.deepcopy(description), ch=_channels(description), verbose=False)[
+            0
+        ]
         return layers
     finally:
         for handle in handles:
             handle.remove()
 
 
-class _Budget(TorchDispatchMode):
+class _Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Ends a pass that makes a map larger than any network does, or does more operations."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -110,16 +147,15 @@ class _Budget(TorchDispatchMode):
         return made
 
 
-def _run(layers: nn.Sequential, channels: int) -> None:
+def _run(layers: nn.Sequential, image: Tensor) -> None:
     """What ``BaseModel._predict_once`` does; heads give their raw outputs."""
     layers.eval()
     layers[-1].training = not isinstance(layers[-1], RTDETRDecoder)
     outputs: list[Any] = []
-    x: Any = torch.empty(1, channels, _IMAGE_PX, _IMAGE_PX, device="meta")
-    with _Budget(), torch.no_grad():
-        for layer in layers:
-            source: Any = layer.f
-            if source != -1:
-                x = outputs[source] if isinstance(source, int) else [x if i == -1 else outputs[i] for i in source]
-            x = layer(x)
-            outputs.append(x)
+    x: Any = image
+    for layer in layers:
+        source: Any = layer.f
+        if source != -1:
+            x = outputs[source] if isinstance(source, int) else [x if i == -1 else outputs[i] for i in source]
+        x = layer(x)
+        outputs.append(x)

@@ -10,7 +10,7 @@ import torch
 from kd_yolo.base.environment import guard_environment
 from kd_yolo.errors import ConfigError, MissingDependencyError
 
-SUPPORTED = ">=8.4.140,<8.5"
+SUPPORTED = ">=8.4.176,<8.5"
 SEAMS = (
     "check_resume",
     "get_dataset",
@@ -40,11 +40,10 @@ def prepare_process() -> None:
     threads = int(os.environ["OMP_NUM_THREADS"])
     torch.set_num_threads(threads)
     switch_off_telemetry()
-    from ultralytics.utils import checks, torch_utils
+    from ultralytics.utils import torch_utils
 
     from kd_yolo.yolo.safe_mode import enforce_safe_loading
 
-    checks.AUTOINSTALL = False  # ultralytics may have been imported before the variable was set
     torch_utils.NUM_THREADS = threads
     enforce_safe_loading()
 

@@ -13,6 +13,7 @@ from kd_yolo.base.reading import read_yaml_value, shown
 from kd_yolo.errors import InputError
 from kd_yolo.yolo.build_budget import check_buildable
 from kd_yolo.yolo.description import MAX_CLASSES, MAX_LAYERS, check_description
+from kd_yolo.yolo.layer_names import HEADS, TEXT_LAYERS
 from kd_yolo.yolo.model_yaml import SHIPPED
 from kd_yolo.yolo.module_check import TamperedError, check_modules
 from kd_yolo.yolo.quiet import quiet
@@ -73,7 +74,8 @@ def _check_layers(model: Any) -> None:
     layers = vars(model)["_modules"].get("model")
     if not isinstance(layers, nn.Sequential) or not 0 < len(layers) <= MAX_LAYERS:
         raise TamperedError("model.model is not a list of layers")
-    if list(vars(layers)["_modules"]) != [str(i) for i in range(len(layers))] or None in layers:
+    inside = vars(layers)["_modules"]
+    if list(inside) != [str(i) for i in range(len(layers))] or None in inside.values():
         raise TamperedError("its layers are not numbered from 0")
     for index, layer in enumerate(layers):
         facts = vars(layer)
@@ -89,6 +91,8 @@ def _check_layers(model: Any) -> None:
 
 def _check_facts(model: Any) -> None:
     facts, head = vars(model), model.model[-1]
+    if type(head).__name__ not in HEADS | TEXT_LAYERS:
+        raise TamperedError(f"it ends in {type(head).__name__}, which is not the head of a detector or classifier")
     names = facts.get("names")
     if isinstance(names, list):  # of 2023
         names = facts["names"] = dict(enumerate(names))

@@ -168,6 +168,10 @@ def _inside_object(item: Any, where: str) -> list[Any]:
 
 def _check_tensors(module: nn.Module, where: str) -> None:
     total = 0
+    for name, shape in _expected_shapes(module).items():
+        value = vars(module)["_parameters"].get(name, vars(module)["_buffers"].get(name))
+        if value is not None and tuple(value.shape) != shape:
+            raise TamperedError(f"{where}.{name} has the shape {tuple(value.shape)}, expected {shape}")
     owner_is_torch = type(module).__module__.startswith("torch.nn.")
     for table in ("_parameters", "_buffers"):
         for key, value in vars(module)[table].items():
@@ -181,6 +185,19 @@ def _check_tensors(module: nn.Module, where: str) -> None:
             total += value.numel()
             if total > MAX_PARAMETERS or (not owner_is_torch and value.numel() > _MAX_RAW):
                 raise TamperedError(f"{where}.{key} has {value.numel()} numbers")
+
+
+def _expected_shapes(module: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of the layers that nearly all numbers of a detector belong to."""
+    if isinstance(module, nn.modules.conv._ConvNd):
+        outer = module.in_channels if module.transposed else module.out_channels
+        inner = (module.out_channels if module.transposed else module.in_channels) // module.groups
+        return {"weight": (outer, inner, *module.kernel_size), "bias": (module.out_channels,)}
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (module.num_features,))
+    if isinstance(module, nn.Linear):
+        return {"weight": (module.out_features, module.in_features), "bias": (module.out_features,)}
+    return {}
 
 
 def check_tensor(value: Tensor, where: str) -> None:

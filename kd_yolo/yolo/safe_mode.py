@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import ultralytics.nn.tasks as tasks
-from ultralytics.utils import torch_utils
+from ultralytics.utils import WEIGHTS_DIR, checks, torch_utils
 
 from kd_yolo.yolo.data_guard import install_data_guard
 from kd_yolo.yolo.loading import check_models, load_checkpoint_dict
 from kd_yolo.yolo.locate import locate
 from kd_yolo.yolo.model_yaml import load_model_yaml
+
+# What ultralytics' check of mixed precision would fetch on a GPU; of a ConnectionError it makes a warning
+AMP_WEIGHTS = Path(WEIGHTS_DIR) / "yolo26n.pt"
 
 
 class SafeLoad:
@@ -30,6 +33,8 @@ class SafeLoad:
 
     def torch_safe_load(self, weight: str | Path, safe_only: bool | None = None) -> tuple[dict[str, Any], str]:  # noqa: ARG002
         """Replaces ``nn.tasks.torch_safe_load``, the one way of ``load_checkpoint`` to a file; ours is always safe."""
+        if Path(weight) == AMP_WEIGHTS and not AMP_WEIGHTS.is_file():
+            raise ConnectionError(f"{AMP_WEIGHTS} is not here, and what nobody named is not fetched")
         file = locate(weight)
         return self.torch_load(file), str(file)
 
@@ -47,6 +52,7 @@ class SafeLoad:
         os.environ["ULTRALYTICS_SAFE_LOAD"] = "1"  # for the processes that DDP starts
         vars(tasks).update(SAFE_LOAD=True, torch_safe_load=self.torch_safe_load)
         vars(torch_utils).update(torch_load=self.torch_load)
+        checks.AUTOINSTALL = False  # ultralytics may have been imported before our variables were set
         for module in ("ultralytics.nn.tasks", "ultralytics.nn", "ultralytics.engine.model"):
             if module in sys.modules:  # engine.model takes the name from nn.tasks when it is imported later
                 vars(sys.modules[module]).update(yaml_model_load=load_model_yaml)

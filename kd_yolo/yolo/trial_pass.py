@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from ultralytics.nn.modules.head import RTDETRDecoder
 
-from kd_yolo.yolo.build_budget import OverBudgetError
-
 MAX_ELEMENTS = 1 << 25  # of one map, 128 MB; yolov9e at 64 px has 0.4 million
 MAX_CALLS = 50_000
 MAX_SECONDS = 8.0
 IMAGE_PX = 64
 _RTDETR_PX = 160  # RT-DETR asks for the best 300 of its cells
 _LOCK = threading.Lock()  # torch keeps one list of forward hooks for the process
+
+
+class OverBudgetError(RuntimeError):
+    """What is built or run is larger than any YOLO model."""
 
 
 def trial_pass(model: Any, channels: int) -> list[Tensor]:
@@ -38,7 +40,7 @@ def trial_pass(model: Any, channels: int) -> list[Tensor]:
     image = torch.full((1, channels, size_px, size_px), 0.5)
     states = [(module, dict(vars(module))) for module in model.modules()]  # heads keep the grid of the last image
     try:
-        with _LOCK, _budget(model), torch.no_grad():
+        with watched(model), torch.no_grad():
             return list(_tensors(model(image)))
     finally:
         for module, state in states:
@@ -55,8 +57,12 @@ def _tensors(value: Any, level: int = 0) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _budget(model: nn.Module) -> Iterator[None]:
-    """Looks at each call of a layer of this network before it is made."""
+def watched(model: nn.Module) -> Iterator[None]:
+    """Inside, each call of a layer of this network is looked at before it is made.
+
+    Raises:
+        OverBudgetError: it would make a map larger than that of any YOLO model; or they are too many, or take too long.
+    """
     own = {id(module) for module in model.modules()}
     start, calls = time.monotonic(), 0
 
@@ -71,11 +77,13 @@ def _budget(model: nn.Module) -> Iterator[None]:
         if max(largest, _predicted(module, inputs)) > MAX_ELEMENTS:
             raise OverBudgetError(f"an image of {IMAGE_PX} px becomes more than {MAX_ELEMENTS} numbers in one layer")
 
-    handle = hooks.register_module_forward_pre_hook(look)
+    with _LOCK:
+        handle = hooks.register_module_forward_pre_hook(look)
     try:
         yield
     finally:
-        handle.remove()
+        with _LOCK:
+            handle.remove()
 
 
 def _predicted(module: nn.Module, inputs: tuple[Any, ...]) -> float:

@@ -27,3 +27,37 @@ def test_threads_survive_the_choice_of_the_cpu(asked: str | None) -> None:
     env |= {"OMP_NUM_THREADS": asked} if asked else {}
     done = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-3:] == [asked or str(os.cpu_count()), "False", "false"]
+
+
+LATE = """
+import os
+os.environ.update(YOLO_AUTOINSTALL="true", ULTRALYTICS_SAFE_LOAD="0")
+import ultralytics.nn.tasks as tasks
+from ultralytics.utils import checks
+assert checks.AUTOINSTALL
+{use}
+print(checks.AUTOINSTALL, os.environ["YOLO_AUTOINSTALL"], tasks.SAFE_LOAD, tasks.yaml_model_load.__name__)
+"""
+USES = {
+    "the class of the customer": "from kd_yolo import PruneModel; PruneModel",
+    "the trainer": "from kd_yolo import DistillationTrainer; DistillationTrainer",
+    "the loader": "import kd_yolo.yolo.loading",
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_nothing_is_installed_even_when_ultralytics_came_first(use: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE.format(use=USES[use])], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split()[-4:-2] == ["False", "false"]
+
+
+def test_the_check_of_mixed_precision_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU ultralytics opens yolo26n.pt, and makes a warning of this error; of any other one the run dies."""
+    from kd_yolo.yolo import locate, safe_mode
+
+    monkeypatch.setattr(safe_mode, "AMP_WEIGHTS", tmp_path / "yolo26n.pt")
+    monkeypatch.setattr(locate, "_download", lambda *_: pytest.fail("a download was asked for"))
+    with pytest.raises(ConnectionError, match="what nobody named is not fetched"):
+        safe_mode.SafeLoad().torch_safe_load(tmp_path / "yolo26n.pt")

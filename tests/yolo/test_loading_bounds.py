@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kd_yolo.distill.defaults import find_weights
 from kd_yolo.errors import InputError
 from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.locate import locate
@@ -144,7 +145,7 @@ def test_names_that_are_no_file(name: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.pt").write_bytes(b"")
     with pytest.raises(InputError) as caught:
-        locate(name)
+        locate(find_weights(name))
     assert len(str(caught.value)) < 1200
     assert caught.value.exit_code == 3
 
