@@ -72,7 +72,7 @@ TINY_NETWORK = """backbone:
   - [-1, 1, Conv, [{twice}, 3, 2]]
   - [-1, 1, Conv, [{twice}, 3, 2]]
 head:
-  - [[3, 4, 5], 1, Detect, [nc]]
+  - [[3, 4, 5], 1, {head}, [nc]]
 """
 
 
@@ -81,9 +81,9 @@ def tiny_yaml(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Writes the YAML of a detector of three levels and a third of the layers of YOLOv8n."""
     folder = tmp_path_factory.mktemp("networks")
 
-    def write(width: int = 8, classes: int = 2) -> str:
-        path = folder / f"tiny{width}-{classes}.yaml"
-        path.write_text(f"nc: {classes}\n" + TINY_NETWORK.format(width=width, twice=2 * width))
+    def write(width: int = 8, classes: int = 2, head: str = "Detect") -> str:
+        path = folder / f"tiny{width}-{classes}-{head}.yaml"
+        path.write_text(f"nc: {classes}\n" + TINY_NETWORK.format(width=width, twice=2 * width, head=head))
         return str(path)
 
     return write

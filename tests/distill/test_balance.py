@@ -117,9 +117,11 @@ def rows_of(trainer: Any) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_run_keeps_its_share(train: Train, logged: list[str]) -> None:
+def test_a_run_keeps_its_share(train: Train, make_weights: Callable[..., str], logged: list[str]) -> None:
     """The weights follow the measurements; the first epoch measures with the weight 1, the others near the share."""
-    trainer = train(loss="cwd", weight="auto:0.4", epochs=4, schedule="constant", taps="head")
+    student, teacher = make_weights("yolov8n.yaml"), make_weights("yolov8s.yaml", seed=1)
+    settings = dict(loss="cwd", weight="auto:0.4", epochs=4, schedule="constant", taps="head")
+    trainer = train(model=student, teacher=teacher, **settings)
     rows = rows_of(trainer)
     assert [float(row["epoch"]) for row in rows] == [1, 2, 3, 4]
     weights = [float(row["weight/kd_cwd"]) for row in rows]

@@ -43,7 +43,7 @@ def run(train_into: Callable[[Path], Train], tmp_path_factory: pytest.TempPathFa
         kept.update({file.name: file.read_bytes() for file in trainer.wdir.iterdir()})
 
     trainer = train_into(tmp_path_factory.mktemp("plain"))(
-        loss=[{"loss": "mgd", "taps": "cv2", "params": {"bottleneck": 8}}, {"loss": "bkd"}], epochs=2, save_period=1,
+        loss=[{"loss": "mgd", "taps": [2, 4], "params": {"bottleneck": 8}}, {"loss": "bkd"}], epochs=2, save_period=1,
         on={"on_model_save": keep},
     )  # fmt: skip
     for name, content in kept.items():
@@ -58,8 +58,8 @@ def files(run: Any) -> list[Path]:
     return found
 
 
-def test_every_checkpoint_holds_a_plain_detection_model(run: Any) -> None:
-    reference = {k: v.shape for k, v in DetectionModel("yolov8n.yaml", nc=2, verbose=False).state_dict().items()}
+def test_every_checkpoint_holds_a_plain_detection_model(run: Any, tiny_yaml: Any) -> None:
+    reference = {k: v.shape for k, v in DetectionModel(tiny_yaml(), nc=2, verbose=False).state_dict().items()}
     for file in files(run):
         ckpt = torch.load(file, weights_only=False)
         model = ckpt["ema"] or ckpt["model"]
@@ -92,7 +92,7 @@ def test_a_finished_student_carries_no_settings_of_ours(run: Any) -> None:
 
 def test_a_finished_student_is_not_larger_than_a_plain_one(run: Any, train: Train) -> None:
     plain = train(plain=True, epochs=1)
-    assert run.best.stat().st_size < plain.best.stat().st_size * 1.01
+    assert run.best.stat().st_size < plain.best.stat().st_size + 10_000  # terms are 30 kB here, an optimizer more
 
 
 def test_opens_without_this_package(run: Any, tiny_data: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_compiled_values_are_those_of_eager_mode(train: Train, rows: Any, backen
 
 @pytest.mark.slow
 def test_inductor(train: Train, rows: Any) -> None:
-    arguments = dict(loss="cwd+bkd", epochs=1)
+    arguments = dict(loss="cwd+bkd", epochs=1, batch=8)  # one step
     eager = kd(rows(train(name="eager", **arguments)))
     torch._dynamo.reset()
     assert kd(rows(train(name="compiled", compile=True, **arguments))) == pytest.approx(eager, rel=1e-2)

@@ -57,7 +57,7 @@ def arguments(
     for number in range(6):
         noise = np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8)
         cv2.imwrite(str(images / f"{number}.png"), noise)
-    student, teacher = make_weights(tiny_yaml(8)), make_weights(tiny_yaml(12), seed=1)
+    student, teacher = make_weights(tiny_yaml(8)), make_weights(tiny_yaml(16), seed=1)
     return dict(data=str(tiny_data), model=student, teacher=teacher, images=str(images))
 
 

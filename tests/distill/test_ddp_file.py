@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def parent(tiny_data: Path, teacher: str, student: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def parent(
+    tiny_data: Path, teacher: str, student: str, tiny_yaml: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """A trainer in the process that launches workers, just before it does."""
     monkeypatch.setattr(dist, "USER_CONFIG_DIR", tmp_path)
     overrides = dict(
@@ -28,7 +30,7 @@ def parent(tiny_data: Path, teacher: str, student: str, tmp_path: Path, monkeypa
     )  # fmt: skip
     trainer: Any = DistillationTrainer(overrides=overrides)
     trainer.world_size = 2
-    trainer.model = trainer.get_model(cfg="yolov8n.yaml", weights=None, verbose=False)
+    trainer.model = trainer.get_model(cfg=tiny_yaml(), weights=None, verbose=False)
     return trainer
 
 

@@ -12,7 +12,7 @@ import torch
 from kd_yolo.yolo.loading import load_checkpoint
 
 Train = Callable[..., Any]
-FAMILIES = ["yolov10n.yaml", pytest.param("yolo26n.yaml", marks=pytest.mark.slow)]
+FAMILIES = ["v10Detect", pytest.param("yolo26n.yaml", marks=pytest.mark.slow)]
 
 
 class Killed(BaseException):
@@ -30,14 +30,20 @@ def without_time(table: list[dict[str, str]]) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("yaml", FAMILIES)
 def test_resume_continues_both_schedules(
-    train: Train, rows: Any, make_weights: Callable[..., str], tmp_path: Path, yaml: str
+    train: Train, rows: Any, make_weights: Callable[..., str], tiny_yaml: Any, tmp_path: Path, yaml: str
 ) -> None:
     gains: dict[str, list[tuple[int, float]]] = {"whole": [], "cut": []}
 
     def note(name: str) -> dict[str, Any]:
         return {"on_train_epoch_end": lambda t: gains[name].append((t.criterion.base.updates, t.criterion.base.o2m))}
 
-    arguments = dict(model=make_weights(yaml), loss="cwd+bkd", epochs=3, close_mosaic=0)
+    arguments = dict(
+        model=make_weights(yaml if "." in yaml else tiny_yaml(head=yaml)),
+        loss="cwd+bkd",
+        weight="1+1000",
+        epochs=3,
+        close_mosaic=0,
+    )
     whole = train(name="whole", on=note("whole"), **arguments)
     with pytest.raises(Killed):
         train(name="cut", on=note("cut") | {"on_train_batch_end": kill_in_last_epoch}, **arguments)
@@ -52,7 +58,9 @@ def test_resume_continues_both_schedules(
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
 
 
-def test_response_terms_see_the_one_to_many_branch(train: Train, make_weights: Callable[..., str]) -> None:
+def test_response_terms_see_the_one_to_many_branch(
+    train: Train, make_weights: Callable[..., str], tiny_yaml: Any
+) -> None:
     """The one-to-one branch works on detached features: a gradient through it would never leave the head."""
     reached: dict[str, Any] = {}
 
@@ -68,7 +76,7 @@ def test_response_terms_see_the_one_to_many_branch(train: Train, make_weights: C
             reached["one2one"] = head.one2one_cv3[0][-1].weight.grad
 
     on = {"on_train_start": only_distillation, "on_train_batch_end": read}
-    train(model=make_weights("yolov10n.yaml"), loss="bkd", epochs=1, nbs=64, on=on)
+    train(model=make_weights(tiny_yaml(head="v10Detect")), loss="bkd", epochs=1, nbs=64, on=on)
     assert reached["backbone"] > 0
     assert reached["one2many"] is not None
     assert reached["one2one"] is None

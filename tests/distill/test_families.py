@@ -34,7 +34,7 @@ def test_pair_trains_and_reloads(
 
     trainer = train(
         model=f"{student_name}.yaml", teacher=make_weights(f"{teacher_name}.yaml", seed=1), loss="cwd+bkd", epochs=1,
-        nbs=64, on={"on_train_batch_end": read},
+        nbs=64, on={"on_train_batch_end": read}, finish=False,
     )  # fmt: skip
     columns = trainer.csv.read_text().splitlines()[0]
     assert "train/kd_cwd" in columns

@@ -72,10 +72,10 @@ def test_frozen_backbone_stays_and_the_rest_learns(train: Train, rows: Any) -> N
     def keep(trainer: Any) -> None:
         start.update({k: v.clone() for k, v in trainer.model.state_dict().items() if v.ndim})
 
-    trainer = train(freeze=10, epochs=1, on={"on_train_start": keep})
+    trainer = train(freeze=4, epochs=1, finish=False, on={"on_train_start": keep})
     moved = {k for k, v in trainer.model.state_dict().items() if v.ndim and not torch.equal(v, start[k])}
-    assert not {k for k in moved if k.startswith("model.") and int(k.split(".")[1]) < 10}
-    assert any(k.startswith("model.12.") for k in moved)
+    assert not {k for k in moved if k.startswith("model.") and int(k.split(".")[1]) < 4}
+    assert any(k.startswith("model.5.") for k in moved)
     assert any(k.startswith("kd_adapters.") for k in moved)
     assert columns_are_positive(rows(trainer))
 

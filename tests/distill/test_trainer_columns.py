@@ -50,7 +50,7 @@ def several(train_into: Callable[[Path], Train], tmp_path_factory: pytest.TempPa
     """Three terms, two of one loss, one of them switched off when mosaic closes."""
     terms = [
         {"loss": "cwd", "weight": 2.0},
-        {"loss": "cwd", "taps": "cv2", "schedule": {"kind": "constant", "stop_at": "mosaic"}},
+        {"loss": "cwd", "taps": [2, 4], "schedule": {"kind": "constant", "stop_at": "mosaic"}},
         {"loss": "bkd", "params": {"tau": 2.0}},
     ]
     return train_into(tmp_path_factory.mktemp("columns"))(loss=terms, schedule="linear", epochs=3, close_mosaic=1)
@@ -73,18 +73,18 @@ def test_no_validation_columns(several: Any, rows: Any) -> None:
 
 
 def test_the_log_says_what_is_compared(train: Train, logged: list[str]) -> None:
-    train(loss="cwd+bkd", weight="2+3", epochs=1)
+    train(loss="cwd+bkd", weight="2+3", epochs=1, finish=False)
     text = "\n".join(logged)
-    assert "kd-yolo: kd_cwd weight 2: layer 15 (stride 8, 64 channels) <- layer 15 (stride 8, 128 channels), " in text
+    assert "kd-yolo: kd_cwd weight 2: layer 3 (stride 8, 8 channels) <- layer 3 (stride 8, 16 channels), " in text
     assert "kd-yolo: kd_bkd weight 3: class logits" in text
-    assert f"{64 * 128 + 128 + 128 * 256 + 256 + 256 * 512 + 512:,} adapter parameters" in text
+    assert f"{8 * 16 + 16 + 2 * (16 * 32 + 32):,} adapter parameters" in text
     assert "kd_cwd" in next(line for line in logged if "box_loss" in line)  # the progress bar's header
 
 
 def test_levels_that_only_one_side_has_are_said(
     train: Train, make_weights: Callable[..., str], logged: list[str]
 ) -> None:
-    train(teacher=make_weights("yolov8n-p6.yaml"), loss="cwd+bkd", epochs=1)
+    train(teacher=make_weights("yolov8n-p6.yaml"), loss="cwd+bkd", epochs=1, finish=False)
     left = "has no partner and is not used"
     assert f"kd-yolo: kd_cwd: teacher layer 29 (stride 64, 256 channels) {left}" in logged
     assert f"kd-yolo: kd_bkd: teacher level of stride 64 {left}" in logged
@@ -121,6 +121,6 @@ def test_a_stopped_schedule_stops_the_teacher(train: Train, rows: Any, stop: dic
 
 def test_weight_0_does_not_run_the_teacher_and_says_so(train: Train, logged: list[str]) -> None:
     record = Record()
-    train(weight=0, epochs=1, on=record.on)
+    train(weight=0, epochs=1, on=record.on, finish=False)
     assert record.ran == [False, False]
     assert any("all weights are 0: this is plain training" in line for line in logged)

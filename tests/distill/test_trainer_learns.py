@@ -105,16 +105,21 @@ def test_gradient_of_the_distillation_alone_reaches_the_first_convolution(train:
             seen["first"] = float(trainer.model.model[0].conv.weight.grad.abs().sum())
             seen["head"] = trainer.model.model[-1].cv3[0][-1].weight.grad
 
-    train(loss="cwd", epochs=1, nbs=64, on={"on_train_start": without_task_loss, "on_train_batch_end": read})
+    on = {"on_train_start": without_task_loss, "on_train_batch_end": read}
+    train(loss="cwd", epochs=1, nbs=64, on=on, finish=False)
     assert seen["first"] > 0
     assert seen["head"] is None  # a feature loss says nothing about the head
 
 
-def test_the_student_learns_what_the_teacher_says(train: Train) -> None:
+def test_the_student_learns_what_the_teacher_says(train: Train, make_weights: Callable[..., str]) -> None:
+    student, teacher = make_weights("yolov8n.yaml"), make_weights("yolov8s.yaml", seed=1)
     values: list[float] = []
     on = {"on_train_batch_end": lambda t: values.append(float(t.loss_items["kd_pkd"]))}
     still = dict(mosaic=0, hsv_h=0, hsv_s=0, hsv_v=0, scale=0, translate=0, fliplr=0)
-    train(loss="pkd", weight=10, schedule="constant", epochs=4, optimizer="AdamW", lr0=3e-3, val=False, on=on, **still)
+    train(
+        model=student, teacher=teacher, loss="pkd", weight=10, schedule="constant", epochs=4, optimizer="AdamW",
+        lr0=3e-3, finish=False, on=on, **still,
+    )  # fmt: skip
     assert sum(values[-2:]) < 0.8 * sum(values[:2])  # 0.72 when this was written
 
 
@@ -133,7 +138,7 @@ def test_equal_models_start_at_zero_where_the_method_promises_it(train: Train, s
             sum(float(t.loss_items[k]) for k in ("kd_pkd", "kd_l2", "kd_bkd"))
         ),
     }
-    trainer = train(teacher=student, loss="l2+pkd+bkd", epochs=1, on=on)
+    trainer = train(teacher=student, loss="l2+pkd+bkd", epochs=1, on=on, finish=False)
     assert first[0] == pytest.approx(0, abs=1e-5)
     assert not [p for n, p in trainer.criterion.terms.named_parameters() if "adapters" in n]
     assert deepcopy(trainer.criterion.terms) is None

@@ -57,18 +57,18 @@ def test_other_class_count_with_a_response_term(train: Train, make_weights: Weig
 
 
 def test_other_class_count_with_a_feature_term(train: Train, make_weights: Weights, rows: Any) -> None:
-    trainer = train(teacher=make_weights("yolov8s.yaml", classes=5), loss="score_l2", epochs=1)
+    trainer = train(teacher=make_weights("yolov8n.yaml", classes=5), loss="score_l2", epochs=1)
     assert float(rows(trainer)[0]["train/kd_score_l2"]) > 0
 
 
 def test_a_layer_that_does_not_exist(train: Train) -> None:
-    with pytest.raises(ConfigError, match="the student has no layer 40 before its head; 0 to 21"):
-        train(taps=[15, 40])
+    with pytest.raises(ConfigError, match="the student has no layer 40 before its head; 0 to 5"):
+        train(taps=[3, 40])
 
 
 def test_compile_with_taps_beside_the_head(train: Train) -> None:
     with pytest.raises(ConfigError, match="compile=True works with taps=head only"):
-        train(compile=True, taps="cv2")
+        train(compile=True, taps=[2, 4])
 
 
 def test_a_stop_with_mosaic_that_is_closed_from_the_start(train: Train) -> None:

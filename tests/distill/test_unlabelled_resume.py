@@ -69,11 +69,11 @@ def write_pictures(folder: Path, count: int) -> Path:
 
 
 @pytest.fixture
-def run(tiny_data: Path, make_weights: Any, tmp_path: Path) -> Any:
+def run(tiny_data: Path, student: str, tmp_path: Path) -> Any:
     """Trains a tiny detector with twelve unlabelled pictures, two to a batch of four."""
-    weights, pool = make_weights("yolov8n.yaml"), write_pictures(tmp_path / "pool", 12)
+    pool = write_pictures(tmp_path / "pool", 12)
 
-    def train(model: str = weights, on: dict[str, Any] | None = None, **arguments: Any) -> Any:
+    def train(model: str = student, on: dict[str, Any] | None = None, **arguments: Any) -> Any:
         yolo = YOLO(model)
         for event, callback in (on or {}).items():
             yolo.add_callback(event, callback)

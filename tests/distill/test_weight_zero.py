@@ -23,7 +23,12 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_weight_0_equals_plain_training(
-    train: Callable[..., Any], rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+    train: Callable[..., Any],
+    rows: Any,
+    make_weights: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    case: str,
 ) -> None:
     norms: list[float] = []
     clip = torch.nn.utils.clip_grad_norm_
@@ -33,10 +38,11 @@ def test_weight_0_equals_plain_training(
         return norms[-1]
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
-    plain = train(name="plain", plain=True, **CASES[case])
+    model = make_weights("yolov8n.yaml")
+    plain = train(name="plain", plain=True, model=model, **CASES[case])
     plain_norms = norms.copy()
     norms.clear()
-    ours = train(name="ours", loss="cwd+mgd+bkd", weight=0, **CASES[case])
+    ours = train(name="ours", model=model, loss="cwd+mgd+bkd", weight=0, **CASES[case])
     assert norms == plain_norms
     assert max(norms) > 10  # clipping was at work
     own = [{k: v for k, v in row.items() if k != "time" and "kd_" not in k} for row in rows(ours)]

@@ -48,15 +48,15 @@ def save(tmp_path_factory: pytest.TempPathFactory, build: Callable[..., Any]) ->
 
 
 @pytest.fixture(scope="session")
-def stock(save: Callable[..., str]) -> str:
-    """Weights that are as their YAML says."""
-    return save()
+def stock(save: Callable[..., str], tiny_yaml: Callable[..., str]) -> str:
+    """Weights of a small network that are as its YAML says."""
+    return save(tiny_yaml(16))
 
 
 @pytest.fixture(scope="session")
-def pruned(save: Callable[..., str]) -> str:
-    """Weights that are narrower than their YAML says."""
-    return save(pruned=True)
+def pruned(save: Callable[..., str], tiny_yaml: Callable[..., str]) -> str:
+    """Weights of a small network that are narrower than its YAML says."""
+    return save(tiny_yaml(16), pruned=True)
 
 
 @pytest.fixture(scope="session")
