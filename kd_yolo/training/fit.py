@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.data.spec import read_data_yaml
+from kd_yolo.errors import ConfigError
+from kd_yolo.training.stage import task_of
 from kd_yolo.training.trainers import RETRAINERS
-from kd_yolo.yolo.argument_fit import check_fits_data, check_fits_model
+from kd_yolo.yolo.argument_fit import check_fits_data, check_fits_model, wrong_for_task
 from kd_yolo.yolo.loading import load_checkpoint
 
 
@@ -38,8 +40,11 @@ def check_training(weights: str, arguments: Mapping[str, Any], *, trust: bool = 
         InputError: weights or data that cannot be used.
     """
     check_data_arguments(arguments)
-    if weights.endswith((".yaml", ".yml")):
-        return  # what it builds is known to the trainer, which checks again
+    if weights.endswith((".yaml", ".yml")):  # how many layers it builds is known to the trainer, which checks again
+        problems = wrong_for_task(arguments, task_of(weights))
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return
     model: Any = load_checkpoint(weights, trust=trust)[0]
     task = str(model.task)
     if task in RETRAINERS:

@@ -61,14 +61,19 @@ def check_fits_model(arguments: Mapping[str, Any], model: nn.Module, task: str) 
     Raises:
         ConfigError: every value that does not fit.
     """
-    problems = [
+    problems = wrong_for_task(arguments, task)
+    problem = _wrong_freeze(arguments.get("freeze"), model)
+    if problems or problem:
+        raise ConfigError("\n".join([*problems, *([problem] if problem else [])]))
+
+
+def wrong_for_task(arguments: Mapping[str, Any], task: str) -> list[str]:
+    """A line for every argument that only means something to networks of another task, unless it is the default."""
+    return [
         f"'{key}=' does nothing for a {task} network, it is of {', '.join(TABLE[key].tasks)}. Leave it out."
         for key, value in arguments.items()
         if key in TABLE and TABLE[key].tasks and task not in TABLE[key].tasks and value != DEFAULT_CFG_DICT.get(key)
     ]
-    problem = _wrong_freeze(arguments.get("freeze"), model)
-    if problems or problem:
-        raise ConfigError("\n".join([*problems, *([problem] if problem else [])]))
 
 
 def _wrong_freeze(freeze: Any, model: Any) -> str | None:

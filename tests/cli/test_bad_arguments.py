@@ -68,6 +68,7 @@ def test_values_of_every_key(command: str, tiny_data: Path, capsys: Any) -> None
         (["retrain", "--model", "yolov8n.yaml", "split=test"], 2, "split=test: the data has train, val only"),
         (["retrain", "--model", "{weights}", "freeze=999"], 2, "freeze=999: the network has 23 layers"),
         (["retrain", "--model", "{weights}", "freeze=[a1]"], 2, "freeze"),
+        (["retrain", "--model", "yolov8n.yaml", "kobj=2"], 2, "'kobj=' does nothing for a detect network"),
         (["retrain", "--model", "{weights}", "dropout=0.5"], 2, "'dropout=' does nothing for a detect network"),
         (["sparse", "--model", "yolov8n.yaml", "--sparsity", "0"], 2, "--sparsity is 0.0, expected a share"),
         (["sparse", "--model", "yolov8n.yaml", "--sparsity", "1"], 2, "--sparsity is 1.0"),
