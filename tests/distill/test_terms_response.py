@@ -112,8 +112,9 @@ def test_classes_are_matched_by_name(build: Build) -> None:
     own, other = raw(8, 4, 2, classes=3, seed=1), raw(8, 4, 2, classes=5, seed=2)
     term = make(student, teacher, loss="bkd", gate="all")
     assert list(term.notes) == [
-        "teacher's and data's classes are matched by name: 2 of 3 are taught",
+        "matched by name: cat->2, dog->1 (2 of 3 are taught)",
         "not taught, the teacher does not know them: ['cow']",
+        "not used, the data does not have them: ['bus', 'car', 'tree']",
     ]
     expected = binary_distillation(own["scores"][:, [0, 1]], other["scores"][:, [2, 1]], tau=1.0, beta=1.0).mean()
     assert call(term, own, other) == pytest.approx(float(expected), rel=1e-6)
@@ -143,5 +144,8 @@ def test_one_common_class_is_too_few_for_a_softmax(build: Build) -> None:
 
 
 def test_models_without_names_are_matched_by_number(build: Build) -> None:
-    assert not make(named(build, "cat", "dog"), build(), loss="bkd").notes  # a model from YAML has numbers only
-    assert not make(named(build, "cat", "dog"), named(build, "Cat", "DOG"), loss="bkd").notes
+    own = named(build, "cat", "dog")
+    (note,) = make(own, build(), loss="bkd").notes  # a model from YAML has numbers only
+    assert note == "matched by number: the teacher has no class names"
+    (note,) = make(own, named(build, "Cat", "DOG"), loss="bkd").notes
+    assert note == "matched by name: cat->0, dog->1 (2 of 2 are taught)"
