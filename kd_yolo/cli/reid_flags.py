@@ -37,7 +37,7 @@ class Train:
     feature_loss_coefficient: float | None = None
     """Weight of the feature loss of self-distillation (default 0.03)."""
     start: Path | None = None
-    """Start from this checkpoint, a pruned one for example, instead of ImageNet weights."""
+    """Start from this checkpoint, a pruned one for example; height=, width=, head=, ... may differ from its own."""
     resume: Path | None = None
     """Go on with an interrupted run from its weights/last.pt, with its settings."""
     eval_only: Flag = False

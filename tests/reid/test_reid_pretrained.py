@@ -120,7 +120,7 @@ def test_wrong_files(tmp_path: Path) -> None:
         build_backbone("resnet18_ibn_a", size_hw=SIZE, weights=str(other))
     with pytest.raises(InputError, match=r"backbone 'timm:resnet10t': .*look like those of resnet34"):
         build_backbone("resnet10t", size_hw=SIZE, weights=str(other))
-    with pytest.raises(InputError, match=r"there is no file gone.pth with weights for 'resnet18'"):
+    with pytest.raises(InputError, match=r"network.pretrained .*of 'resnet18': 'gone.pth' cannot be opened"):
         build_backbone("resnet18", size_hw=SIZE, weights="gone.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(InputError, match="holds no weights by name"):

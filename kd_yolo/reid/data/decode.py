@@ -53,8 +53,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 raise InputError(f"image {file} is too large: {width} x {height}, at most {MAX_CROP_PIXELS} pixels.")
             yield image
     except DAMAGED as error:
-        reason = "unknown format" if isinstance(error, ImportError) else str(error) or type(error).__name__
-        raise InputError(f"{file} cannot be read as an image ({shown(reason)}): replace or remove it.") from error
+        reason = "unknown format" if isinstance(error, ImportError) else shown(str(error) or type(error).__name__)
+        raise InputError(f"{file} cannot be read as an image ({reason}): replace or remove it.") from error
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:

@@ -114,8 +114,8 @@ def _refused(file: Path, names: set[str], error: Exception) -> str:
     """Why torch did not load a file whose sizes are right."""
     if any(name.startswith("ultralytics") for name in names):
         return f"{file} is a YOLO checkpoint of ultralytics, not a ReID network: {GIVE}."
-    plain = ("torch._utils.", "collections.", "torch.Float", "__builtin__.", "builtins.")
-    whole = sorted(name for name in names if not name.startswith(plain))
+    plain = ("torch._utils.", "collections.", "__builtin__.", "builtins.")
+    whole = sorted(name for name in names if not name.startswith(plain) and not name.endswith("Storage"))
     reason = str(error).replace("\n", " ")
     if "Unsupported" in reason or "WeightsUnpickler" in reason:
         found = f"it names {shown(whole[0])}" if whole else shown(reason)
