@@ -75,14 +75,14 @@ def load_checkpoint_dict(path: str | Path, *, trust: bool = False) -> dict[str, 
 
 
 def check_models(file: Path, checkpoint: dict[str, Any]) -> None:
-    """Checks the networks of a checkpoint that ultralytics opens itself, without running them.
+    """Checks the networks of a checkpoint that ultralytics or a trainer opens itself, without running them.
 
     Raises:
         InputError: see :func:`kd_yolo.yolo.model_check.check_model`.
     """
     for key in ("ema", "model"):
         if isinstance(checkpoint.get(key), tasks.BaseModel):
-            check_model(file, checkpoint[key])
+            check_model(file, checkpoint[key], finite=False)  # a run recovers from NaN in its own files
         elif checkpoint.get(key) is not None and isinstance(checkpoint[key], nn.Module):
             raise InputError(f"{file} holds a {type(checkpoint[key]).__name__} as its {key}. {GIVE_A_MODEL}")
 

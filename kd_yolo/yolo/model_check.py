@@ -25,15 +25,20 @@ _MAX_NAME = 1000
 _MAX_STRIDE = 1024
 
 
-def check_model(file: Path, model: nn.Module) -> None:
+def check_model(file: Path, model: nn.Module, *, finite: bool = True) -> None:
     """Checks a network straight from the unpickler, before anything of it is called.
+
+    Args:
+        file: for messages.
+        model: the network.
+        finite: refuse NaN and infinite weights.
 
     Raises:
         InputError: it was tampered with, or describes what is not built here.
     """
     vars(model).pop("criterion", None)  # of releases before 8.4.95: only training needs it, and makes its own
     try:
-        check_modules(model)
+        check_modules(model, finite=finite)
         _check_layers(model)
         _check_facts(model)
     except TamperedError as error:

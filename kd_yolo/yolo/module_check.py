@@ -37,8 +37,12 @@ class TamperedError(ValueError):
     """A network that no program of ultralytics' writes; the text says what is wrong, to follow a file's name."""
 
 
-def check_modules(model: nn.Module) -> None:
+def check_modules(model: nn.Module, *, finite: bool = True) -> None:
     """Checks every module of a network, without calling any.
+
+    Args:
+        model: straight from the unpickler.
+        finite: refuse NaN and infinite numbers; a run that recovers from them opens its own checkpoint with them.
 
     Raises:
         TamperedError: something is shadowed, hooked, endless, or of a type that no network has.
@@ -46,7 +50,7 @@ def check_modules(model: nn.Module) -> None:
     for name, module in _modules(model):
         where = f"its layer {name}" if name else "its network"
         _check_attributes(module, where)
-        _check_tensors(module, where)
+        _check_tensors(module, where, finite=finite)
 
 
 def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -166,7 +170,7 @@ def _inside_object(item: Any, where: str) -> list[Any]:
     return list(found.values())
 
 
-def _check_tensors(module: nn.Module, where: str) -> None:
+def _check_tensors(module: nn.Module, where: str, *, finite: bool) -> None:
     total = 0
     for name, shape in _expected_shapes(module).items():
         value = vars(module)["_parameters"].get(name, vars(module)["_buffers"].get(name))
@@ -180,7 +184,7 @@ def _check_tensors(module: nn.Module, where: str) -> None:
             if table == "_parameters" and not isinstance(value, nn.Parameter):
                 raise TamperedError(f"{where}.{key} is not a parameter")
             check_tensor(value, f"{where}.{key} is")
-            if value.is_floating_point() and not bool(value.isfinite().all()):
+            if finite and value.is_floating_point() and not bool(value.isfinite().all()):
                 raise TamperedError(f"{where}.{key} holds NaN or infinite numbers")
             total += value.numel()
             if total > MAX_PARAMETERS or (not owner_is_torch and value.numel() > _MAX_RAW):

@@ -16,6 +16,7 @@ from ultralytics import YOLO
 from ultralytics.utils import torch_utils
 
 from kd_yolo.errors import InputError
+from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 
 pytestmark = pytest.mark.usefixtures("no_installs")
@@ -123,3 +124,23 @@ def test_trusted_restores_what_was_there() -> None:
         assert tasks.SAFE_LOAD
     after = (tasks.SAFE_LOAD, tasks.torch_safe_load, torch_utils.torch_load, os.environ["ULTRALYTICS_SAFE_LOAD"])
     assert after == before
+
+
+def test_a_run_may_open_its_own_nan_and_nobody_else(tiny_model: nn.Module, tmp_path: Path) -> None:
+    enforce_safe_loading()
+    model = copy.deepcopy(tiny_model)
+    next(model.parameters()).data.fill_(float("nan"))
+    torch.save({"model": model}, tmp_path / "last.pt")
+    assert tasks.torch_safe_load(tmp_path / "last.pt")[0]["model"] is not None
+    with pytest.raises(InputError, match="holds NaN"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize("key", ["ema", "model"])
+def test_ultralytics_gets_no_network_that_was_tampered_with(tiny_model: nn.Module, tmp_path: Path, key: str) -> None:
+    enforce_safe_loading()
+    model = copy.deepcopy(tiny_model)
+    vars(model)["fuse"] = tasks.DetectionModel
+    torch.save({"model": tiny_model, key: model}, tmp_path / "x.pt")
+    with pytest.raises(InputError, match="stands before its method"):
+        YOLO(tmp_path / "x.pt")
