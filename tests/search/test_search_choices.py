@@ -161,12 +161,10 @@ def test_a_network_without_normalisation_gets_one_for_the_tracker(tmp_path: Path
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     plain, wrapped = tmp_path / "plain.onnx", tmp_path / "wrapped.onnx"
     x_nchw = torch.rand(2, 3, 16, 8)
-    names = {
-        "input_names": ["input"],
-        "output_names": ["vector"],
-        "dynamic_axes": {"input": {0: "n"}, "vector": {0: "n"}},
-    }
-    torch.onnx.export(layers.eval(), (x_nchw,), str(plain), dynamo=False, dynamic_axes={"input": {0: "n"}}, **names)  # type: ignore[arg-type]
+    torch.onnx.export(
+        layers.eval(), (x_nchw,), str(plain), dynamo=False, input_names=["input"], output_names=["vector"],
+        dynamic_axes={"input": {0: "n"}},
+    )  # fmt: skip
     with_normalisation(plain, wrapped)
     assert not has_normalisation(plain)
     assert has_normalisation(wrapped)
