@@ -1,125 +1,14 @@
-"""Bad input to every command of search and crops: the documented exit code, one message, and an unharmed gallery."""
+"""Bad input to every command of search and crops: the documented exit code, one message, an unharmed gallery."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import pytest
 
 pytest.importorskip("faiss", reason="needs the extra search")
 
-from kd_yolo.cli import run as frame
-from kd_yolo.cli.app import main
-from kd_yolo.search.gallery import Gallery
-from tests.reid.data_helpers import write_picture
-from tests.search.crops_helpers import BrightDetector, write_video
-from tests.search.gallery_helpers import save_network
-from tests.search.test_search_serve_patience import png_of
-from tests.search.track_helpers import truth_text, two_walk
-
-CROPS = [f"{who:04d}_c{camera}s1_000001_00.jpg" for who in (1, 2, 3) for camera in (1, 2)]
-DAMAGED = [
-    ("gallery.json", b"{"),
-    ("gallery.json", b"[1]"),
-    ("gallery.json", b"\xff\xfe"),
-    ("gallery.json", b"[" * 100_000),
-    ("gallery.json", b'{"format": "kd-yolo gallery", "model": "", "dim": -1}'),
-    ("gallery.json", b'{"version": 99}'),
-    ("gallery.json", "fifo"),
-    ("gallery.json", "folder"),
-    ("gallery.json", "shards"),
-    ("gallery.json", "dim"),
-    ("vectors/000000.npy", b""),
-    ("vectors/000000.npy", b"\x93NUMPY"),
-    ("vectors/000000.npy", b"x" * 10_000),
-    ("vectors/000000.npy", "fifo"),
-    ("vectors/000000.npy", "folder"),
-    ("rows/000000.parquet", b""),
-    ("rows/000000.parquet", b"PAR1" + b"x" * 100 + b"PAR1"),
-    ("rows/000000.parquet", "fifo"),
-    ("rows/000000.parquet", "folder"),
-    (".lock", "fifo"),
-    (".lock", "folder"),
-]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Networks, a ReID set, a gallery, a video with its truth, a run of `search track`, and all kinds of bad files."""
-    folder = tmp_path_factory.mktemp("bad")
-    save_network(folder / "reid.pt")
-    for part in ("query", "bounding_box_test"):
-        for number, name in enumerate(CROPS):
-            write_picture(folder / "set" / part / name, number)
-    words = ["search", "index", str(folder / "set"), "--weights", str(folder / "reid.pt"), "--gallery"]
-    assert main([*words, str(folder / "g")]) == 0
-    write_video(folder / "cam1.avi", two_walk(8))
-    (folder / "cam1.csv").write_text(truth_text(8))
-    for name, content in {
-        "text.jpg": b"text", "text.mp4": b"#EXTM3U\nhttp://127.0.0.1:9/x.ts\n", "empty.png": b"", "empty.mp4": b"",
-        "bomb.png": png_of(60_000, 60_000), "noise.mp4": bytes(range(256)) * 9, "bad.onnx": b"x", "bad.yaml": b"a: [",
-        "list.yaml": b"- 1", "self.txt": b"self.txt\n", "gone.txt": b"gone.jpg\n", "bin.txt": b"\xff\xfe\x00",
-        "none.csv": b"", "twice.csv": b"1,1,0,0,9,9,1,1,1\n" * 2, "words.csv": b"frame,id\n",
-        "cars.csv": b"1,1,0,0,9,9,1,3,1\n", "tracker.yaml": b"tracker_type: botsort\n", "nokind.yaml": b"a: 1\n",
-    }.items():  # fmt: skip
-        (folder / name).write_bytes(content)
-    os.mkfifo(folder / "pipe")
-    os.mkfifo(folder / "pipe.jpg")
-    (folder / "empty").mkdir()
-    (folder / "full").mkdir()
-    (folder / "full" / "file").touch()
-    for name, rows in (("nofile", {"a": [1]}), ("escape", None)):
-        (folder / name).mkdir()
-        row = {"file": ["../cam1.avi"], "source": ["x"], "frame": [0], "seconds": [0.0], "camera": [1], "track": [1],
-               "x1": [0], "y1": [0], "x2": [1], "y2": [1], "score": [1.0]}  # fmt: skip
-        pl.DataFrame(rows or row).write_parquet(folder / name / "crops.parquet")
-    (folder / "notable").mkdir()
-    (folder / "notable" / "crops.parquet").write_bytes(b"PAR1PAR1")
-    return folder
-
-
-@pytest.fixture
-def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Links to what was made; tests that damage something make copies."""
-    for path in made.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-
-    def unforeseen(error: Exception) -> int:
-        raise AssertionError(f"not foreseen: {type(error).__name__}: {error}") from error
-
-    monkeypatch.setattr("logging.raiseExceptions", False)  # ultralytics' logger holds a stream that pytest has closed
-    monkeypatch.setattr(frame, "_fail_unforeseen", unforeseen)
-    return tmp_path
-
-
-@pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bright boxes for people."""
-    from kd_yolo.search.detector import PersonDetector
-
-    def opened(cls: object, settings: object, *, trust: bool = False) -> BrightDetector:
-        return BrightDetector()
-
-    monkeypatch.setattr(PersonDetector, "open", classmethod(opened))
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def code_of(words: list[str]) -> int:
-    try:
-        return main(words)
-    except SystemExit as error:  # of the parser
-        return int(error.code or 0)
-
+from tests.search.bad_helpers import CROPS, code_of, content
 
 QUERY = f"query set/query/{CROPS[0]} --gallery g"
 GALLERY_CASES = [
@@ -208,24 +97,26 @@ GALLERY_CASES = [
 
 
 @pytest.mark.parametrize(("line", "code"), GALLERY_CASES, ids=lambda value: str(value)[:60])
-def test_galleries(line: str, code: int, place: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = content(made / "g")
+def test_galleries(line: str, code: int, bad_place: Path, bad_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = content(bad_files / "g")
     assert code_of(["search", *line.split(" ")]) == code
     err = capsys.readouterr().err
     assert "Traceback" not in err
     assert err.strip()
     assert len(err) < 4000
-    assert content(made / "g") == before
-    assert not (place / "ranking.png").exists()
+    assert content(bad_files / "g") == before
+    assert not (bad_place / "ranking.png").exists()
 
 
 @pytest.mark.parametrize("flag", ["--source", "--person"])
 @pytest.mark.parametrize("more", [[], ["--dry-run"], ["--places", "0"], ["--from", "0"]])
 @pytest.mark.parametrize("value", ["", " ", "\t"])
-def test_an_unset_variable_of_the_shell(flag: str, more: list[str], value: str, place: Path, made: Path) -> None:
-    before = content(made / "g")
+def test_an_unset_variable_of_the_shell(
+    flag: str, more: list[str], value: str, bad_place: Path, bad_files: Path
+) -> None:
+    before = content(bad_files / "g")
     assert code_of(["search", "forget", "--gallery", "g", flag, value, *more]) == 2
-    assert content(made / "g") == before
+    assert content(bad_files / "g") == before
 
 
 TRACK = "track cam1.avi --out run --no-video"
@@ -291,12 +182,12 @@ TRACK_CASES = [
 
 @pytest.mark.usefixtures("fakes")
 @pytest.mark.parametrize(("line", "code"), TRACK_CASES, ids=lambda value: str(value)[:60])
-def test_tracks(line: str, code: int, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tracks(line: str, code: int, bad_place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of(["search", *line.split(" ")]) == code
     err = capsys.readouterr().err
     assert err.strip()
     assert "Traceback" not in err
-    assert not (place / "run" / "persons.csv").exists()
+    assert not (bad_place / "run" / "persons.csv").exists()
 
 
 CROPS_CASES = [
@@ -342,101 +233,8 @@ CROPS_CASES = [
 
 @pytest.mark.usefixtures("fakes")
 @pytest.mark.parametrize(("line", "code"), CROPS_CASES, ids=lambda value: str(value)[:60])
-def test_crops(line: str, code: int, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_crops(line: str, code: int, bad_place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of(["crops", *line.split(" ")]) == code
     err = capsys.readouterr().err
     assert err.strip()
     assert "Traceback" not in err
-
-
-def damage(file: Path, how: bytes | str) -> None:
-    """Replaces a file by bytes, a pipe, a folder, or a manifest that claims too much."""
-    if how in ("shards", "dim"):
-        values = json.loads(file.read_text())
-        values["dim"] = 1 << 20 if how == "dim" else values["dim"]
-        values["shards"][0]["count"] = 10**11 if how == "shards" else values["shards"][0]["count"]
-        file.write_text(json.dumps(values))
-        return
-    file.unlink(missing_ok=True)
-    if how == "fifo":
-        os.mkfifo(file)
-    elif how == "folder":
-        file.mkdir()
-    else:
-        assert isinstance(how, bytes)
-        file.write_bytes(how)
-
-
-@pytest.mark.parametrize(("name", "how"), DAMAGED, ids=lambda value: str(value)[:30])
-def test_damaged_galleries(name: str, how: bytes | str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(place / "g", place / "broken")
-    damage(place / "broken" / name, how)
-    for line in (
-        f"query set/query/{CROPS[0]} --gallery broken --weights reid.pt",
-        "forget --person 1 --gallery broken",
-    ):
-        assert code_of(["search", *line.split(" ")]) == 3, line
-        assert "Traceback" not in capsys.readouterr().err
-
-
-def runs() -> Iterator[tuple[str, bytes | str]]:
-    for name in ("meta.json", "tracks.parquet", "vectors.npz"):
-        yield from ((name, how) for how in (b"", b"{", b"[1]", b"PAR1PAR1", b"PK\3\4" + bytes(40), "fifo", "folder"))
-    yield ("meta.json", b'{"source": 1, "camera": "x", "num_frames": null, "fps": {}, "whole": 2, "network": []}')
-
-
-@pytest.fixture(scope="module")
-def tracked(made: Path) -> Path:
-    """A run of `search track`."""
-    from kd_yolo.search.track_run import track_all
-    from tests.search.track_helpers import tools
-
-    track_all([str(made / "cam1.avi")], made / "tracked", tools(), lambda _: None)
-    return made / "tracked"
-
-
-@pytest.mark.parametrize(("name", "how"), list(runs()), ids=lambda value: str(value)[:30])
-def test_damaged_runs(
-    name: str, how: bytes | str, tracked: Path, place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(tracked, place / "broken")
-    damage(place / "broken" / "cam1" / name, how)
-    before = content(place / "broken")
-    assert code_of(["search", "link", "broken", "--no-video"]) == 3
-    assert "does not hold the tracks" in capsys.readouterr().err or (name, how) == ("tracks.parquet", "folder")
-    assert content(place / "broken") == before
-
-
-def test_compressed_vectors_are_refused(tracked: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A megabyte of an archive can hold terabytes."""
-    shutil.copytree(tracked, place / "broken")
-    vectors = np.zeros((1000, 1000), np.float32)
-    np.savez_compressed(place / "broken" / "cam1" / "vectors.npz", tracks=np.zeros(1000, np.int64), vectors=vectors)
-    assert code_of(["search", "link", "broken", "--no-video"]) == 3
-    assert "is compressed" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["crops.json", "inputs.json", "parts/00000001.json"])
-@pytest.mark.parametrize("how", [b"", b"[1]", b'{"cam1.avi": 7}', b"{" * 9999, "fifo", "folder"], ids=str)
-@pytest.mark.usefixtures("fakes")
-def test_damaged_ledgers(name: str, how: bytes | str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert code_of(["crops", "cam1.avi", "--out", "cut"]) == 0
-    damage(place / "cut" / name, how)
-    assert code_of(["crops", "cam1.avi", "--out", "cut"]) in (2, 3)
-    assert "Traceback" not in capsys.readouterr().err
-
-
-def test_names_of_a_strangers_gallery_cannot_reach_the_terminal(
-    place: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gallery = Gallery.create(place / "h", "0" * 16, 3)
-    row = {"source": "a\x1b]0;owned\x07\n.mp4", "frame": 0, "seconds": 0.0, "camera": 1, "track": 1, "x1": 0, "y1": 0,
-           "x2": 1, "y2": 1, "score": 1.0, "identity": "\x1b[2J\u202e"}  # fmt: skip
-    gallery.add(np.eye(3, dtype=np.float32)[:1], [row], [b"\xff\xd8\xff"])
-    from kd_yolo.cli.search_gallery import _print_matches
-    from kd_yolo.search.query import ask
-
-    _print_matches(ask(gallery, np.eye(3, dtype=np.float32)[0], 1))
-    out = capsys.readouterr().out
-    assert "\\x1b]0;owned\\x07\\n.mp4" in out
-    assert all(char.isprintable() or char == "\n" for char in out)

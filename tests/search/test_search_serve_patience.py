@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import io
 import socket
-import struct
 import subprocess
 import time
-import zlib
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +22,7 @@ from kd_yolo.cli.search_serve import main
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.search.page.serve import listen, running
 from kd_yolo.search.page.upload import Limits, read_upload
+from tests.search.bad_helpers import png_of
 
 PATIENCE_S = 0.4
 
@@ -97,18 +96,6 @@ def test_a_port_that_is_none(port: int, capsys: pytest.CaptureFixture[str]) -> N
         listen("127.0.0.1", port)
     assert main(["--port", str(port)]) == 2
     assert "port: Input should be" in capsys.readouterr().err
-
-
-def png_of(width: int, height: int) -> bytes:
-    """A PNG whose header claims a size."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
-    )
 
 
 def uploads() -> Iterator[bytes]:
