@@ -43,7 +43,7 @@ class CompareFlags:
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo compare") -> int:
     """Runs the command and returns its exit code."""
     words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
-    flags = parse_flags(CompareFlags, words, prog=prog, description=DESCRIPTION)
+    flags = parse_flags(CompareFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
     return run_guarded(lambda: _run(flags, pairs))
 
 

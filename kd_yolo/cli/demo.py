@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from kd_yolo.cli.run import parse_flags, run_guarded
 
@@ -34,17 +35,14 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo demo") -> int:
 
 def _run(flags: DemoFlags) -> None:
     from kd_yolo.cli.distill import finish
-    from kd_yolo.distill import job
-    from kd_yolo.distill.demo import STUDENT_RUN, demo_data
+    from kd_yolo.distill.demo import demo_data
+    from kd_yolo.distill.demo_student import train_demo_student
     from kd_yolo.training.eta import duration
 
     start = time.monotonic()
     print("[1/3] street scenes", flush=True)
     data, _ = demo_data(write=True)
     print(f"[2/3] teacher, then [3/3] student: about 4 minutes on 2 cores (data: {data})", flush=True)
-    overrides = {**STUDENT_RUN, "epochs": flags.epochs, "device": flags.device}
-    plan = job.with_run_folder(job.make_plan(job.Request(overrides=overrides)), "demo")
-    print(f"[3/3] student {plan.student} under {plan.config.teacher}", flush=True)
-    result = job.distil(plan)
-    finish(result)
+    say = partial(print, "[3/3]", flush=True)
+    finish(train_demo_student(say, epochs=flags.epochs, device=flags.device))
     print(f"demo done in {duration(time.monotonic() - start)}")

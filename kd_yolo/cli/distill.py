@@ -71,7 +71,7 @@ class DistillFlags:
 def main(argv: Sequence[str] | None = None, prog: str = "train_distill.py") -> int:
     """Runs the command and returns its exit code."""
     words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
-    flags = parse_flags(DistillFlags, words, prog=prog, description=DESCRIPTION)
+    flags = parse_flags(DistillFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
     return run_guarded(lambda: _run(flags, pairs), detector=not flags.list_losses)
 
 

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo league") -> int
     """Runs the command and returns its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     words, pairs = split_recipes(given)
-    flags = parse_flags(LeagueFlags, words, prog=prog, description=DESCRIPTION)
+    flags = parse_flags(LeagueFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
     return run_guarded(lambda: _run(flags, pairs, f"{prog} {shlex.join(given)}"))
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.cli.newest import find_model
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -31,6 +32,7 @@ unpruned network again).
 Written key=value: data= (for Taylor importance and BatchNorm statistics), imgsz=, batch=, device=, seed=, project=,
 name=. Targets below 1 are shares of the unpruned network's, counted in the form in which it is deployed."""
 PAIRS = ("data", "imgsz", "batch", "device", "seed", "project", "name")
+UNNAMED = "best.pt"  # stands for the weights that find_model will find
 OUTPUT = ("dry_run", "sensitivity", "save_dir", "name", "no_recalibrate")  # flags that are no settings
 
 
@@ -39,7 +41,8 @@ class PruneFlags:
     """Flags of the command; see DESCRIPTION."""
 
     model: str | None = None
-    """Weights to prune; already pruned ones can be pruned further."""
+    """Weights to prune; already pruned ones can be pruned further (default: the newest best.pt under runs/, else a file
+    in weights/, else the demo's student)."""
     factor: float | None = None
     """Share of the prunable channels that is removed, between 0 and 1 (default: 0.2)."""
     target_flops: str | None = None
@@ -90,7 +93,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "prune.py") -> int:
     """Runs the command and returns its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     words, pairs = split_overrides(given)
-    flags = parse_flags(PruneFlags, words, prog=prog, description=DESCRIPTION)
+    flags = parse_flags(PruneFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
     command = shlex.join([*(["python"] if prog.endswith(".py") else []), *prog.split(), *given])
     return run_guarded(lambda: _run(flags, pairs, command))
 
@@ -98,6 +101,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "prune.py") -> int:
 def _run(flags: PruneFlags, pairs: list[str], command: str) -> None:
     settings, project, name = _settings(flags, pairs)
     _check_output(flags)
+    if flags.model is None:
+        model, note = find_model(train=not flags.dry_run)
+        print(note, flush=True)
+        settings = settings.model_copy(update={"model": model})
     from kd_yolo.data.folder import reserved
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.prune.job import preview, prune
@@ -124,8 +131,6 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
     """
     from kd_yolo.config.prune import PruneSettings
 
-    if flags.model is None:
-        raise ConfigError("--model is missing: the weights to prune, such as runs/detect/train/weights/best.pt.")
     given: dict[str, Any] = {}
     for pair in pairs:
         key, _, value = pair.partition("=")
@@ -142,7 +147,8 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
     own = {key: value for key, value in said.items() if key not in OUTPUT}
     if flags.no_recalibrate:
         own["recalibrate"] = False
-    return PruneSettings.parse({**given, **own}, "prune.py"), project, flags.name or name or Path(flags.model).stem
+    stem = Path(flags.model or UNNAMED).stem
+    return PruneSettings.parse({"model": UNNAMED, **given, **own}, "prune.py"), project, flags.name or name or stem
 
 
 def _check_output(flags: PruneFlags) -> None:

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo reid") -> int:
         return 0 if words and words[0] in {"-h", "--help"} else 2
     given, pairs = split_overrides(words[1:])
     flags = parse_flags(
-        KINDS[words[0]], given, prog=f"{prog} {words[0]}", description=f"{DESCRIPTIONS[words[0]]} {KEYS}"
+        KINDS[words[0]], given, prog=f"{prog} {words[0]}", description=f"{DESCRIPTIONS[words[0]]} {KEYS}", pairs=pairs
     )
     commands: dict[type[Any], Callable[[Any, list[str]], None]] = {
         Train: _train, Test: _test, Rank: _rank, Export: _export, Prune: _prune,

@@ -13,6 +13,7 @@ from typing import TypeVar
 import tyro
 
 from kd_yolo.base.environment import guard_environment
+from kd_yolo.cli.foreign import explain
 from kd_yolo.errors import EXIT_INTERRUPTED, KDYoloError
 
 F = TypeVar("F")
@@ -30,8 +31,17 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, pairs
 
 
-def parse_flags(flags_type: type[F], argv: Sequence[str], *, prog: str, description: str) -> F:
-    """Parses flags with tyro; unknown flags end the process with exit code 2 and the nearest spelling."""
+def parse_flags(
+    flags_type: type[F], argv: Sequence[str], *, prog: str, description: str, pairs: Sequence[str] = ()
+) -> F:
+    """Parses flags with tyro; unknown flags end the process with exit code 2 and the nearest spelling.
+
+    Words of other tools (:mod:`kd_yolo.cli.foreign`), among the ``key=value`` words ``pairs`` too, are answered with
+    ours.
+    """
+    lines = explain(flags_type, argv, pairs)
+    if lines and not {"-h", "--help"} & set(argv):
+        sys.exit(_fail("\n  ".join([f"{prog} does not know these words:", *lines]), 2))
     return tyro.cli(flags_type, args=list(argv), prog=prog, description=description)
 
 

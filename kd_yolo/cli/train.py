@@ -60,7 +60,7 @@ def retrain(argv: Sequence[str] | None = None, prog: str = "kd-yolo retrain") ->
 
 def _main(kind: type[TrainFlags], argv: Sequence[str] | None, prog: str, description: str) -> int:
     words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
-    flags = parse_flags(kind, words, prog=prog, description=description)
+    flags = parse_flags(kind, words, prog=prog, description=description, pairs=pairs)
     return run_guarded(lambda: _run(flags, pairs))
 
 

@@ -28,7 +28,7 @@ from kd_yolo.yolo.argument_fit import check_fits_data
 from kd_yolo.yolo.arguments import check_arguments
 from kd_yolo.yolo.heads import head_facts
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
-from kd_yolo.yolo.locate import locate
+from kd_yolo.yolo.locate import TEACHER, locate
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 
 
@@ -138,7 +138,8 @@ def load_teachers(names: Sequence[str], *, trust: bool) -> dict[str, Any]:
     Raises:
         InputError: a file is missing or unusable.
     """
-    return {name: load_checkpoint(find_weights(name), trust=trust)[0] for name in names if name != EMA_TEACHER}
+    files = {name: find_weights(name) for name in names if name != EMA_TEACHER}
+    return {name: load_checkpoint(file, trust=trust, flag=TEACHER)[0] for name, file in files.items()}
 
 
 def load_student(plan: Plan) -> YOLO:
@@ -154,7 +155,9 @@ def load_student(plan: Plan) -> YOLO:
             raise InputError(
                 f"student {plan.student}: no such model YAML. Name weights or an ultralytics YAML."
             ) from None
-    load_checkpoint(plan.student, trust=plan.config.trust_weights)  # the clear error, before ultralytics tries
+    load_checkpoint(
+        plan.student, trust=plan.config.trust_weights, flag="--student"
+    )  # the clear error, before ultralytics tries
     with _trust(plan):
         return YOLO(plan.student)
 

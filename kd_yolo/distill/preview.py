@@ -17,11 +17,11 @@ from kd_yolo.data.unlabelled import check_unlabelled
 from kd_yolo.distill.cost import describe_cost
 from kd_yolo.distill.kept import ONE_CLASS, KeptClasses
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.training.widths import is_pruned
 from kd_yolo.yolo.argument_fit import check_fits_model
 from kd_yolo.yolo.arguments import DEFAULTS
 from kd_yolo.yolo.classes import num_classes, set_classes
 from kd_yolo.yolo.heads import head_facts, input_channels
+from kd_yolo.yolo.pruned_file import is_pruned
 
 
 def check_distillation(

@@ -16,7 +16,7 @@ from kd_yolo.errors import ConfigError, GateError
 from kd_yolo.pipeline.model import PruneModel
 from kd_yolo.pipeline.step import Step
 from kd_yolo.registry import nearest
-from kd_yolo.report.compare import Comparison
+from kd_yolo.report.compare import Comparison, compare
 from kd_yolo.report.prune_plots import draw_channels, draw_gammas, draw_timeline
 
 log = logging.getLogger("kd_yolo")
@@ -99,9 +99,13 @@ def _compare(model: PruneModel, config: PipelineConfig, shown: list[Step]) -> Co
     """The table; measured anew each time, it costs a validation a stage."""
     if config.compare is None:
         return None
-    settings = {"imgsz": model.imgsz, "runtime": config.compare.runtime, "rounds": config.compare.rounds}
+    settings: dict[str, Any] = {
+        "imgsz": model.imgsz,
+        "runtime": config.compare.runtime,
+        "rounds": config.compare.rounds,
+    }
     settings["trust_weights"] = model.trust_weights
-    table = model.compare([step.path for step in shown], model.data, **settings)
+    table = compare([step.path for step in shown], data=model.data, **settings)
     table.write(model.folder)
     return table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +13,53 @@ from kd_yolo.data.folder import new_folder, remove_if_empty
 from kd_yolo.distill.defaults import find_weights
 from kd_yolo.distill.demo import demo_data
 from kd_yolo.errors import ConfigError
-from kd_yolo.pipeline import stages
+from kd_yolo.pipeline import calls, stages
+from kd_yolo.pipeline.calls import PathLike
 from kd_yolo.pipeline.state import State, file_hash
 from kd_yolo.pipeline.step import Step
-from kd_yolo.report.compare import Comparison, compare
+from kd_yolo.pipeline.use import ModelUse
+from kd_yolo.yolo.arguments import DEFAULTS
 
 log = logging.getLogger("kd_yolo")
+EPOCHS = {"base": 50, "sparse": 50, "retrain": 50, "distill": 100}  # when nobody says it
 
 
-class PruneModel:
+class PruneModel(ModelUse):
     """A detector on its way through sparse training, pruning, retraining and distillation.
 
     Each method works on what the method before it made, returns a :class:`~kd_yolo.pipeline.step.Step` (path, metrics)
     and notes it in ``state.json``. With the same ``folder`` a second process skips what is finished and resumes the
     training that was cut off; other settings for a stage that was started are refused.
 
+    A stage takes its data or, as a ``.pt``, the file to write without a name: ``sparse_train("weights/sparse.pt")``.
+    ``data_path=`` is ``data=``, ``t_weight=`` is ``teacher=``.
+
     Args:
-        model: weights, or a model YAML for a network from nothing.
+        model: weights, or a model YAML to train from scratch; also ``weights=``; None is ``yolov8n.pt``.
+        data: data YAML of every stage; None is the built-in set.
         folder: where everything goes; None makes ``runs/prune/<model>-chain[-n]``.
         trust_weights: load checkpoints that name classes outside the allow-list: runs the code they hold.
         **arguments: ultralytics arguments for every training (``imgsz=320, batch=16, device="cpu", seed=1``).
 
     Raises:
-        ConfigError: an argument that ultralytics does not know.
+        ConfigError: an argument that is not known, or given twice.
         InputError: the weights are missing or unusable.
     """
 
     def __init__(
         self,
-        model: str | Path = "yolov8n.pt",
+        model: PathLike | None = None,
         *,
-        folder: str | Path | None = None,
+        data: PathLike | None = None,
+        folder: PathLike | None = None,
         trust_weights: bool = False,
         **arguments: Any,
     ) -> None:
-        self.weights = stages.check_weights(find_weights(model), trust=trust_weights)
+        model = calls.take(arguments, "model", model, "PruneModel()")
+        data = calls.take(arguments, "data", data, "PruneModel()")
+        self._data, _ = calls.data_and_target("PruneModel()", None, data, None)
+        calls.check_names("PruneModel()", arguments, ("model", "data", "folder", "trust_weights"), DEFAULTS)
+        self.weights = stages.check_weights(find_weights(calls.name(model or "yolov8n.pt")), trust=trust_weights)
         self.trust_weights = trust_weights
         self.arguments = stages.check_arguments(arguments)
         self.folder = (
@@ -59,57 +71,75 @@ class PruneModel:
             weakref.finalize(self, remove_if_empty, self.folder)  # a name that was reserved and not used
         self.state = State(self.folder)
         self.unpruned: str | None = None
-        self._data: str | None = None
         self._calls: dict[str, int] = {}
 
     # -- stages --------------------------------------------------------------------------------------------------------
     def base_train(
-        self, data: str | Path | None = None, epochs: int = 50, save_dir: str | Path | None = None, **arguments: Any
+        self,
+        path: PathLike | None = None,
+        /,
+        epochs: int | None = None,
+        save_dir: PathLike | None = None,
+        *,
+        data: PathLike | None = None,
+        **arguments: Any,
     ) -> Step:
         """Trains the network as it is: what pruning starts from when the weights do not know the data yet."""
-        return self._train("base", stages.retrain, data, epochs, save_dir, arguments)
+        call = calls.Call("base_train()", path, data, save_dir)
+        return self._train("base", stages.retrain, call, epochs, arguments)
 
     def sparse_train(
         self,
-        data: str | Path | None = None,
-        epochs: int = 50,
+        path: PathLike | None = None,
+        /,
+        epochs: int | None = None,
         sparsity: float = 0.5,
-        save_dir: str | Path | None = None,
+        save_dir: PathLike | None = None,
+        *,
+        data: PathLike | None = None,
         **arguments: Any,
     ) -> Step:
         """Trains with a proximal L1 penalty that makes BatchNorm gammas exactly zero.
 
         Args:
-            data: data YAML; None is the one of an earlier call, else the built-in set.
-            epochs: how long.
+            path: a data YAML, or the ``.pt`` file that the result is copied to.
+            epochs: how long; 50 when neither this nor ``PruneModel(epochs=)`` says it.
             sparsity: share of the gammas of prunable channels that are zero at the end.
             save_dir: a file to which the result is copied (``weights/sparse.pt``).
+            data: data YAML; None is the one of an earlier call, else the built-in set.
             **arguments: ultralytics arguments.
         """
-        arguments = {**arguments, "sparsity": sparsity}
-        return self._train("sparse", stages.sparse_train, data, epochs, save_dir, arguments)
+        call = calls.Call("sparse_train()", path, data, save_dir)
+        return self._train("sparse", stages.sparse_train, call, epochs, {**arguments, "sparsity": sparsity})
 
     def prune(
         self,
-        factor: float | None = None,
-        save_dir: str | Path | None = None,
-        data: str | Path | None = None,
+        first: float | PathLike | None = None,
+        /,
+        save_dir: PathLike | None = None,
+        data: PathLike | None = None,
         retrain_epochs: int = 0,
+        *,
+        factor: float | None = None,
         **settings: Any,
     ) -> Step:
         """Removes channels.
 
         Args:
-            factor: share of the prunable channels that is REMOVED; 0.2 when neither it nor a target is given.
+            first: the factor, or the ``.pt`` file that the result is copied to.
             save_dir: a file to which the result is copied (``weights/prune.pt``).
             data: data YAML for Taylor importance and BatchNorm recalibration; None is the one of an earlier call;
                 without any, channels are ranked by their L2 norm.
             retrain_epochs: with ``iterative=N``, epochs of training between the steps.
+            factor: share of the prunable channels that is REMOVED; 0.2 when neither it nor a target is given.
             **settings: as in :class:`kd_yolo.config.prune.PruneSettings` (``importance``, ``target_flops``, ``plan``,
                 ``round_to``, ``ignore``, ...).
         """
-        if data is not None:
-            self._data = str(data)
+        factor, save_dir = calls.factor_and_target(first, factor, save_dir)
+        data = calls.take(settings, "data", data, "prune()")
+        data, save_dir = calls.data_and_target("prune()", None, data, save_dir)
+        calls.check_names("prune()", settings, stages.PRUNE_NAMES)
+        self._data = data or self._data
         self.unpruned = self.unpruned or self.weights
         shared: dict[str, Any] = {
             key: self.arguments[key] for key in ("imgsz", "device", "seed") if key in self.arguments
@@ -120,92 +150,70 @@ class PruneModel:
 
     def train(
         self,
-        data: str | Path | None = None,
-        epochs: int = 50,
-        save_dir: str | Path | None = None,
+        path: PathLike | None = None,
+        /,
+        epochs: int | None = None,
+        save_dir: PathLike | None = None,
         loss_type: str | None = None,
+        *,
+        data: PathLike | None = None,
         **arguments: Any,
     ) -> Step:
         """Retrains; a pruned network keeps its widths.
 
         Args:
-            data: as in :meth:`sparse_train`.
+            path: as in :meth:`sparse_train`.
             epochs: how long.
             save_dir: a file to which the result is copied.
             loss_type: ``"sparse"`` is :meth:`sparse_train`, as in the class that this one replaces.
+            data: data YAML.
             **arguments: ultralytics arguments.
 
         Raises:
             ConfigError: another ``loss_type``.
         """
+        loss_type = calls.take(arguments, "loss_type", loss_type, "train()")
         if loss_type == "sparse":
-            return self.sparse_train(data, epochs, save_dir=save_dir, **arguments)
+            return self.sparse_train(path, epochs, save_dir=save_dir, data=data, **arguments)
         if loss_type is not None:
             raise ConfigError(
                 f"loss_type is {loss_type!r}, train() knows None and 'sparse'; losses between two networks: distill()"
             )
-        return self._train("retrain", stages.retrain, data, epochs, save_dir, arguments)
+        return self._train("retrain", stages.retrain, calls.Call("train()", path, data, save_dir), epochs, arguments)
 
     def distill(
         self,
-        teacher: str | Path | None = None,
+        teacher: PathLike | None = None,
         loss_type: str | list[Any] | None = None,
-        data: str | Path | None = None,
-        epochs: int = 100,
-        save_dir: str | Path | None = None,
+        path: PathLike | None = None,
+        epochs: int | None = None,
+        save_dir: PathLike | None = None,
+        *,
+        data: PathLike | None = None,
         **arguments: Any,
     ) -> Step:
         """Trains under a frozen teacher.
 
         Args:
-            teacher: its weights; None is the network as it was before pruning.
-            loss_type: as ``train_distill.py --loss``; None is its default.
-            data: as in :meth:`sparse_train`.
-            epochs: how long.
+            teacher: its weights, also ``t_weight=``; None is the network as it was before pruning.
+            loss_type: as ``train_distill.py --loss``; None is its default (the class that this one replaces took
+                ``"mgd"``: say it to have that).
+            path: a data YAML, or the ``.pt`` file that the result is copied to.
+            epochs: how long; 100 when neither this nor ``PruneModel(epochs=)`` says it.
             save_dir: a file to which the result is copied.
+            data: data YAML; None is the one of an earlier call, else the built-in set.
             **arguments: ultralytics arguments, and ``weight``, ``tau``, ``taps``, ``schedule``, ``stop_at``.
         """
-        teacher = str(teacher) if teacher is not None else self.unpruned
+        teacher = calls.take(arguments, "teacher", teacher, "distill()") or self.unpruned
+        loss_type = calls.take(arguments, "loss_type", loss_type, "distill()")
         if teacher is None:
             raise ConfigError("distill() needs a teacher: nothing was pruned in this chain. distill('best.pt', ...)")
-        arguments = {**arguments, "teacher": find_weights(teacher), "loss": loss_type}
-        return self._train("distill", stages.distill, data, epochs, save_dir, arguments)
-
-    # -- use -----------------------------------------------------------------------------------------------------------
-    def export(self, format: str = "onnx", **arguments: Any) -> Path:
-        """Exports the current weights; see ultralytics' export mode."""
-        return stages.export(self.weights, format, arguments, trust=self.trust_weights)
-
-    def predict(self, source: str | Path | Sequence[str | Path], **arguments: Any) -> list[Path]:
-        """Draws boxes and an arrow from each box to its parent; returns the pictures, in ``<folder>/predict``."""
-        from kd_yolo.pipeline.relations import predict_file
-
-        return predict_file(self.weights, source, self.folder / "predict", imgsz=self.imgsz, **arguments)
-
-    def evaluate(self, data: str | Path, split: str = "val", **arguments: Any) -> Any:
-        """Precision, recall and F1 of parent links on ``images/<split>`` and ``plabels/<split>``; says them too."""
-        from kd_yolo.pipeline.relations import evaluate_file
-
-        result = evaluate_file(self.weights, Path(data), split, imgsz=self.imgsz, **arguments)
-        log.warning("%s", result)
-        return result
-
-    @staticmethod
-    def compare(weights: Sequence[str | Path], data: str | Path | None = None, **settings: Any) -> Comparison:
-        """A table of any weights; see :func:`kd_yolo.report.compare.compare`."""
-        return compare([find_weights(path) for path in weights], data=None if data is None else str(data), **settings)
+        calls.check_loss(loss_type)
+        own = {"teacher": find_weights(calls.name(teacher))}
+        call = calls.Call("distill()", path, data, save_dir)
+        return self._train("distill", stages.distill, call, epochs, {**arguments, **own, "loss": loss_type})
 
     # -- machinery -----------------------------------------------------------------------------------------------------
-    @property
-    def imgsz(self) -> int:
-        """Longer side of the pictures in pixels."""
-        return int(self.arguments.get("imgsz", 640))
-
-    @property
-    def data(self) -> str | None:
-        """The data YAML of the latest stage that had one."""
-        return self._data
-
     def unpruned_step(self) -> Step:
         """The network before pruning as a step: what a chain that trains nothing before pruning is compared with."""
         assert self.unpruned is not None, "prune() was called"
@@ -217,15 +225,17 @@ class PruneModel:
         self,
         name: str,
         run: Callable[[stages.Job], Step],
-        data: str | Path | None,
-        epochs: int,
-        save_dir: str | Path | None,
+        call: calls.Call,
+        epochs: int | None,
         arguments: dict[str, Any],
     ) -> Step:
+        data, save_dir = call.resolve(arguments)
+        calls.check_names(call.method, arguments, ("data", "epochs", "save_dir", *stages.OURS[name]), DEFAULTS)
         self._data = self._choose_data(data)
+        epochs = self.arguments.get("epochs", EPOCHS[name]) if epochs is None else epochs
         return self._stage(name, {**self.arguments, **arguments, "data": self._data, "epochs": epochs}, save_dir, run)
 
-    def _choose_data(self, data: str | Path | None) -> str:
+    def _choose_data(self, data: str | None) -> str:
         if data is not None or self._data is not None:
             return str(data if data is not None else self._data)
         built_in, defaults = demo_data(write=True)
@@ -234,13 +244,12 @@ class PruneModel:
         return built_in
 
     def _stage(
-        self, name: str, settings: dict[str, Any], save_dir: str | Path | None, run: Callable[[stages.Job], Step]
+        self, name: str, settings: dict[str, Any], save_dir: PathLike | None, run: Callable[[stages.Job], Step]
     ) -> Step:
         """Runs a stage, resumes it, or finds it finished; afterwards its result is the current network."""
         self._calls[name] = count = self._calls.get(name, 0) + 1
         stage = name if count == 1 else f"{name}{count}"
-        if save_dir is not None and Path(save_dir).suffix != ".pt":
-            raise ConfigError(f"save_dir is {str(save_dir)!r}, expected the name of a file such as weights/prune.pt.")
+        calls.check_target(save_dir)
         job = stages.Job(stage, self.weights, self.folder / stage, settings, self.trust_weights)
         job.check()
         with self.state.locked():

@@ -21,14 +21,12 @@ from kd_yolo.yolo.arguments import check_arguments
 from kd_yolo.yolo.evaluate import validate
 from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.measure import measure_size
-from kd_yolo.yolo.predict import export_model
 
 __all__ = [
     "Job",
     "check_arguments",
     "check_weights",
     "distill",
-    "export",
     "measured",
     "prune",
     "retrain",
@@ -43,6 +41,7 @@ OURS = {
     "distill": ("teacher", "loss", *TERM_FLAGS),
     "prune": ("retrain_epochs", "train"),
 }
+PRUNE_NAMES = ("save_dir", "retrain_epochs", *(set(PruneSettings.model_fields) - {"model", "trust_weights"}))
 
 
 @dataclass(frozen=True)
@@ -165,13 +164,3 @@ def measured(job: Job, path: Path, notes: tuple[str, ...] = ()) -> Step:
         found = validate(model, str(job.settings["data"]), imgsz=imgsz, device=job.settings.get("device"))
         metrics = {"map50_95": found["metrics/mAP50-95(B)"], "map50": found["metrics/mAP50(B)"], **metrics}
     return Step(job.stage, path, metrics, notes)
-
-
-def export(weights: str, kind: str, arguments: dict[str, Any], *, trust: bool) -> Path:
-    """Exports weights with ultralytics.
-
-    Raises:
-        InputError: weights that cannot be used.
-    """
-    load_checkpoint(weights, trust=trust)
-    return export_model(weights, kind, arguments)

@@ -129,7 +129,20 @@ class Comparison:
 
     def print(self) -> None:
         """Prints the table, how it was measured, and the notes."""
-        console, table = Console(highlight=False), self.to_table()
+        self._show(Console(highlight=False))
+
+    def __str__(self) -> str:
+        """What :meth:`print` prints, without colours."""
+        buffer = io.StringIO()
+        self._show(Console(file=buffer, highlight=False, color_system=None))
+        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+    def __repr__(self) -> str:
+        names = ", ".join(row.name for row in self.rows)
+        return f"<Comparison of {names}; print() shows the table, write(folder) keeps it>"
+
+    def _show(self, console: Console) -> None:
+        table = self.to_table()
         needed = Measurement.get(console, console.options.update(width=1000), table).maximum
         console.width = max(console.width, needed)  # a wrapped line is read more easily than numbers cut off
         console.print(table)

@@ -23,12 +23,15 @@ from kd_yolo.yolo.unpickle import OVERRIDE, unpickle_safely, unpickle_trusted
 _ACTIVATION = re.compile(r"(?:torch\.)?nn\.[A-Z]\w*\((?:\w+\s*=\s*)?[-+\w.]*(?:\s*,\s*(?:\w+\s*=\s*)?[-+\w.]+)*\)")
 
 
-def load_checkpoint(path: str | Path, *, trust: bool = False) -> tuple[nn.Module, dict[str, Any]]:
+def load_checkpoint(
+    path: str | Path, *, trust: bool = False, flag: str | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
     """Loads a YOLO model as ultralytics' ``load_checkpoint`` does, but from known classes only.
 
     Args:
         path: a file, or an official name (``yolov8m.pt``), which is fetched when online.
         trust: load whatever the file holds, code included (``--trust-weights``).
+        flag: the flag that the path was typed for, see :func:`kd_yolo.yolo.locate.locate`.
 
     Returns:
         The model, in float32 and eval mode, with ``args``, ``pt_path``, ``task`` and ``stride``; the checkpoint's dict.
@@ -37,7 +40,7 @@ def load_checkpoint(path: str | Path, *, trust: bool = False) -> tuple[nn.Module
         InputError: missing, damaged, of another format, unsafe, or without a YOLO model.
         MissingDependencyError: a quantisation-aware checkpoint without modelopt.
     """
-    file = locate(path)
+    file = locate(path, flag)
     checkpoint = load_checkpoint_dict(file, trust=trust)
     model = _model_of(file, checkpoint)
     if not trust:

@@ -24,11 +24,16 @@ EXPORTED = {
 }
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # one slash: Path takes the second; C:/ has one letter
 _MAX_NAME = 255  # bytes of a file name
+TEACHER = "--teacher"  # the one flag that may be left out offline: the demo has a teacher of its own
 GIVE_THE_PT = "It holds no PyTorch model to train or distil: give the .pt file that it was exported from."
 
 
-def locate(path: str | Path) -> Path:
+def locate(path: str | Path, flag: str | None = None) -> Path:
     """The weights file that ``path`` stands for; an official name such as ``yolov8m.pt`` is fetched when online.
+
+    Args:
+        path: what was typed.
+        flag: the flag it was typed for, which the message then names.
 
     Raises:
         InputError: no file: an unknown name, a folder, a YAML, an export, or an official name while offline.
@@ -39,13 +44,13 @@ def locate(path: str | Path) -> Path:
     if not text or "\0" in text or any(len(part.encode(errors="replace")) > _MAX_NAME for part in text.split("/")):
         raise InputError(f"weights {shown(text)} cannot be the name of a file. Give the path of a .pt file.")
     try:
-        return _found(Path(text).expanduser(), text)
+        return _found(Path(text).expanduser(), text, flag)
     except (OSError, ValueError, RuntimeError) as error:  # too long, a file as a folder; no home of that user
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"weights {shown(text)} cannot be opened: {shown(reason)}.") from None
 
 
-def _found(file: Path, text: str) -> Path:
+def _found(file: Path, text: str, flag: str | None) -> Path:
     _reject_by_suffix(file)
     if file.is_dir():
         raise InputError(_folder_message(file))
@@ -55,7 +60,7 @@ def _found(file: Path, text: str) -> Path:
     if ".." not in file.parts and cached.is_file():
         return cached
     if checks.check_yolov5u_filename(file.name, verbose=False) in downloads.GITHUB_ASSETS_NAMES:
-        return _download(file)
+        return _download(file, flag)
     raise InputError(
         f"weights {shown(text)} do not exist (looked in {shown(str(file.absolute().parent), 300)}).{_similar(file)}"
         " Copy the file here or give its path."
@@ -87,7 +92,7 @@ def _similar(file: Path) -> str:
     return nearest(file.name, [*here, *downloads.GITHUB_ASSETS_NAMES])
 
 
-def _download(file: Path) -> Path:
+def _download(file: Path, flag: str | None) -> Path:
     """Fetches an official file; without a network the message says what works offline."""
     offline = utils.env_bool("YOLO_OFFLINE") or not utils.ONLINE
     reason: object = "this machine is offline"
@@ -99,7 +104,8 @@ def _download(file: Path) -> Path:
             reason = "the download left no file"
         except (OSError, MemoryError) as error:  # ConnectionError of safe_download and requests' errors among them
             reason = error
+    advice = " or give the path of yours." if flag is None else f", use {flag} path/to/your.pt"
+    advice += ", or run the demo without --teacher." if flag == TEACHER else "." * (flag is not None)
     raise InputError(
-        f"{file} is not here, and it could not be fetched from ultralytics: {reason}. Copy the file here, use"
-        " --teacher path/to/your.pt, or run the demo without --teacher."
+        f"{file} is not here, and it could not be fetched from ultralytics: {reason}. Copy the file here{advice}"
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import numpy as np
 from torch import nn
 from ultralytics.engine.exporter import Exporter
 from ultralytics.nn.tasks import guess_model_task
-from ultralytics.utils import SETTINGS
 
 from kd_yolo.base.extras import check_installed
+from kd_yolo.yolo.export import no_openvino_hint
 from kd_yolo.yolo.quiet import quiet
 
 NEEDED = ("onnx", "onnxruntime")
@@ -60,7 +59,7 @@ def export_onnx(model: nn.Module, imgsz: int, folder: Path) -> Path:
     overrides = {"format": "onnx", "imgsz": imgsz, "batch": 1, "device": "cpu", "simplify": False}
     if getattr(exported.model[-1], "one2one_cv2", None) is not None:
         overrides["nms"] = False  # else newer releases export the one-to-many branch
-    with quiet(logging.ERROR), _no_openvino_hint():
+    with quiet(logging.ERROR), no_openvino_hint():
         return Path(Exporter(overrides=overrides)(model=exported))
 
 
@@ -73,14 +72,3 @@ def _session(file: Path, threads: int) -> Any:
     # Idle threads of one session would otherwise spin on while the next one is timed.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-
-
-@contextlib.contextmanager
-def _no_openvino_hint() -> Iterator[None]:
-    """The exporter would give a hint once and note that in the user's settings file; here it is not due."""
-    hint = SETTINGS.get("openvino_msg", False)
-    dict.__setitem__(SETTINGS, "openvino_msg", False)  # in memory only: its own __setitem__ writes the file
-    try:
-        yield
-    finally:
-        dict.__setitem__(SETTINGS, "openvino_msg", hint)

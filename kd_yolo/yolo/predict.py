@@ -10,10 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.base.extras import missing
-from kd_yolo.errors import ConfigError
-from kd_yolo.yolo.export_formats import require_format
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -61,26 +57,3 @@ def predict_boxes(
     )
     found = [Prediction(np.asarray(r.boxes.xyxy.cpu()), [int(c) for c in r.boxes.cls.tolist()]) for r in results]
     return found, {int(k): str(v) for k, v in model.names.items()}
-
-
-def export_model(weights: str | Path, kind: str, arguments: dict[str, Any]) -> Path:
-    """Exports a checkpoint with ultralytics, beside it.
-
-    Args:
-        weights: a checkpoint; loaded by the process's loading rules.
-        kind: ultralytics' name of the format (``onnx``, ``openvino``, ``torchscript``, ...).
-        arguments: ultralytics' export arguments.
-
-    Raises:
-        ConfigError: a format or an argument that ultralytics does not know.
-        MissingDependencyError: a package that the format needs is not installed.
-    """
-    from ultralytics import YOLO
-
-    require_format(kind)
-    try:
-        return Path(str(YOLO(str(weights)).export(format=kind, **arguments)))
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise ConfigError(f"export to '{kind}': {error}") from None
-    except ImportError as error:  # a package deeper down, which no table knows
-        raise missing(error.name or kind, error, purpose=f"export to {kind}") from error

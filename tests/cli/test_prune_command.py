@@ -99,7 +99,6 @@ def test_a_sensitivity_run_leaves_a_plan(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "--model is missing"),
         (["--model", "m.pt", "--factor", "0"], "factor is 0, expected a share between 0 and 1"),
         (["--model", "m.pt", "--factor", "1.2"], "factor is 1.2"),
         (["--model", "m.pt", "--factor", "0.2", "--target-flops", "0.5"], "Give one of them"),

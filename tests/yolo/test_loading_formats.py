@@ -136,7 +136,25 @@ def test_missing_file_offers_the_nearest_name(tmp_path: Path) -> None:
         locate(tmp_path / "teacher_v1.pt")
 
 
-OFFLINE = r"could not be fetched .*Copy the file here, use --teacher path/to/your.pt, or run the demo without --teacher"
+OFFLINE = r"could not be fetched .*Copy the file here or give the path of yours\.$"
+
+
+@pytest.mark.parametrize(
+    ("flag", "advice"),
+    [
+        ("--teacher", "here, use --teacher path/to/your.pt, or run the demo without --teacher."),
+        ("--student", "here, use --student path/to/your.pt."),
+        (None, "here or give the path of yours."),
+    ],
+)
+def test_offline_advice_is_that_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str | None, advice: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("YOLO_OFFLINE", "true")
+    with pytest.raises(InputError) as error:
+        locate("yolov8x.pt", flag)
+    assert str(error.value).endswith(advice)
 
 
 def test_official_name_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

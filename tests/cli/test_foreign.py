@@ -1,0 +1,77 @@
+"""Words of other tools are answered with ours, before anything is imported."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+
+import pytest
+
+from kd_yolo.cli.app import main
+from kd_yolo.cli.foreign import COMMANDS, own_flags
+
+# Command line and what its answer has to hold.
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "distill --weights s.pt --t_weights m.pt --distill --dist_loss l2 --temperature 20 --data d.yaml": (
+        "--weights s.pt: write --student s.pt",
+        "--t_weights m.pt: write --teacher m.pt",
+        "--distill: leave it out",
+        "--dist_loss l2: write --loss obj_gated",
+        "--loss l2 here compares feature maps",
+        "--temperature 20: write --tau 20",
+        "--data d.yaml: write data=d.yaml",
+    ),
+    "distill --epochs 10 --imgsz 640 --batch 16 --project p": (
+        "write epochs=10", "write imgsz=640", "write batch=16", "write project=p",
+    ),
+    "distill --batch-size 16 --img-size 320 --weights=a.pt": (
+        "--batch-size 16: write batch=16", "--img-size 320: write imgsz=320", "--weights a.pt: write --student a.pt",
+    ),
+    "distill teacher=yolov8m.pt student=n.pt loss=cwd": (
+        "teacher=yolov8m.pt: write --teacher yolov8m.pt", "write --student n.pt", "write --loss cwd",
+    ),
+    "distill t_weights=m.pt data=d.yaml": ("t_weights=m.pt: write --teacher m.pt",),
+    "distill --data 'my data.yaml'": ("write data='my data.yaml'",),
+    "distill --model a.pt": ("write --student a.pt",),
+    "prune --weights a.pt --percent 0.3 --data d.yaml --batch-size 4": (
+        "write --model a.pt", "--percent 0.3: write --factor", "write data=d.yaml", "write batch=4",
+    ),
+    "prune factor=0.2 --imgsz 64": ("factor=0.2: write --factor 0.2", "write imgsz=64"),
+    "prune --epochs 10": ("kd-yolo retrain takes epochs=",),
+    "retrain --weights a.pt --epochs 3": ("write --model a.pt", "write epochs=3"),
+    "sparse --weights a.pt --sr 0.0001 --st": ("write --model a.pt", "write --sparsity", "--st: leave it out"),
+    "sparse sparsity=0.3": ("write --sparsity 0.3",),
+    "compare --weights a.pt b.pt --data d.yaml": ("write the files without it: a.pt", "write data=d.yaml"),
+    "compare a.pt runtime=onnx": ("write --runtime onnx",),
+    "pipeline full --epochs 3 --model a.pt": ("write epochs=3", "the recipe's 'model:'"),
+    "league --losses cwd --data d.yaml teacher=a.pt": ("write data=d.yaml", "write --teacher a.pt"),
+    "reid train --model_name resnet50 --IMS_PER_BATCH 64 --MAX_EPOCHS 60 --data d": (
+        "write backbone=resnet50", "ids=", "write epochs=60", "write data=d",
+    ),
+    "crops --source v.mp4": ("write it without the flag: v.mp4",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ANSWERS)
+def test_answers(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(shlex.split(line))
+    assert stop.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert [part for part in ANSWERS[line] if part not in said.err] == [], said.err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_names_no_word_of_the_command_itself(name: str) -> None:
+    module, _, flags = name.partition(".")
+    kind = getattr(importlib.import_module(f"kd_yolo.cli.{module}"), flags)
+    assert own_flags(kind).isdisjoint(COMMANDS[name].flags)
+
+
+@pytest.mark.parametrize("line", ["distill --weights a.pt --help", "prune --percent 3 -h"])
+def test_help_is_help(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(line.split())
+    assert stop.value.code == 0
+    assert "usage" in capsys.readouterr().out
