@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.atomic import write_atomically
 from kd_yolo.data.folder import new_folder, remove_if_empty
 from kd_yolo.distill.defaults import find_weights
 from kd_yolo.distill.demo import demo_data
@@ -139,14 +139,15 @@ class PruneModel(ModelUse):
         data = calls.take(settings, "data", data, "prune()")
         data, save_dir = calls.data_and_target("prune()", None, data, save_dir)
         calls.check_names("prune()", settings, stages.PRUNE_NAMES)
-        self._data = data or self._data
-        self.unpruned = self.unpruned or self.weights
+        data, before = data or self._data, self.weights
         shared: dict[str, Any] = {
             key: self.arguments[key] for key in ("imgsz", "device", "seed") if key in self.arguments
         }
         between = {"retrain_epochs": retrain_epochs, "train": self.arguments} if retrain_epochs else {}
-        settings = {"factor": factor, **shared, **settings, "data": self._data, **between}
-        return self._stage("prune", settings, save_dir, stages.prune)
+        settings = {"factor": factor, **shared, **settings, "data": data, **between}
+        step = self._stage("prune", settings, save_dir, stages.prune)
+        self._data, self.unpruned = None if data is None else str(data), self.unpruned or before
+        return step
 
     def train(
         self,
@@ -231,9 +232,11 @@ class PruneModel(ModelUse):
     ) -> Step:
         data, save_dir = call.resolve(arguments)
         calls.check_names(call.method, arguments, ("data", "epochs", "save_dir", *stages.OURS[name]), DEFAULTS)
-        self._data = self._choose_data(data)
+        chosen = self._choose_data(data)
         epochs = self.arguments.get("epochs", EPOCHS[name]) if epochs is None else epochs
-        return self._stage(name, {**self.arguments, **arguments, "data": self._data, "epochs": epochs}, save_dir, run)
+        step = self._stage(name, {**self.arguments, **arguments, "data": chosen, "epochs": epochs}, save_dir, run)
+        self._data = chosen  # a call that fails leaves no trace
+        return step
 
     def _choose_data(self, data: str | None) -> str:
         if data is not None or self._data is not None:
@@ -247,7 +250,7 @@ class PruneModel(ModelUse):
         self, name: str, settings: dict[str, Any], save_dir: PathLike | None, run: Callable[[stages.Job], Step]
     ) -> Step:
         """Runs a stage, resumes it, or finds it finished; afterwards its result is the current network."""
-        self._calls[name] = count = self._calls.get(name, 0) + 1
+        count = self._calls.get(name, 0) + 1
         stage = name if count == 1 else f"{name}{count}"
         calls.check_target(save_dir)
         job = stages.Job(stage, self.weights, self.folder / stage, settings, self.trust_weights)
@@ -256,7 +259,7 @@ class PruneModel(ModelUse):
             step = self._run_or_find(job, run)
         if save_dir is not None:
             _copy(step.path, Path(save_dir))
-        self.weights = str(step.path)
+        self.weights, self._calls[name] = str(step.path), count
         return step
 
     def _run_or_find(self, job: stages.Job, run: Callable[[stages.Job], Step]) -> Step:
@@ -274,7 +277,4 @@ class PruneModel(ModelUse):
 
 
 def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(".part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    write_atomically(target, source.read_bytes())

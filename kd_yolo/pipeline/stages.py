@@ -15,7 +15,7 @@ from kd_yolo.pipeline.step import Step
 from kd_yolo.prune.job import prune as run_prune
 from kd_yolo.training.run import Progress, progress_of
 from kd_yolo.training.sparse import SPARSE_FILE, SPARSE_TRAINERS
-from kd_yolo.training.stage import prepare_folder, train_stage
+from kd_yolo.training.stage import prepare_folder, task_of, train_stage
 from kd_yolo.training.trainers import RETRAINERS
 from kd_yolo.yolo.arguments import check_arguments
 from kd_yolo.yolo.evaluate import validate
@@ -82,7 +82,7 @@ class Job:
             InputError: they are missing or unusable.
         """
         data, teacher = self.settings.get("data"), self.settings.get("teacher")
-        if data is not None and not Path(str(data)).is_dir():  # a folder of classes is checked by its trainer
+        if data is not None and task_of(self.weights, trust=self.trust) != "classify":  # its trainer checks that
             check_for_training(Path(str(data)))
         if teacher is not None and teacher != EMA_TEACHER:
             load_checkpoint(teacher, trust=self.trust)
