@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from kd_yolo.atomic import write_atomically
 from kd_yolo.data.spec import SPLIT_KEYS, DataSpec, list_images, read_data_yaml
 
 
@@ -53,7 +53,4 @@ def _entries(spec: DataSpec, split: str, out_dir: Path) -> str | list[str]:
 
 
 def _write(target: Path, text: str) -> None:
-    """Writes beside and renames: no reader ever sees half a file."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(target)
+    write_atomically(target, text.encode())
