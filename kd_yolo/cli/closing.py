@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def shown(path: str | Path) -> str:
+def shell_path(path: str | Path) -> str:
     """A path as it can be pasted into a shell: relative where it lies in the working directory, quoted where needed."""
     return shlex.quote(_relative(Path(path)))
 
@@ -47,9 +47,11 @@ def print_network(path: str | Path, *, label: str = "network", plain: bool = Tru
         label: what it is called.
         plain: ``YOLO()`` opens it.
     """
-    print(f"{label + ':':8} {shown(path)}" + (f", a plain model: YOLO({_relative(Path(path))!r})" if plain else ""))
+    print(
+        f"{label + ':':8} {shell_path(path)}" + (f", a plain model: YOLO({_relative(Path(path))!r})" if plain else "")
+    )
 
 
 def print_next(command: str) -> None:
-    """What to type next; paths in it come from :func:`shown`, what only the user knows is ``...``."""
+    """What to type next; paths in it come from :func:`shell_path`, what only the user knows is ``...``."""
     print(f"next:    {command}")

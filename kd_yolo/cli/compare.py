@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from kd_yolo.cli.closing import print_next, print_results, shown
+from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
@@ -62,7 +62,7 @@ def _run(flags: CompareFlags, pairs: list[str]) -> None:
     with reserved(project / (flags.name or Path(result.rows[0].weights).stem)) as folder:
         files = result.write(folder)
         print_results(folder, [file.name for file in files])
-        print_next(f"yolo export model={shown(result.rows[-1].weights)} format=onnx imgsz={result.config.imgsz}")
+        print_next(f"yolo export model={shell_path(result.rows[-1].weights)} format=onnx imgsz={result.config.imgsz}")
 
 
 def _settings(flags: CompareFlags, pairs: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from kd_yolo.cli.closing import print_next, print_results, shown
+from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def _stem(source: str) -> str:
 def _finish(report: CropsReport, flags: CropsFlags) -> None:
     print("\n".join(report.lines()))
     print_results(report.folder, ("crops/", "crops.parquet", "crops.csv", "vectors/"))
-    weights = shown(flags.embed) if flags.embed else "..."
-    print_next(f"kd-yolo search index {shown(report.folder)} --weights {weights}")
+    weights = shell_path(flags.embed) if flags.embed else "..."
+    print_next(f"kd-yolo search index {shell_path(report.folder)} --weights {weights}")
 
 
 def _say(line: str) -> None:

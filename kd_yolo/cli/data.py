@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from kd_yolo.cli.closing import shown
+from kd_yolo.cli.closing import shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from kd_yolo.data.crops_set import CropsReport
     from kd_yolo.data.detection import StreetReport
     from kd_yolo.data.diagram_set import DiagramReport
+    from kd_yolo.data.split_check import SplitReport
 
     Report = StreetReport | DiagramReport | CropsReport | ClipReport
 
+MAX_CLASSES_SHOWN = 100
 DESCRIPTION = (
     """make: draws built-in street scenes, diagrams, crops of people or film of several cameras.  check: reads a data"""
     """ YAML and its labels as training would."""
@@ -49,8 +51,10 @@ class Make:
 class Check:
     """Counts images and boxes, and finds what training would stumble over."""
 
-    yaml: Annotated[Path, tyro.conf.Positional]
-    """The data YAML."""
+    yaml: Annotated[str, tyro.conf.Positional]
+    """The data YAML, a folder with one, or the name of one that ultralytics ships (coco8.yaml)."""
+    task: Literal["detect", "segment", "pose", "obb"] | None = None
+    """What will be trained on it (default: pose with a kpt_shape, else detect)."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
@@ -82,11 +86,11 @@ def _make(flags: Make) -> None:
     print(f"{'already there' if report.reused else 'drawn'}: {report.folder} ({counts})")
     if flags.what == "reid":
         _print_statistics(folder)
-        print(f"next: kd-yolo reid train data={shown(folder)}")
+        print(f"next: kd-yolo reid train data={shell_path(folder)}")
     elif flags.what == "clip":
-        print(f"next: kd-yolo search track {shown(folder)}/cam*.mp4 --truth {shown(folder)}/cam*.csv")
+        print(f"next: kd-yolo search track {shell_path(folder)}/cam*.mp4 --truth {shell_path(folder)}/cam*.csv")
     else:
-        print(f"next: python train_distill.py data={shown(folder / 'data.yaml')}")
+        print(f"next: python train_distill.py data={shell_path(folder / 'data.yaml')}")
 
 
 def _maker(what: str) -> Callable[..., Report]:
@@ -113,13 +117,31 @@ def _print_statistics(folder: Path) -> None:
 
 def _check(flags: object) -> None:
     from kd_yolo.data.check import check_detection_data
+    from kd_yolo.data.split_check import printable
 
     assert isinstance(flags, Check), "the other subcommand"
-    report = check_detection_data(flags.yaml)
+    report = check_detection_data(flags.yaml, task=flags.task)
     for split, found in report.splits.items():
-        boxes = ", ".join(f"{name} {count}" for name, count in found.boxes.items())
-        print(f"{split:5} {found.images} pictures, {found.labelled} with labels; boxes: {boxes}")
-    for file in report.unreadable:
-        print(f"warning: does not decode, training skips it: {file}")
+        _print_split(split, found)
+    for image in report.left_out:
+        print(f"warning: training leaves out {image}")
+    for file in report.rewritten:
+        print(f"warning: does not end as a JPEG file does, ultralytics will write it anew: {printable(file)}")
+    for note in report.notes:
+        print(f"note: {printable(note)}")
     print(f"sha256 {report.sha256}")
-    print(f"next: python train_distill.py --teacher yolov8m.pt data={shown(flags.yaml)}")
+    print(f"next: python train_distill.py --teacher yolov8m.pt data={shell_path(flags.yaml)}")
+
+
+def _print_split(split: str, found: SplitReport) -> None:
+    from kd_yolo.data.split_check import printable
+
+    counts = [f"{printable(name)} {count}" for name, count in found.boxes.items()]
+    boxes = ", ".join(counts[:MAX_CLASSES_SHOWN])
+    more = f", ... {len(counts)} classes in all" if len(counts) > MAX_CLASSES_SHOWN else ""
+    print(f"{split:5} {found.images} images, {found.labelled} with labels; boxes: {boxes}{more}")
+    if found.repeated:
+        print(f"note: {found.repeated} label line(s) of '{split}' are there twice and count once")
+    if found.passed_over:
+        files = ", ".join(f"{count} {suffix}" for suffix, count in found.passed_over)
+        print(f"note: '{split}' has {files}: ultralytics does not read such files, save them as .jpg or .png")

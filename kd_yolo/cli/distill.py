@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 
@@ -80,11 +80,10 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
         _print_losses()
         return
     from kd_yolo.distill import job
-    from kd_yolo.yolo.arguments import parse_overrides
+    from kd_yolo.yolo.arguments import join_flags, parse_overrides
 
-    overrides = parse_overrides(pairs)
-    own = {"device": flags.device, "seed": flags.seed}
-    overrides |= {key: value for key, value in own.items() if value is not None}
+    own = {"device": flags.device, "seed": flags.seed, "name": flags.name}
+    overrides = join_flags(parse_overrides(pairs), own, "distill")
     if flags.resume:
         _refuse_changes(flags)
         trust = flags.trust_weights
@@ -96,7 +95,7 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
     request = job.Request(
         flags.teacher, flags.student, flags.loss, _term_flags(flags), flags.trust_weights, overrides
     )  # fmt: skip
-    plan = job.with_run_folder(job.make_plan(request, write=not flags.dry_run), flags.name)
+    plan = job.with_run_folder(job.make_plan(request, write=not flags.dry_run))
     for note in plan.notes:
         print(f"warning: {note}")
     if flags.dry_run:
@@ -119,14 +118,10 @@ def _refuse_changes(flags: DistillFlags) -> None:
 def _term_flags(flags: DistillFlags) -> dict[str, object]:
     """Flags that change the terms, as :func:`kd_yolo.config.distill.resolve_distill` takes them."""
     from kd_yolo.config.distill import TERM_FLAGS
+    from kd_yolo.config.term import parse_taps
 
-    taps: object = flags.taps
-    if flags.taps and flags.taps.replace(",", "").isdigit():
-        taps = [int(layer) for layer in flags.taps.split(",")]
-    stop_at: object = flags.stop_at
-    if flags.stop_at and flags.stop_at.replace(".", "", 1).isdigit():
-        stop_at = float(flags.stop_at)
-    values = {**{key: getattr(flags, key) for key in TERM_FLAGS}, "taps": taps, "stop_at": stop_at}
+    taps = None if flags.taps is None else parse_taps(flags.taps)
+    values = {**{key: getattr(flags, key) for key in TERM_FLAGS}, "taps": taps}
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -146,7 +141,7 @@ def finish(result: Result) -> None:
     if score is not None:
         print(f"mAP50-95 of best.pt on val: {score:.4f}")
     print_network(result.best, label="student")
-    print_next(f"yolo val model={shown(result.best)} data={shown(result.save_dir / 'data.yaml')}")
+    print_next(f"yolo val model={shell_path(result.best)} data={shell_path(result.save_dir / 'data.yaml')}")
 
 
 def _is_drawn(result: Result) -> bool:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from kd_yolo.cli.closing import print_next, print_results, shown
+from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.errors import ConfigError, InputError, KDYoloError
 
 if TYPE_CHECKING:  # importing it costs an import of torch and ultralytics
-    from kd_yolo.league.plan import League, Request
+    from kd_yolo.league.plan import League
+    from kd_yolo.league.request import Request
     from kd_yolo.report.league import LeagueReport
 
 DESCRIPTION = """Trains the same student under each loss, from the same weights, in the same data order, seed by seed.
@@ -116,12 +117,12 @@ def _run(flags: LeagueFlags, pairs: list[str], command: str) -> None:
 
 def _request(flags: LeagueFlags, pairs: list[str]) -> Request:
     from kd_yolo.config.league import parse_seeds
-    from kd_yolo.league.plan import Request
+    from kd_yolo.league.request import Request
     from kd_yolo.yolo.arguments import parse_overrides
 
     return Request(
         flags.losses, parse_seeds(flags.seeds), flags.teacher, flags.student, flags.teacher_epochs, flags.name,
-        flags.out, flags.trust_weights, parse_overrides(pairs),
+        flags.out, flags.trust_weights, parse_overrides(pairs, command="league"),
     )  # fmt: skip
 
 
@@ -162,7 +163,9 @@ def _next_command(report: LeagueReport, league: League | None) -> str:
     settings = report.results.runs[row.recipe, report.results.seeds(row.recipe)[0]]["settings"]
     student, teacher, data = settings["student"]["name"], settings["teacher"]["name"], "..."
     if league is not None:
-        student, teacher, data = (shown(path) for path in (league.student, league.teacher.best, league.teacher.data))
+        student, teacher, data = (
+            shell_path(path) for path in (league.student, league.teacher.best, league.teacher.data)
+        )
     if row.recipe == NONE:
         return f"kd-yolo retrain --model {student} data={data}"
     if row.recipe == SHIPPED:

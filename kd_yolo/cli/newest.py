@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from kd_yolo.cli.closing import shown
+from kd_yolo.cli.closing import shell_path
 from kd_yolo.errors import InputError, KDYoloError
 
 OFFICIAL = "yolov8n.pt"
@@ -22,10 +22,10 @@ def find_model(*, train: bool) -> tuple[str, str]:
     """
     path = _newest(Path("runs").glob("**/weights/best.pt"))
     if path is not None:
-        return str(path), f"no --model: {shown(path)}, the newest under runs/"
+        return str(path), f"no --model: {shell_path(path)}, the newest under runs/"
     path, why = _in_weights()
     if path is not None:
-        return str(path), f"no --model: {shown(path)}, {why}"
+        return str(path), f"no --model: {shell_path(path)}, {why}"
     if not train:
         raise InputError(
             "no --model, and no weights in runs/ or weights/: name the weights with --model best.pt, or run without"
@@ -37,7 +37,7 @@ def find_model(*, train: bool) -> tuple[str, str]:
         "no --model, and no weights in runs/ or weights/: the demo's student is trained first, in minutes", flush=True
     )
     best = train_demo_student(print).best
-    return str(best), f"no --model: {shown(best)}, the demo's student"
+    return str(best), f"no --model: {shell_path(best)}, the demo's student"
 
 
 def _in_weights() -> tuple[Path | None, str]:
@@ -47,12 +47,12 @@ def _in_weights() -> tuple[Path | None, str]:
     for folder in (Path("weights"), ROOT / "weights"):
         files = sorted(folder.glob("*.pt"))
         if len(files) == 1 and _is_network(files[0]):
-            return files[0], f"the only one in {shown(folder)}"
+            return files[0], f"the only one in {shell_path(folder)}"
         if folder / OFFICIAL in files and _is_network(folder / OFFICIAL):
-            return folder / OFFICIAL, f"of those in {shown(folder)}"
+            return folder / OFFICIAL, f"of those in {shell_path(folder)}"
         path = _newest(files)
         if path is not None:
-            return path, f"the newest in {shown(folder)}"
+            return path, f"the newest in {shell_path(folder)}"
     return None, ""
 
 

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.base.reading import shown
+from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 
@@ -44,19 +45,22 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo pipeline") -> i
 def _run(flags: PipelineFlags, pairs: list[str]) -> None:
     from kd_yolo.config.base import find_recipe
     from kd_yolo.pipeline.chain import read_recipe, run_chain
+    from kd_yolo.yolo.argument_values import NAME
     from kd_yolo.yolo.arguments import parse_overrides
 
     recipe = find_recipe(flags.recipe, "prune")
     if recipe is None:
         raise ConfigError(f"no recipe '{flags.recipe}' in cfg/prune: give the path of a YAML.")
-    config = read_recipe(recipe, train=parse_overrides(pairs), gate=parse_gate(flags.gate))
+    config = read_recipe(recipe, train=parse_overrides(pairs, command="train"), gate=parse_gate(flags.gate))
+    if flags.name is not None and not NAME.holds(flags.name):
+        raise ConfigError(f"--name is {shown(flags.name)}, expected {NAME.expected}.")
     folder = Path("runs/prune") / (flags.name or recipe.stem)
     result = run_chain(config, folder, trust=flags.trust_weights)
     if result.table is not None:
         result.table.print()
     print_results(folder, ("compare.csv", "compare.md", "compare.json", "compare.png", "channels.png", "timeline.png"))
     print_network(result.steps[-1].path)
-    print_next(f"yolo export model={shown(result.steps[-1].path)} format=onnx")
+    print_next(f"yolo export model={shell_path(result.steps[-1].path)} format=onnx")
 
 
 def parse_gate(text: str | None) -> dict[str, float]:
@@ -71,4 +75,4 @@ def parse_gate(text: str | None) -> dict[str, float]:
     try:
         return {name: float(value)}
     except ValueError:
-        raise ConfigError(f"--gate {text!r}: expected name=number, for example max-map-drop=0.02.") from None
+        raise ConfigError(f"--gate {shown(text)}: expected name=number, for example max-map-drop=0.02.") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.newest import find_model
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
@@ -195,8 +195,8 @@ def _measure(settings: PruneSettings, folder: Path, command: str) -> None:
     print(f"\n{found.metric} of the whole network: {found.base:.4f}; most is lost by pruning")
     print("\n".join(f"  {row.names[0]:30} {row.width} -> {row.left} channels: -{row.drop:.4f}" for row in worst))
     print_results(folder, ("sensitivity.png", "sensitivity.json", "plan.yaml"))
-    plan, data = shown(folder / "plan.yaml"), shown(str(settings.data))
-    print_next(f"python prune.py --model {shown(settings.model)} --plan {plan} data={data}")
+    plan, data = shell_path(folder / "plan.yaml"), shell_path(str(settings.data))
+    print_next(f"python prune.py --model {shell_path(settings.model)} --plan {plan} data={data}")
 
 
 def _print_plan(result: PruneResult) -> None:
@@ -221,8 +221,8 @@ def _finish(result: PruneResult, save_dir: str | None) -> None:
         network = str(write_bytes(save_dir, result.path.read_bytes()))
     print_results(folder, ("weights/pruned.pt", "plan.yaml", "report.json", "channels.png"))
     print_network(network)
-    data = shown(result.settings.data) if result.settings.data else "..."
-    print_next(f"kd-yolo retrain --model {shown(network)} data={data}")
+    data = shell_path(result.settings.data) if result.settings.data else "..."
+    print_next(f"kd-yolo retrain --model {shell_path(network)} data={data}")
 
 
 def _say(line: str) -> None:

@@ -6,19 +6,22 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.base.reading import parse_yaml, shown
+from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.reid_flags import DESCRIPTIONS, KEYS, Export, Prune, Rank, Test, Train
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
-from kd_yolo.errors import ConfigError
+from kd_yolo.config.reid_rules import answer_elsewhere
+from kd_yolo.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from kd_yolo.config.reid import ReIDConfig
 
+OF_RERANKING = ("test.k1", "test.k2", "test.lambda_value")
+NOT_OF_RANK = ("cameras", "ap", "max_rank")
 KINDS: dict[str, type[Any]] = {
     "train": Train, "distill": Train, "test": Test, "rank": Rank, "export": Export, "prune": Prune,
 }  # fmt: skip
@@ -31,6 +34,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo reid") -> int:
         lines = "\n".join(f"  {name:8} {text}" for name, text in DESCRIPTIONS.items())
         print(f"usage: {prog} <{'|'.join(KINDS)}> [flags] [key=value]\n\n{lines}\n\n{KEYS}")
         return 0 if words and words[0] in {"-h", "--help"} else 2
+    strange = [word for word in words[1:] if word.startswith("--") and answer_elsewhere(word.partition("=")[0])]
+    own = {f"--{field.name}".replace("_", "-") for field in fields(KINDS[words[0]])}
+    strange = [word for word in strange if word.partition("=")[0].replace("_", "-") not in own]
+    if strange:
+        return run_guarded(lambda: _refuse_elsewhere(strange), detector=False)
     given, pairs = split_overrides(words[1:])
     flags = parse_flags(
         KINDS[words[0]], given, prog=f"{prog} {words[0]}", description=f"{DESCRIPTIONS[words[0]]} {KEYS}", pairs=pairs
@@ -41,6 +49,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo reid") -> int:
     if words[0] == "distill" and not (flags.teacher or flags.resume):
         return run_guarded(_no_teacher, detector=False)
     return run_guarded(lambda: commands[type(flags)](flags, pairs), detector=False)
+
+
+def _refuse_elsewhere(words: list[str]) -> None:
+    names = [word.partition("=")[0] for word in words]
+    raise ConfigError("\n  ".join(f"{name} is not a flag here.{answer_elsewhere(name)}" for name in names))
 
 
 def _no_teacher() -> None:
@@ -104,6 +117,8 @@ def _settings(flags: Train, pairs: list[str]) -> ReIDConfig:
     from kd_yolo.config.reid import resolve_reid
 
     changes = _parse(pairs)
+    if "batch" in changes:
+        raise ConfigError(f"unknown key 'batch'.{answer_elsewhere('batch')}")
     own = {
         "distill.teacher": list(flags.teacher) or None,
         "self_kd.enabled": flags.kd or None,
@@ -121,13 +136,18 @@ def _parse(pairs: list[str]) -> dict[str, Any]:
         key, _, text = pair.partition("=")
         if not text:
             raise ConfigError(f"'{key}=' has no value.")
-        value = yaml.safe_load(text)
+        try:
+            value = parse_yaml(text, f"the value of {shown(key)}")
+        except InputError as error:
+            raise ConfigError(str(error)) from None
         if isinstance(value, str):
             try:
                 value = float(value)
             except ValueError:
                 value = value.split(",") if "," in value else value
-        found[key] = text if key == "data" else value
+        if key in found:
+            raise ConfigError(f"'{key}=' is given twice: {shown(found[key])} and {shown(text)}.")
+        found[key] = text if key in ("data", "pretrained", "network.pretrained") else value
     return found
 
 
@@ -144,7 +164,7 @@ def _with_data(config: ReIDConfig) -> ReIDConfig:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(line.encode("utf-8", "backslashreplace").decode("utf-8"), flush=True)  # names of files may be no UTF-8
 
 
 def _stem(recipe: str | None) -> str | None:
@@ -154,22 +174,30 @@ def _stem(recipe: str | None) -> str | None:
 def _finish_training(best: Path) -> None:
     print_results(best.parents[1], ("results.csv", "results.png", "metrics.json"))
     print_network(best, plain=False)
-    print_next(f"kd-yolo reid test --weights {shown(best)} data=...")
+    print_next(f"kd-yolo reid test --weights {shell_path(best)} data=...")
 
 
 def _test(flags: Test, pairs: list[str]) -> None:
+    if flags.strips < 0:
+        raise ConfigError(f"--strips {flags.strips}: expected 0 or more.")
     _measure(flags.weights, _own_settings(flags.weights, pairs), flags.name or "test", flags.strips)
 
 
 def _own_settings(weights: Path, pairs: list[str]) -> ReIDConfig:
     """How a network was to be tested when it was trained, with changes."""
     from kd_yolo.config.reid import place_of, resolve_reid
-    from kd_yolo.reid.model.checkpoint import load_checkpoint
+    from kd_yolo.reid.model.checkpoint import load_checkpoint, settings_of
 
-    settings: dict[str, Any] = dict(load_checkpoint(weights).extra.get("settings", {}))
-    kept = {f"test.{key}": value for key, value in settings.get("test", {}).items()}
-    kept |= {"network.local": settings.get("network", {}).get("local", False)}
+    checkpoint = load_checkpoint(weights)
+    settings = settings_of(checkpoint, weights)
     changes = _parse(pairs)
+    kept = {} if settings is None else {f"test.{key}": value for key, value in settings.test.model_dump().items()}
+    given = {place_of(key) for key in changes}
+    if ("test", "feature") in given:  # the weight of the local distance goes with what it weighs
+        kept.pop("test.local_share", None)
+    if ("test", "rerank") in given:
+        kept = {key: value for key, value in kept.items() if key not in OF_RERANKING}
+    kept |= {"network.local": checkpoint.config.local}
     for key in changes:
         section, name = place_of(key)
         if section not in (None, "test") and (section, name) != ("train", "device"):
@@ -190,12 +218,22 @@ def _measure(weights: Path, config: ReIDConfig, name: str, strips: int) -> None:
         )
     )
     print_results(folder, ("metrics.json", "cmc.png", "distances.png", "strips/"))
-    print_next(f"kd-yolo reid export --weights {shown(weights)}")
+    print_next(f"kd-yolo reid export --weights {shell_path(weights)}")
 
 
 def _rank(flags: Rank, pairs: list[str]) -> None:
     from kd_yolo.reid.ranking import Source, rank_picture
 
+    useless = sorted(set(_parse(pairs)) & {f"{part}{key}" for key in NOT_OF_RANK for part in ("", "test.")})
+    if useless:
+        raise ConfigError(f"{', '.join(useless)}: a ranking without scores has no use for it. Leave it out.")
+    if flags.out.suffix.lower() != ".png":
+        raise ConfigError(f"--out {flags.out}: the ranking is written as PNG. Give a name that ends with .png.")
+    if flags.query.is_dir():
+        raise ConfigError(
+            f"--query {flags.query} is a folder: rank takes one crop of a person. kd-yolo reid test ranks a folder"
+            " of queries, kd-yolo search query looks for one in a gallery."
+        )
     config = _own_settings(flags.weights, pairs)
     source = Source(flags.weights, str(config.data), config.train.device)
     for path, distance in rank_picture(source, flags.query, config.test, flags.out, _say):
@@ -218,7 +256,7 @@ def _export(flags: Export, pairs: list[str]) -> None:
     tracker = write_tracker(target)
     print_network(target, plain=False)
     print_network(tracker, label="tracker", plain=False)
-    print_next(f"yolo track model=yolov8n.pt source=... tracker={shown(tracker)}")
+    print_next(f"yolo track model=yolov8n.pt source=... tracker={shell_path(tracker)}")
 
 
 def _prune(flags: Prune, pairs: list[str]) -> None:
@@ -227,20 +265,22 @@ def _prune(flags: Prune, pairs: list[str]) -> None:
     from kd_yolo.reid.prune import prune
 
     _no_pairs(pairs)
+    target = flags.out or flags.weights.with_name("pruned.pt")
+    if target.suffix != ".pt" or target.is_dir():
+        raise ConfigError(f"--out {target}: expected the name of a checkpoint, which ends with .pt.")
     source = load_checkpoint(flags.weights)
     pruned = prune(ReIDModel.from_checkpoint(source, str(flags.weights)), flags.factor)
     extra = {
         "settings": source.extra.get("settings", {}),
         "pruned": {"from": flags.weights.name, "factor": flags.factor},
     }
-    target = flags.out or flags.weights.with_name("pruned.pt")
     save_checkpoint(target, Checkpoint(pruned.model.config, pruned.model.state_dict(), source.identities, extra=extra))
     (before, after), (cost, left) = pruned.parameters, pruned.gmacs
     print(
         f"parameters {before:,} -> {after:,} ({after / before:.0%}), GMACs {cost:.3f} -> {left:.3f} ({left / cost:.0%})"
     )
     print_network(target, plain=False)
-    print_next(f"kd-yolo reid train --start {shown(target)} data=...")
+    print_next(f"kd-yolo reid train --start {shell_path(target)} data=...")
 
 
 def _no_pairs(pairs: list[str]) -> None:

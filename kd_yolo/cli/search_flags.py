@@ -70,6 +70,8 @@ class Calibrate:
     """Folder of the gallery that keeps the threshold."""
     subset: str | None = None
     """train, query or gallery of a ReID set (default: the gallery, else all)."""
+    force: Flag = False
+    """Keep the threshold though the one that the gallery has comes from more pairs."""
     weights: Path | None = None
     """The network, where it is not any more where it was when the gallery was made."""
     device: str | None = None

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_yolo.cli.closing import print_next, print_results, shown
+from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search_flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
 from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.search.listing import printable
 
 if TYPE_CHECKING:
     from kd_yolo.search.embedder import Embedder
@@ -47,11 +48,20 @@ def _index(flags: Index) -> None:
         print(f"\n{len(gallery):,} crops are in {flags.gallery}; the same command goes on.", file=sys.stderr)
         raise
     gallery.build()
+    if report.changed:
+        count = f"{len(report.changed):,} image{'s' if len(report.changed) > 1 else ''}"
+        print(f"{count} changed since they were indexed: their crops are replaced ({_first(report.changed)})")
     for line in report.skipped[:SKIPPED_SHOWN]:
-        print(f"warning: {line}")
+        print(f"warning: {printable(line)}")
     print(f"{report.added:,} crops added, {report.known:,} were in already, {len(report.skipped):,} cannot be read")
     print_results(flags.gallery, note=f"{len(gallery):,} crops, index {gallery.kind}")
-    print_next(f"kd-yolo search query ... --gallery {shown(flags.gallery)}  # a crop of a person")
+    print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(printable(name) for name in names[:SKIPPED_SHOWN]) + (
+        ", ..." if len(names) > SKIPPED_SHOWN else ""
+    )
 
 
 def _listed(folder: Path, subset: str | None) -> list[Source]:
@@ -60,7 +70,7 @@ def _listed(folder: Path, subset: str | None) -> list[Source]:
 
     found = list_crops(folder, subset)
     for line in (f"{folder}: {len(found.sources):,} {found.what}", *found.notes):
-        print(line)
+        print(printable(line))
     return found.sources
 
 
@@ -118,7 +128,7 @@ def _query(flags: Query) -> None:
     if matches[0].is_same is None:
         print("\nno threshold: kd-yolo search calibrate --pairs FOLDER says which distance means the same person")
     print_results(flags.out)
-    print_next(f"kd-yolo search serve --gallery {shown(flags.gallery)} --reid {shown(embedder.weights)}")
+    print_next(f"kd-yolo search serve --gallery {shell_path(flags.gallery)} --reid {shell_path(embedder.weights)}")
 
 
 def _print_matches(matches: Sequence[Match]) -> None:
@@ -134,30 +144,40 @@ def _print_matches(matches: Sequence[Match]) -> None:
 
 
 def _calibrate(flags: Calibrate) -> None:
-    from kd_yolo.search.calibrate import calibrate
+    from kd_yolo.search.calibrate import calibrate, check_far, is_worse
     from kd_yolo.search.gallery import Gallery
     from kd_yolo.search.indexing import embed_crops
 
+    check_far(flags.far)
     gallery = Gallery.open(flags.gallery)
     embedder = _embedder_of(gallery, flags.weights, flags.device)
     sources = _listed(flags.pairs, flags.subset)
     vectors_nd, rows = embed_crops(embedder, sources)
     found = calibrate(vectors_nd, [row.get("identity") for row in rows], flags.far, [row["camera"] for row in rows])
-    gallery.set_threshold(found.threshold)
-    kept = found.threshold
+    kept, before = found.threshold, gallery.threshold
     print(f"pairs of one person: {kept.positives:,}; of two: {kept.negatives:,}")
     print(f"threshold {kept.distance:.4f}: takes {kept.far:.3%} of strangers for the person, misses {kept.frr:.2%}")
     print(f"with 95 % confidence it takes at most {found.far_at_most:.3%} of strangers, were the pairs independent")
     for note in found.notes:
         print(f"warning: {note}")
+    if before is not None and not flags.force and is_worse(kept, before):
+        raise InputError(
+            f"the threshold {kept.distance:.4f} is not kept: {flags.gallery} has {before.distance:.4f} from"
+            f" {before.negatives:,} pairs of two people, these are {kept.negatives:,}. Give more crops of more people,"
+            " or replace it with --force."
+        )
+    gallery.set_threshold(kept)
     print_results(flags.gallery, note="the threshold is kept in it")
-    print_next(f"kd-yolo search query ... --gallery {shown(flags.gallery)}  # a crop of a person")
+    print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")
 
 
 def _forget(flags: Forget) -> None:
+    from kd_yolo.config.search import ForgetRules
     from kd_yolo.search.forget import Which, find, forget
     from kd_yolo.search.gallery import Gallery
 
+    numbers = {"track": flags.track, "from": flags.start, "to": flags.end}
+    ForgetRules.parse(numbers, "kd-yolo search forget")
     between = None
     if flags.start is not None or flags.end is not None:
         between = (0.0 if flags.start is None else flags.start, float("inf") if flags.end is None else flags.end)
@@ -171,7 +191,7 @@ def _forget(flags: Forget) -> None:
     print(f"{len(found.places):,} crops forgotten: their vectors, rows and pictures are removed; {found.left:,} stay")
     print("not touched: the videos and crops that they came from, drawn rankings, and backups")
     print_results(flags.gallery)
-    print_next(f"kd-yolo search query ... --gallery {shown(flags.gallery)}  # a crop of a person")
+    print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")
 
 
 def _say(line: str) -> None:

@@ -50,10 +50,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search serve") 
 
 
 def _run(flags: ServeFlags) -> None:
-    from kd_yolo.config.search import CropRules, DetectorSettings
+    from kd_yolo.config.search import CropRules, DetectorSettings, ServeRules
     from kd_yolo.search.page.serve import ServeSettings, serve
     from kd_yolo.search.page.upload import Limits
 
+    ServeRules.parse({"port": flags.port}, "kd-yolo search serve")
     given = {"weights": flags.weights, "person": flags.person, "imgsz": flags.imgsz, "device": flags.device}
     detector = DetectorSettings.parse(given, "kd-yolo search serve")
     rules = CropRules.parse({"conf": flags.conf}, "kd-yolo search serve")

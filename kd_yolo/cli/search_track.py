@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from kd_yolo.cli.closing import print_next, print_results, shown
+from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -40,30 +40,31 @@ class Track:
     """The detector, a .pt file: official, pruned or distilled."""
     reid: Path | None = None
     """Export of a ReID network (kd-yolo reid export): for the tracker, and to join tracks of one person."""
-    tracker: str = "botsort"
-    """botsort, bytetrack (never uses looks), or a tracker YAML of ultralytics."""
+    tracker: str | None = None
+    """One of ultralytics' trackers: botsort (default), bytetrack (never uses looks), ocsort, ..., or a tracker YAML."""
     truth: tuple[Path, ...] = ()
     """The truth of each video, lines as in MOTChallenge: prints IDF1 and identity switches."""
     same_people: Flag = False
     """The truths number a person alike in all videos: scores people over all videos too (with --reid)."""
     out: Path | None = None
     """Folder of the results (default: runs/search/track, track-2, ...)."""
-    link: float = 0.2
-    """Largest mean cosine distance between the tracks of one person, see kd-yolo search calibrate; 0 joins nothing."""
-    start: float = 0.4
-    """Least score of a box that begins a track; lower ones prolong a track."""
-    buffer: int = 30
-    """Frames for which a lost track is waited for."""
-    proximity: float = 0.5
-    """Least overlap of boxes for their looks to count (botsort with --reid)."""
-    appearance: float = 0.8
-    """Least likeness of looks, 1 - distance / 2, that joins a box to a track (botsort with --reid)."""
+    link: float | None = None
+    """Largest mean cosine distance between the tracks of one person, see kd-yolo search calibrate (default: 0.2);
+    0 joins nothing."""
+    start: float | None = None
+    """Least score of a box that begins a track (default: 0.4); lower ones prolong a track."""
+    buffer: int | None = None
+    """Frames for which a lost track is waited for (default: 30)."""
+    proximity: float | None = None
+    """Least overlap of boxes for their looks to count (botsort with --reid; default: 0.5)."""
+    appearance: float | None = None
+    """Least likeness of looks, 1 - distance / 2, that joins a box to a track (botsort with --reid; default: 0.8)."""
     moving: Flag = False
     """The camera moves: take its motion out (botsort)."""
-    min_frames: int = 3
-    """Shorter tracks are left out."""
-    best: int = 8
-    """Crops kept of a track."""
+    min_frames: int | None = None
+    """Shorter tracks are left out (default: 3)."""
+    best: int | None = None
+    """Crops kept of a track (default: 8)."""
     person: str = "person"
     """Name of the detector's class of people; the only class of a one-class model counts anyway."""
     imgsz: int = 640
@@ -130,9 +131,14 @@ def _track_into(folder: Path, flags: Track, rules: TrackRules) -> None:
 
 def _rules(flags: Track) -> TrackRules:
     from kd_yolo.config.tracking import TrackRules
+    from kd_yolo.search.track_settings import check_used
 
-    given = {name: getattr(flags, name) for name in RULES}
-    return TrackRules.parse({**given, "link": flags.link or None}, "kd-yolo search track")
+    values = {name: getattr(flags, name) for name in (*RULES, "link")}
+    given = {name: value for name, value in values.items() if value is not None and value is not False}
+    no_link = {"link": None} if flags.link == 0 else {}
+    rules = TrackRules.parse({**given, **no_link}, "kd-yolo search track")
+    check_used(rules, given, flags.reid)
+    return rules
 
 
 def _tools(flags: Track, rules: TrackRules) -> TrackTools:
@@ -140,10 +146,8 @@ def _tools(flags: Track, rules: TrackRules) -> TrackTools:
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.search.detector import PersonDetector
     from kd_yolo.search.embedder import Embedder
-    from kd_yolo.search.track_settings import settings_of
     from kd_yolo.search.tracks import TrackTools
 
-    settings_of(rules, flags.reid)  # what is wrong with these is said before anything is loaded
     given = {"weights": flags.weights, "person": flags.person, "imgsz": flags.imgsz, "device": flags.device}
     settings = DetectorSettings.parse({**given, "weights": find_weights(flags.weights)}, "kd-yolo search track")
     embedder = Embedder.open(flags.reid, settings.device) if flags.reid else None
@@ -151,8 +155,10 @@ def _tools(flags: Track, rules: TrackRules) -> TrackTools:
 
 
 def _link(flags: Link) -> None:
+    from kd_yolo.config.tracking import LinkRules
     from kd_yolo.search.track_run import check_truths, link_all, read_all, score_all
 
+    LinkRules.parse({"threshold": flags.threshold}, "kd-yolo search link")
     names, tracks = read_all(flags.folder)
     has_network = any(found.network for found in tracks)
     check_truths(flags.truth, len(names), same_people=flags.same_people, linked=has_network)
@@ -185,7 +191,7 @@ def _finish(folder: Path, linked: Linked, *, has_network: bool) -> None:
     print(f"{tracks:,} tracks" + (f" of {linked.num_persons:,} people" if has_network else ""))
     print_results(folder, ("persons.csv", *(f"{name}/" for name in linked.names[:FOLDERS_SHOWN])))
     if has_network:
-        print_next(f"kd-yolo search link {shown(folder)} --threshold 0.1  # fewer tracks joined")
+        print_next(f"kd-yolo search link {shell_path(folder)} --threshold 0.1  # fewer tracks joined")
     else:
         print_next("the same with --reid reid.onnx joins the tracks of one person over all videos")
 

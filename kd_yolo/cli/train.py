@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.errors import ConfigError
 
@@ -101,18 +101,29 @@ def _new_run(flags: TrainFlags, pairs: list[str], parent: Path) -> tuple[str, Pa
     """Weights, wanted folder and arguments of a run that starts."""
     from kd_yolo.distill.defaults import find_weights
     from kd_yolo.distill.demo import demo_data
-    from kd_yolo.yolo.arguments import parse_overrides
+    from kd_yolo.training.fit import check_training
+    from kd_yolo.yolo.arguments import join_flags, parse_overrides
 
     if flags.model is None:
         raise ConfigError("--model is missing: weights, or a model YAML such as yolov8n.yaml.")
-    own = {"device": flags.device, "seed": flags.seed, "sparsity": getattr(flags, "sparsity", None)}
-    arguments = parse_overrides(pairs, model_flag="--model")
-    arguments |= {key: value for key, value in own.items() if value is not None}
+    own = {"device": flags.device, "seed": flags.seed, "name": flags.name}
+    arguments = join_flags(parse_overrides(pairs, command="train", model_flag="--model"), own, "train")
+    _check_sparsity(getattr(flags, "sparsity", None))
     if "data" not in arguments:
         data, defaults = demo_data(write=True)
         arguments = {**defaults, **arguments, "data": data}
         print(f"warning: no data=: the built-in street scenes, {data}")
-    return find_weights(flags.model), parent / (flags.name or Path(flags.model).stem), arguments
+    weights = find_weights(flags.model)
+    check_training(weights, arguments, trust=flags.trust_weights)
+    if getattr(flags, "sparsity", None) is not None:
+        arguments["sparsity"] = flags.sparsity  # type: ignore[attr-defined]
+    project, name = arguments.pop("project", None), arguments.pop("name", None)
+    return weights, Path(str(project or parent)) / str(name or Path(flags.model).stem), arguments
+
+
+def _check_sparsity(value: float | None) -> None:
+    if value is not None and not 0 < value < 1:
+        raise ConfigError(f"--sparsity is {value}, expected a share of the gammas above 0 and below 1, such as 0.5.")
 
 
 def _finish(best: Path, *, is_sparse: bool) -> None:
@@ -121,5 +132,5 @@ def _finish(best: Path, *, is_sparse: bool) -> None:
     result = best.with_name(SPARSE_FILE) if is_sparse else best
     print_results(best.parents[1], ("results.csv", "results.png"))
     print_network(result)
-    network = shown(result)
+    network = shell_path(result)
     print_next(f"python prune.py --model {network} --importance bn" if is_sparse else f"yolo val model={network}")

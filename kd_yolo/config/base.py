@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.device import parse_device
+from kd_yolo.base.reading import read_yaml_value, shown
+from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.registry import nearest
 
 M = TypeVar("M", bound="StrictModel")
+MAX_COUNT = 1_000_000  # rounds, images, epochs: beyond it is a typing error
+MAX_SEED = 2**32 - 1  # NumPy's
+MAX_SIDE = 8192  # pixels
 RECIPES = Path(__file__).resolve().parents[2] / "cfg"
+
+
+def _device_name(value: Any) -> Any:
+    """One device by its name, whether it is there or not; what is no text or number is left to the type."""
+    try:
+        return parse_device(value) if isinstance(value, str | int) else value
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+Device = Annotated[str | None, BeforeValidator(_device_name)]
+"""One device as a user names it (``cpu``, ``cuda:1``, 0), or None for any."""
 
 
 class StrictModel(BaseModel):
@@ -40,16 +56,16 @@ class StrictModel(BaseModel):
 
 def _lines(error: ValidationError, cls: type[BaseModel]) -> Iterable[str]:
     for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"])
+        path = ".".join(str(part)[:100] for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            yield f"  unknown key '{path}'.{nearest(str(problem['loc'][-1]), _keys(cls))}"
+            yield f"  unknown key '{path}'.{nearest(str(problem['loc'][-1])[:100], _keys(cls))}"
         else:
             message = problem["msg"].removeprefix("Value error, ")
             yield f"  {path + ': ' if path else ''}{message}" + _value(problem)
 
 
 def _value(problem: Any) -> str:
-    return "" if problem["type"] in {"missing", "value_error"} else f" (got {problem['input']!r})"
+    return "" if problem["type"] in {"missing", "value_error"} else f" (got {shown(problem['input'])})"
 
 
 def _keys(cls: type[BaseModel]) -> list[str]:
@@ -64,20 +80,28 @@ def _keys(cls: type[BaseModel]) -> list[str]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads a YAML mapping.
+    """Reads a YAML mapping of settings.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or does not hold a mapping.
+        ConfigError: the file is missing or not a regular one, is too large or too deep, no YAML, or holds no mapping.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file.")
+    if not is_file(path):
+        raise ConfigError(f"{shown(str(path), 300)[1:-1]}: no such file.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+        values = read_yaml_value(path, "file")
+    except InputError as error:  # what was typed behind a flag: usage, not data
+        raise ConfigError(str(error)) from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold 'key: value' lines, found {type(values).__name__}.")
-    return values
+    return {str(key): value for key, value in values.items()}
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a regular file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # 300 characters, or a NUL
+        return False
 
 
 def find_recipe(name: str, kind: str) -> Path | None:
@@ -87,6 +111,6 @@ def find_recipe(name: str, kind: str) -> Path | None:
         The path, or None when ``name`` is neither.
     """
     if name.endswith((".yaml", ".yml")):
-        return next((p for p in (Path(name), RECIPES / kind / name) if p.is_file()), Path(name))
+        return next((p for p in (Path(name), RECIPES / kind / name) if is_file(p)), Path(name))
     path = RECIPES / kind / f"{name}.yaml"
-    return path if path.is_file() else None
+    return path if is_file(path) else None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kd_yolo.config.base import StrictModel
+from kd_yolo.config.base import MAX_COUNT, MAX_SIDE, Device, StrictModel
 
 
 class CompareConfig(StrictModel):
@@ -25,11 +25,11 @@ class CompareConfig(StrictModel):
     """
 
     data: str | None = Field(default=None, min_length=1)
-    imgsz: int = Field(default=640, ge=32)
-    batch: int = Field(default=16, ge=1)
+    imgsz: int = Field(default=640, ge=32, le=MAX_SIDE)
+    batch: int = Field(default=16, ge=1, le=65536)
     split: Literal["train", "val", "test"] = "val"
-    device: str | None = None
+    device: Device = None
     runtime: Literal["torch", "onnx"] = "torch"
-    rounds: int = Field(default=50, ge=1)
-    threads: int = Field(default=1, ge=1)
+    rounds: int = Field(default=50, ge=1, le=MAX_COUNT)
+    threads: int = Field(default=1, ge=1, le=1024)
     trust_weights: bool = False

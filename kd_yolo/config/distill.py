@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from kd_yolo.base.reading import shown
 from kd_yolo.config.base import StrictModel, find_recipe, read_yaml
 from kd_yolo.config.term import AUTO, ScheduleConfig, TermConfig
 from kd_yolo.errors import ConfigError
@@ -44,6 +45,7 @@ class DistillConfig(StrictModel):
         count = len(self.teachers)
         if self.teachers.count(EMA_TEACHER) > 1:
             raise ValueError(f"teacher={EMA_TEACHER} is named twice: a run has one moving average.")
+        self._check_repeated()
         for term in self.terms:
             if term.teacher is not None and term.teacher > count:
                 raise ValueError(f"term {term.loss}: teacher={term.teacher}, but there are {count} teacher(s).")
@@ -51,6 +53,18 @@ class DistillConfig(StrictModel):
                 what = "gate=assigned" if term.gate == "assigned" else f"loss '{term.loss}'"
                 raise ValueError(f"{what} looks at labels, which unlabelled pictures lack: choose another.")
         return self
+
+    def _check_repeated(self) -> None:
+        """Terms that are equal but for their weight are one term with the sum of the weights."""
+        seen: list[dict[str, Any]] = []
+        for term in self.terms:
+            settings = term.model_dump(exclude={"weight", "share"})
+            if settings in seen:
+                raise ValueError(
+                    f"the loss {term.loss} is named twice with the same settings: name it once, its weight is a factor"
+                    " (--weight 2)."
+                )
+            seen.append(settings)
 
     @property
     def teachers(self) -> list[str]:
@@ -92,8 +106,10 @@ def per_term(values: Any, count: int, flag: str) -> list[Any]:
         )
     try:
         return [item if str(item).startswith(AUTO) else float(item) for item in items]
-    except (TypeError, ValueError):
-        raise ConfigError(f"--{flag} must be a number, or one a term joined by '+': got {values!r}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(
+            f"--{flag} must be a number, or one a term joined by '+': got {shown('+'.join(map(str, items[:20])))}."
+        ) from None
 
 
 def _load_terms(loss: str | list[Any]) -> tuple[dict[str, Any], str]:
@@ -134,6 +150,8 @@ def resolve_distill(
     values |= {key: flags.pop(key) for key in ("unlabelled", "unlabelled_ratio") if key in flags}
     if values.get("unlabelled"):
         values["unlabelled"] = str(Path(values["unlabelled"]).absolute())  # a resumed run may start in another folder
+    if "unlabelled_ratio" in values and not values.get("unlabelled"):
+        raise ConfigError("--unlabelled-ratio does nothing without --unlabelled: name the images, or leave it out.")
     if flags:
         raise ConfigError(f"unknown distillation key(s): {', '.join(flags)}.")
     return DistillConfig.parse({**values, "teacher": teacher, "trust_weights": trust_weights}, where)

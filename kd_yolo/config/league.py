@@ -9,8 +9,10 @@ from typing import Any
 
 from pydantic import Field
 
-from kd_yolo.config.base import StrictModel, find_recipe
+from kd_yolo.base.reading import shown
+from kd_yolo.config.base import MAX_SEED, StrictModel, find_recipe
 from kd_yolo.config.distill import resolve_distill
+from kd_yolo.config.term import parse_taps
 from kd_yolo.errors import ConfigError
 from kd_yolo.losses import losses
 
@@ -101,8 +103,8 @@ def parse_recipe(text: str) -> Recipe:
             raise ConfigError(f"keys need a name for the row: {name}2={text}")
     if name in (NONE, SHIPPED, TEACHER):
         raise ConfigError(f"'{name}' is a row of its own: choose another name ({FORM}).")
-    if not re.fullmatch(r"[A-Za-z0-9_.+-]+", name) or name.startswith((".", "-")):
-        raise ConfigError(f"'{name}' cannot be the name of a file: letters, digits and _ . + - can.")
+    if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,100}", name) or name.startswith((".", "-")):
+        raise ConfigError(f"'{shown(name)[1:-1]}' cannot be the name of a file: letters, digits and _ . + - can.")
     if not loss:
         raise ConfigError(f"no loss, expected {FORM}. Known: {', '.join(losses.names())}.")
     return Recipe(name=name, loss=loss, flags=_flags(tail) if colon else {})
@@ -128,9 +130,8 @@ def _flags(text: str) -> dict[str, Any]:
     wrong = [key for key in found if key in (*NOT_OF_A_RECIPE, "loss")]
     if wrong:
         raise ConfigError(f"'{wrong[0]}=' is the same for all: it is not part of a recipe.")
-    layers = str(found.get("taps", "")).split(",")
-    if all(layer.isdigit() for layer in layers):
-        found["taps"] = [int(layer) for layer in layers]
+    if "taps" in found:
+        found["taps"] = parse_taps(found["taps"])
     return found
 
 
@@ -147,9 +148,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """``"0,1,2"``.
 
     Raises:
-        ConfigError: anything else than different whole numbers from 0 on.
+        ConfigError: anything else than different whole numbers from 0 to 2**32 - 1.
     """
     pieces = [piece.strip() for piece in text.split(",")]
-    if not all(piece.isdigit() for piece in pieces) or len({int(piece) for piece in pieces}) < len(pieces):
-        raise ConfigError(f"--seeds is '{text}', expected different whole numbers such as 0,1,2.")
-    return tuple(int(piece) for piece in pieces)
+    are_numbers = all(re.fullmatch(r"[0-9]{1,10}", piece) for piece in pieces)
+    seeds = tuple(int(piece) for piece in pieces) if are_numbers else ()
+    if not seeds or len(set(seeds)) < len(seeds) or max(seeds) > MAX_SEED:
+        raise ConfigError(
+            f"--seeds is {shown(text)}, expected different whole numbers such as 0,1,2, none above {MAX_SEED}."
+        )
+    return seeds

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from kd_yolo.config.base import StrictModel
+from kd_yolo.config.base import MAX_COUNT, StrictModel
 
 Train = dict[str, Any]  # ultralytics arguments; they are checked by name and value before anything runs
 
@@ -19,7 +19,7 @@ class TrainStage(StrictModel):
         train: ultralytics arguments of this stage alone.
     """
 
-    epochs: int = Field(default=50, ge=1)
+    epochs: int = Field(default=50, ge=1, le=MAX_COUNT)
     train: Train = Field(default_factory=dict)
 
 
@@ -30,7 +30,7 @@ class SparseStage(TrainStage):
         sparsity: that share.
     """
 
-    sparsity: float = Field(default=0.5, gt=0, lt=1)
+    sparsity: float = Field(default=0.5, gt=0, lt=1, allow_inf_nan=False)
 
 
 class DistillStage(TrainStage):
@@ -42,7 +42,7 @@ class DistillStage(TrainStage):
         weight, tau, taps, schedule, stop_at: as the flags of ``train_distill.py``.
     """
 
-    epochs: int = Field(default=100, ge=1)
+    epochs: int = Field(default=100, ge=1, le=MAX_COUNT)
     teacher: str | None = None
     loss: str | list[Any] | None = None
     weight: float | str | None = None
@@ -60,8 +60,8 @@ class CompareStage(StrictModel):
         rounds: timed rounds.
     """
 
-    runtime: str = "torch"
-    rounds: int = Field(default=30, ge=1)
+    runtime: Literal["torch", "onnx"] = "torch"
+    rounds: int = Field(default=30, ge=1, le=MAX_COUNT)
 
 
 class PipelineConfig(StrictModel):
@@ -81,8 +81,8 @@ class PipelineConfig(StrictModel):
             network before pruning).
     """
 
-    model: str
-    data: str | None = None
+    model: str = Field(min_length=1)
+    data: str | None = Field(default=None, min_length=1)
     train: Train = Field(default_factory=dict)
     base: TrainStage | None = None
     sparse: SparseStage | None = None
@@ -91,3 +91,11 @@ class PipelineConfig(StrictModel):
     distill: DistillStage | None = DistillStage()
     compare: CompareStage | None = CompareStage()
     gate: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("gate")
+    @classmethod
+    def _check_limits(cls, value: dict[str, float]) -> dict[str, float]:
+        wrong = [f"{name}={limit:g}" for name, limit in value.items() if not 0 <= limit <= 1]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: expected a difference of mAP from 0 to 1, such as 0.02.")
+        return value

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kd_yolo.config.base import StrictModel
+from kd_yolo.base.reading import shown
+from kd_yolo.config.base import MAX_COUNT, MAX_SEED, MAX_SIDE, Device, StrictModel
 
 ImportanceName = Literal["taylor", "l2", "bn", "lamp", "fpgm", "random"]
 Measured = Literal["flops", "params", "latency"]
@@ -63,9 +64,9 @@ def parse_target(what: Measured, text: str | float) -> Target:
     unit, factors = UNITS[what]
     found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z]*)", str(text).strip().lower())
     suffixes = ", ".join(suffix if what == "latency" else suffix.upper() for suffix in factors)
-    if found is None or float(found[1]) <= 0 or (found[2] and found[2] not in factors):
+    if found is None or not 0 < float(found[1]) < 1e15 or (found[2] and found[2] not in factors):
         raise ValueError(
-            f"target_{what} is {text!r}, expected a share of the unpruned network's below 1 (0.5), or an absolute"
+            f"target_{what} is {shown(text)}, expected a share of the unpruned network's below 1 (0.5), or an absolute"
             f" value: a number of {unit}, or one with a unit ({suffixes})."
         )
     number = float(found[1])
@@ -112,20 +113,20 @@ class PruneSettings(StrictModel):
     plan: str | None = None
     importance: ImportanceName | None = None
     global_ranking: bool = False
-    round_to: int = Field(default=8, ge=1)
-    min_channels: int = Field(default=8, ge=1)
+    round_to: int = Field(default=8, ge=1, le=4096)
+    min_channels: int = Field(default=8, ge=1, le=65536)
     ignore: tuple[str, ...] = ()
-    iterative: int = Field(default=1, ge=1)
+    iterative: int = Field(default=1, ge=1, le=1000)
     recalibrate: bool | None = None
-    batches: int = Field(default=8, ge=1)
-    recalibration_images: int = Field(default=200, ge=1)
-    sensitivity_images: int = Field(default=100, ge=1)
-    imgsz: int = Field(default=640, ge=32)
-    batch: int = Field(default=8, ge=1)
+    batches: int = Field(default=8, ge=1, le=MAX_COUNT)
+    recalibration_images: int = Field(default=200, ge=1, le=MAX_COUNT)
+    sensitivity_images: int = Field(default=100, ge=1, le=MAX_COUNT)
+    imgsz: int = Field(default=640, ge=32, le=MAX_SIDE)
+    batch: int = Field(default=8, ge=1, le=65536)
     runtime: Literal["torch", "onnx"] = "torch"
-    latency_rounds: int = Field(default=10, ge=1)
-    seed: int = Field(default=0, ge=0)
-    device: str | None = None
+    latency_rounds: int = Field(default=10, ge=1, le=MAX_COUNT)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    device: Device = None
     trust_weights: bool = False
 
     @field_validator("factor")
@@ -137,11 +138,6 @@ class PruneSettings(StrictModel):
                 " (0.2 removes about 36 % of the parameters)."
             )
         return value
-
-    @field_validator("device", mode="before")
-    @classmethod
-    def _device_as_text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) else value
 
     @model_validator(mode="after")
     def _check_together(self) -> PruneSettings:

@@ -4,60 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from kd_yolo.base.device import parse_device
+from kd_yolo.base.reading import shown
 from kd_yolo.config.base import RECIPES, StrictModel, find_recipe, read_yaml
+from kd_yolo.config.reid_network import MAX_EPOCHS, MAX_SIDE, MAX_WEIGHT, NetworkSettings, Settings
+from kd_yolo.config.reid_rules import answer_elsewhere, useless_settings
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
 
-Pool = Literal["avg", "gem", "max"]
-Head = Literal["linear", "arcface", "cosface", "circle"]
 LogitLoss = Literal["js", "sym_kl", "kl"]
 Feature = Literal["global", "local", "both"]
-MAX_EMBEDDING = 16_384
-MAX_SIDE = 1024  # pixels of a crop
 STAGES = ("layer1", "layer2", "layer3", "layer4")
-
-
-class Settings(StrictModel):
-    """Base of the sections: no number is infinite or NaN."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-
-class NetworkShape(Settings):
-    """What a network is built from, in settings and in checkpoints.
-
-    Attributes:
-        backbone: resnet18, 34, 50, 101, with ``_ibn_a``, or a timm name.
-        last_stride: stride of the last stage of a ResNet, 1 or 2.
-        pool: of the global feature.
-        embedding: length of the embedding; 0 is that of the backbone.
-        head: of the classifier.
-        local: the local branch of AlignedReID++.
-        height, width: of a crop in pixels.
-    """
-
-    backbone: str = Field(default="resnet50", min_length=1, max_length=200)
-    last_stride: Literal[1, 2] = 1
-    pool: Pool = "avg"
-    embedding: int = Field(default=0, ge=0, le=MAX_EMBEDDING)
-    head: Head = "linear"
-    local: bool = False
-    height: int = Field(default=256, ge=32, le=MAX_SIDE)
-    width: int = Field(default=128, ge=16, le=MAX_SIDE)
-
-
-class NetworkSettings(NetworkShape):
-    """The network.
-
-    Attributes:
-        pretrained: ``auto`` (ImageNet weights when they can be had, else random ones; the log says which),
-            ``imagenet`` (an error without them), ``none``, or a file.
-    """
-
-    pretrained: str = Field(default="auto", min_length=1)
 
 
 class LossSettings(Settings):
@@ -71,13 +30,13 @@ class LossSettings(Settings):
         local_weight: triplet on the aligned local distance, of the pairs that the global feature mines.
     """
 
-    id_weight: float = Field(default=1.0, ge=0)
+    id_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
     smoothing: float = Field(default=0.1, ge=0, lt=1)
-    triplet_weight: float = Field(default=1.0, ge=0)
-    margin: float | None = Field(default=0.3, ge=0)
-    center_weight: float = Field(default=0.0, ge=0)
-    circle_weight: float = Field(default=0.0, ge=0)
-    local_weight: float = Field(default=1.0, ge=0)
+    triplet_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    margin: float | None = Field(default=0.3, ge=0, le=1000)
+    center_weight: float = Field(default=0.0, ge=0, le=MAX_WEIGHT)
+    circle_weight: float = Field(default=0.0, ge=0, le=MAX_WEIGHT)
+    local_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
 
 
 class TrainSettings(Settings):
@@ -89,7 +48,7 @@ class TrainSettings(Settings):
         optimizer: ``adam``, ``adamw`` or ``sgd``.
         lr: peak learning rate.
         weight_decay: of all weights but biases and norms.
-        warmup: epochs of linear warm-up from a hundredth of ``lr``.
+        warmup: epochs of linear warm-up from a hundredth of ``lr``; where it is not given 10, or a sixth of the run.
         schedule: ``cosine`` to a hundredth of ``lr``, or ``step``: a tenth at each of ``milestones``.
         milestones: shares of the run.
         flip, pad, erase: probability of a flip, padding in pixels before the crop, probability of random erasing.
@@ -104,26 +63,34 @@ class TrainSettings(Settings):
         cache: keep decoded crops in memory.
     """
 
-    epochs: int = Field(default=60, ge=1)
-    ids: int = Field(default=16, ge=2)
-    images: int = Field(default=4, ge=2)
+    epochs: int = Field(default=60, ge=1, le=MAX_EPOCHS)
+    ids: int = Field(default=16, ge=2, le=4096)
+    images: int = Field(default=4, ge=2, le=4096)
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = Field(default=3.5e-4, gt=0)
-    weight_decay: float = Field(default=5e-4, ge=0)
-    warmup: int = Field(default=10, ge=0)
+    lr: float = Field(default=3.5e-4, gt=0, le=100)
+    weight_decay: float = Field(default=5e-4, ge=0, le=100)
+    warmup: int = Field(default=10, ge=0, le=MAX_EPOCHS)
     schedule: Literal["cosine", "step"] = "step"
     milestones: tuple[float, ...] = (0.33, 0.58)
     flip: float = Field(default=0.5, ge=0, le=1)
-    pad: int = Field(default=10, ge=0)
+    pad: int = Field(default=10, ge=0, le=MAX_SIDE)
     erase: float = Field(default=0.5, ge=0, le=1)
     jitter: float = Field(default=0.0, ge=0, lt=1)
     holdout: float = Field(default=0.1, ge=0, lt=1)
-    patience: int = Field(default=0, ge=0)
-    seed: int = Field(default=0, ge=0)
+    patience: int = Field(default=0, ge=0, le=MAX_EPOCHS)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     amp: bool = True
     device: str | None = None
-    workers: int = Field(default=2, ge=0)
+    workers: int = Field(default=2, ge=0, le=256)
     cache: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_runs(cls, values: Any) -> Any:
+        epochs = values.get("epochs") if isinstance(values, dict) else None
+        if type(epochs) is not int or "warmup" in values:
+            return values
+        return {**values, "warmup": min(cls.model_fields["warmup"].default, max(epochs, 0) // 6)}
 
     @field_validator("milestones")
     @classmethod
@@ -154,10 +121,10 @@ class SelfKDSettings(Settings):
     enabled: bool = False
     teacher_stage: str = "layer4"
     student_stages: tuple[str, ...] = ()
-    ce_weight: float = Field(default=1.0, ge=0)
-    kl_weight: float = Field(default=1.0, ge=0)
-    feature_weight: float = Field(default=0.03, ge=0)
-    temperature: float = Field(default=3.0, gt=0)
+    ce_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    kl_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    feature_weight: float = Field(default=0.03, ge=0, le=MAX_WEIGHT)
+    temperature: float = Field(default=3.0, gt=0, le=1000)
 
     @model_validator(mode="after")
     def _stages(self) -> SelfKDSettings:
@@ -190,10 +157,10 @@ class TeacherSettings(Settings):
 
     teacher: tuple[str, ...] = ()
     logit: LogitLoss = "js"
-    logit_weight: float = Field(default=1.0, ge=0)
-    temperature: float = Field(default=4.0, gt=0)
-    overhaul_weight: float = Field(default=0.0, ge=0)
-    relation_weight: float = Field(default=0.0, ge=0)
+    logit_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    temperature: float = Field(default=4.0, gt=0, le=1000)
+    overhaul_weight: float = Field(default=0.0, ge=0, le=MAX_WEIGHT)
+    relation_weight: float = Field(default=0.0, ge=0, le=MAX_WEIGHT)
 
     @field_validator("teacher", mode="before")
     @classmethod
@@ -224,16 +191,16 @@ class TestSettings(Settings):
     __test__ = False  # no test class for pytest
 
     feature: Feature = "global"
-    local_share: float = Field(default=0.3, ge=0)
+    local_share: float = Field(default=0.3, gt=0, le=1000)
     cameras: bool | None = None
     ap: Literal["rectangle", "trapezoid"] = "rectangle"
     rerank: bool = False
-    k1: int = Field(default=20, ge=1)
-    k2: int = Field(default=6, ge=1)
+    k1: int = Field(default=20, ge=1, le=10_000)
+    k2: int = Field(default=6, ge=1, le=10_000)
     lambda_value: float = Field(default=0.3, ge=0, le=1)
-    expand: int = Field(default=0, ge=0)
-    max_rank: int = Field(default=50, ge=1)
-    batch: int = Field(default=64, ge=1)
+    expand: int = Field(default=0, ge=0, le=10_000)
+    max_rank: int = Field(default=50, ge=1, le=100_000)
+    batch: int = Field(default=64, ge=1, le=65_536)
 
 
 class ReIDConfig(StrictModel):
@@ -277,7 +244,7 @@ def resolve_reid(recipe: str | None, changes: dict[str, Any]) -> ReIDConfig:
         changes: by ``section.key``, or by the key alone where one section only has it.
 
     Raises:
-        ConfigError: everything that is wrong with them.
+        ConfigError: everything that is wrong with them, settings that would do nothing included.
     """
     values: dict[str, Any] = {}
     if recipe is not None:
@@ -289,8 +256,14 @@ def resolve_reid(recipe: str | None, changes: dict[str, Any]) -> ReIDConfig:
     for key, value in changes.items():
         section, name = place_of(key)
         target = values if section is None else values.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"{recipe}: section '{section}' must hold 'key: value' lines.")
         target[name] = value
-    return ReIDConfig.parse(values, recipe or "reid settings")
+    config = ReIDConfig.parse(values, recipe or "reid settings")
+    useless = list(useless_settings(config))
+    if useless:
+        raise ConfigError("\n  ".join([f"{recipe or 'reid settings'}: {len(useless)} problem(s)", *useless]))
+    return config
 
 
 def place_of(key: str) -> tuple[str | None, str]:
@@ -304,7 +277,8 @@ def place_of(key: str) -> tuple[str | None, str]:
         return None, key
     if dot:
         if section not in SECTIONS:
-            raise ConfigError(f"unknown section '{section}' in '{key}'.{nearest(section, SECTIONS)}")
+            hint = answer_elsewhere(key) or nearest(section, SECTIONS)
+            raise ConfigError(f"unknown section {shown(section)} in {shown(key)}.{hint}")
         return section, name
     homes = [part for part, model in SECTIONS.items() if key in model.model_fields]
     if len(homes) == 1:
@@ -312,4 +286,4 @@ def place_of(key: str) -> tuple[str | None, str]:
     if homes:
         raise ConfigError(f"'{key}' is in several sections: write {' or '.join(f'{home}.{key}' for home in homes)}.")
     known = sorted({name for model in SECTIONS.values() for name in model.model_fields})
-    raise ConfigError(f"unknown key '{key}'.{nearest(key, known)}")
+    raise ConfigError(f"unknown key {shown(key)}.{answer_elsewhere(key) or nearest(key, known)}")

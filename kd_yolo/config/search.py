@@ -5,14 +5,48 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from kd_yolo.config.base import RECIPES, StrictModel, find_recipe, read_yaml
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
 
 
-class DetectorSettings(StrictModel):
+class FiniteModel(StrictModel):
+    """A strict model whose numbers are numbers: nan and inf are in no range."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class QueryRules(FiniteModel):
+    """What a query asks for.
+
+    Attributes:
+        top: how many crops.
+        threshold: up to which cosine distance it is the same person; None: the calibrated one.
+        nth: which person of a whole image, the largest first; None: a crop.
+    """
+
+    top: int = Field(default=10, ge=1, le=10_000)
+    threshold: float | None = Field(default=None, ge=0, le=2)
+    nth: int | None = Field(default=None, ge=1, le=1000)
+
+
+class ForgetRules(FiniteModel):
+    """Numbers of what is to be forgotten: a track, and the first and last second (``from`` and ``to``)."""
+
+    track: int | None = Field(default=None, ge=-1)
+    start: float | None = Field(default=None, ge=0, alias="from")
+    end: float | None = Field(default=None, ge=0, alias="to")
+
+
+class ServeRules(FiniteModel):
+    """Where a page is served; port 0 is one that is free."""
+
+    port: int = Field(default=7860, ge=0, le=65535)
+
+
+class DetectorSettings(FiniteModel):
     """How people are detected.
 
     Attributes:
@@ -28,7 +62,7 @@ class DetectorSettings(StrictModel):
     person: str = Field(default="person", min_length=1)
     imgsz: int = Field(default=640, ge=32, le=8192)
     iou: float = Field(default=0.7, gt=0, le=1)
-    batch: int = Field(default=8, ge=1)
+    batch: int = Field(default=8, ge=1, le=4096)
     device: str | None = None
 
     @field_validator("device", mode="before")
@@ -37,7 +71,7 @@ class DetectorSettings(StrictModel):
         return f"cuda:{value}" if str(value).isdigit() else value
 
 
-class CropRules(StrictModel):
+class CropRules(FiniteModel):
     """Which boxes become crops, and what is cut out for them.
 
     Boxes are clipped to the frame and rounded to whole pixels; size and border count before padding.
@@ -61,7 +95,7 @@ class CropRules(StrictModel):
     max_truncated: int | None = Field(default=None, ge=0, le=4)
 
 
-class CropsConfig(StrictModel):
+class CropsConfig(FiniteModel):
     """Everything that decides which crops a source gives, and what cuts them out.
 
     Attributes:
@@ -77,10 +111,10 @@ class CropsConfig(StrictModel):
     detector: DetectorSettings = DetectorSettings()
     rules: CropRules = CropRules()
     stride: int = Field(default=1, ge=1)
-    camera: int | None = Field(default=None, ge=1)
+    camera: int | None = Field(default=None, ge=0, le=999_999)
     embed: str | None = Field(default=None, min_length=1)
     engine: Literal["local", "ray"] = "local"
-    workers: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1, le=4096)
     ray_address: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from kd_yolo.base.reading import shown
 from kd_yolo.config.base import StrictModel
 from kd_yolo.errors import ConfigError
 from kd_yolo.geometry.schedule import Schedule, ScheduleKind
@@ -15,6 +17,8 @@ from kd_yolo.registry import nearest
 Taps = Literal["head", "cv2"] | list[int]
 
 Gate = Literal["confidence", "balanced", "assigned", "all"]
+MAX_WEIGHT = 1e9
+OF_THE_NETWORKS = ("channels", "bins")  # parameters of losses that the networks decide
 AUTO = "auto:"  # a weight that follows the gradients: ``auto:0.3``
 
 # What a bare name on the command line means beside the loss's own defaults.
@@ -56,10 +60,10 @@ class ScheduleConfig(StrictModel):
             return value
         try:
             share = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             share = -1.0
         if not 0 < share <= 1:
-            raise ValueError(f"stop_at={value!r}, expected a share in (0, 1], or 'mosaic'.")
+            raise ValueError(f"stop_at={shown(value)}, expected a share in (0, 1], or 'mosaic'.")
         return share
 
     def build(self, epochs: int, close_mosaic: int) -> Schedule:
@@ -91,7 +95,7 @@ class TermConfig(StrictModel):
     """
 
     loss: str
-    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT, allow_inf_nan=False)
     share: float | None = Field(default=None, gt=0, lt=1)
     teacher: int | None = Field(default=None, ge=1)
     params: dict[str, Any] = Field(default_factory=dict)
@@ -119,7 +123,9 @@ class TermConfig(StrictModel):
     def _check_loss(cls, value: str) -> str:
         known = losses.names()
         if value not in known:
-            raise ValueError(f"unknown loss '{value}'.{nearest(value, known)} Known: {', '.join(known)}.")
+            raise ValueError(
+                f"unknown loss '{shown(value)[1:-1]}'.{nearest(value[:100], known)} Known: {', '.join(known)}."
+            )
         return value
 
     @field_validator("params", mode="before")
@@ -141,8 +147,8 @@ class TermConfig(StrictModel):
         if isinstance(value, list) and value and all(type(layer) is int for layer in value):
             if len(set(value)) == len(value):
                 return value
-            raise ValueError(f"taps={value} names a layer twice.")
-        raise ValueError(f"taps={value!r}, expected 'head', 'cv2' or layer numbers such as [15, 18, 21].")
+            raise ValueError(f"taps={shown(value)} names a layer twice.")
+        raise ValueError(f"taps={shown(value)}, expected 'head', 'cv2' or layer numbers such as [15, 18, 21].")
 
     @model_validator(mode="after")
     def _check_kind(self) -> TermConfig:
@@ -157,6 +163,11 @@ class TermConfig(StrictModel):
     def kind(self) -> str:
         """``"feature"`` or ``"response"``."""
         return losses.get(self.loss).kind
+
+
+def parse_taps(text: str) -> str | list[int]:
+    """``"15,18,21"`` as layer numbers; any other text as it is, for the check of the term."""
+    return [int(layer) for layer in text.split(",")] if re.fullmatch(r"[0-9]{1,6}(,[0-9]{1,6})*", text) else text
 
 
 def _share_of(weight: Any) -> dict[str, Any]:
@@ -176,6 +187,9 @@ def _wrong_parameters(loss: str, params: dict[str, Any]) -> list[str]:
     if unknown:
         takes = f"It takes: {', '.join(known) or 'none'}."
         return [*(f"loss '{loss}' has no parameter '{key}'.{nearest(key, known)}" for key in unknown), takes]
+    settled = [key for key in OF_THE_NETWORKS if key in params]
+    if settled:
+        return [f"loss '{loss}': {', '.join(settled)} follow from the networks: leave them out."]
     required = {key: 1 for key, parameter in known.items() if parameter.default is parameter.empty}
     try:
         build_loss(loss, **{**required, **params})

@@ -13,7 +13,7 @@ from kd_yolo.data.detection import StreetReport, make_street
 from kd_yolo.data.diagram_set import DiagramReport, make_diagram
 from kd_yolo.data.presets import preset_names
 from kd_yolo.data.relation_set import RelationSample, read_relation_set
-from kd_yolo.data.resolve import resolved_yaml
+from kd_yolo.data.resolve import resolved_data, resolved_yaml
 from kd_yolo.data.sheet import contact_sheet
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "make_street",
     "preset_names",
     "read_relation_set",
+    "resolved_data",
     "resolved_yaml",
 ]

@@ -1,45 +1,29 @@
-"""Checks a detection set before training starts, so that a bad line is told at once and not after an hour."""
+"""Checks a detection set before training starts: exactly what training would use, and what it would leave out."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
-
-from kd_yolo.data.labels import LabelProblem, read_labels
+from kd_yolo.base.reading import read_bytes, shown
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.data.spec import DataSpec, label_path, list_images, read_data_yaml
+from kd_yolo.data.split_check import LeftOut, SplitReport, check_split, printable
 from kd_yolo.errors import ConfigError, InputError
 
-__all__ = ["DataReport", "SplitReport", "check_detection_data", "resolved_yaml"]
+__all__ = [
+    "DataReport",
+    "LeftOut",
+    "SplitReport",
+    "check_detection_data",
+    "check_for_training",
+    "resolved_yaml",
+]
 _SHOWN = 5  # problems named in a message; the rest is a count
-_READERS = 2
-_DECODED = 2000  # pictures; about 5 s
-# OpenCV cannot read these; ultralytics reads them by other means.
-_NOT_OPENCV = frozenset((".dng", ".heic", ".heif"))
-
-
-@dataclass(frozen=True)
-class SplitReport:
-    """What is in one split.
-
-    Args:
-        images: pictures that can be used.
-        labelled: of these, with at least one box; the others are background.
-        boxes: boxes by class name; classes without any are there with 0.
-        unreadable: pictures that are missing or do not decode; training skips them.
-    """
-
-    images: int
-    labelled: int
-    boxes: dict[str, int]
-    unreadable: tuple[Path, ...]
+_DECODED = 2000  # images; about 5 s
+TASKS = ("detect", "segment", "pose", "obb")
 
 
 @dataclass(frozen=True)
@@ -50,121 +34,154 @@ class DataReport:
         yaml_path: the data YAML.
         names: class names by id.
         splits: report by split.
-        sha256: of class names, picture names and sizes, and labels: equal for equal data wherever it lies.
+        sha256: of class names, image names and sizes, and labels: equal for equal data wherever it lies.
+        task: the task that the labels were read for.
+        channels: of the images.
+        notes: what the user should know, a sentence each.
     """
 
     yaml_path: Path
     names: dict[int, str]
     splits: dict[str, SplitReport]
     sha256: str
+    task: str = "detect"
+    channels: int = 3
+    notes: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Images of all splits that training leaves out, with the reason."""
+        return tuple(image for report in self.splits.values() for image in report.left_out)
 
     @property
     def unreadable(self) -> tuple[Path, ...]:
-        """Pictures of all splits that training skips."""
-        return tuple(path for report in self.splits.values() for path in report.unreadable)
+        """The same without the reason."""
+        return tuple(image.file for image in self.left_out)
+
+    @property
+    def rewritten(self) -> tuple[Path, ...]:
+        """Images of all splits that ultralytics will write anew."""
+        return tuple(file for report in self.splits.values() for file in report.rewritten)
 
 
-def check_detection_data(data_yaml: Path, nc_expected: int | None = None, *, decode: bool = True) -> DataReport:
+def check_detection_data(
+    data: str | Path, nc_expected: int | None = None, *, decode: bool = True, task: str | None = None
+) -> DataReport:
     """Reads a whole detection set.
 
+    What ultralytics' label cache would leave out is in the report, with the reason. Three things are refused here that
+    ultralytics goes on with: bad lines in half of a split's label files or more (numbers of another data set, or
+    pixels), a split without any label (validation would choose the best epoch by nothing), and images that pass its
+    check but do not decode (they end its training with an error).
+
     Args:
-        data_yaml: the YAML, or a folder with one.
+        data: the YAML, a folder with one, or the name of one that ultralytics ships.
         nc_expected: number of classes that the model has, None when any number will do.
-        decode: decode every picture; without it only missing and empty files are found.
+        decode: look into every image; without it only missing and empty files are found.
+        task: what is trained ("detect", "segment", "pose", "obb"); None is "pose" with a ``kpt_shape``, else "detect".
 
     Raises:
-        InputError: the YAML is unusable, a label line is wrong, a split has no readable picture, or train or val has no
-            label.
+        InputError: the YAML is unusable, labels are of another task, a split has no usable image, or see above.
         ConfigError: the number of classes is not the expected one.
     """
-    spec = read_data_yaml(data_yaml)
+    spec = read_data_yaml(data)
     if nc_expected is not None and len(spec.names) != nc_expected:
         raise ConfigError(
-            f"{spec.yaml_path} has {len(spec.names)} classes ({_shown(list(spec.names.values()))}),"
+            f"{spec.yaml_path} has {len(spec.names)} classes ({_few([shown(n)[1:-1] for n in spec.names.values()])}),"
             f" expected {nc_expected} as in the model."
             " Use data with the model's classes, or fine-tune the model on this data first."
         )
+    task = task if task in TASKS else ("pose" if "kpt_shape" in spec.extras else "detect")
+    _check_keypoints(spec, task)
     images = {split: list_images(spec, split) for split in spec.splits}
-    checked = {split: _check_split(spec, split, files, decode=decode) for split, files in images.items()}
-    splits = {split: report for split, (report, _) in checked.items()}
-    problems = [problem for _, found in checked.values() for problem in found]
-    if problems:
-        raise InputError(
-            f"{len(problems)} bad label line(s): {_shown(problems, '; ')}. Each line is 'class cx cy w h', the class"
-            f" 0..{len(spec.names) - 1}, the others shares of the picture in 0..1. Correct or remove them."
-        )
+    checked = {split: check_split(spec, split, files, task, decode=decode) for split, files in images.items()}
+    splits = {split: report for split, report in checked.items() if split != "test" or report.images}
     for split in ("train", "val"):
         if splits[split].labelled == 0:
             first = images[split][0]
             raise InputError(
-                f"no '{split}' picture of {spec.yaml_path} has a label: {first} should have {label_path(first)}."
-                " Pictures lie in a folder named 'images', labels beside it in 'labels'."
+                f"no '{split}' image of {spec.yaml_path} has a label: {printable(first)} should have"
+                f" {printable(label_path(first))}."
+                " Images lie in a folder named 'images', labels beside it in 'labels'."
             )
-    return DataReport(spec.yaml_path, spec.names, splits, _digest(spec, images))
+    report = DataReport(spec.yaml_path, spec.names, splits, _digest(spec, images), task, spec.channels, spec.notes)
+    _check_kind(report)
+    return report
 
 
-def check_for_training(data_yaml: Path) -> DataReport:
+def _check_kind(report: DataReport) -> None:
+    """Outlines and oriented boxes cannot be trained on boxes; ultralytics fails when it builds the data set."""
+    if report.task not in ("segment", "obb"):
+        return
+    wanted = "outlines: class x1 y1 x2 y2 x3 y3 ..." if report.task == "segment" else "corners: class x1 y1 ... x4 y4"
+    for split, found in report.splits.items():
+        if found.first_boxes is not None:
+            raise InputError(
+                f"{printable(found.first_boxes)} ('{split}') has boxes only, a {report.task} model needs {wanted}."
+                " Give data with such labels, or train a detection model (such as yolov8n.yaml) on this one."
+            )
+
+
+def check_for_training(data: str | Path, task: str | None = None) -> DataReport:
     """The check before a run; large sets are not decoded, as ultralytics does that itself and caches what it found.
+
+    Args:
+        data: see :func:`check_detection_data`.
+        task: of the model; see :func:`check_detection_data`.
 
     Raises:
         InputError: see :func:`check_detection_data`.
     """
-    spec = read_data_yaml(data_yaml)
+    spec = read_data_yaml(data)
     is_small = sum(len(list_images(spec, split)) for split in spec.splits) <= _DECODED
-    return check_detection_data(data_yaml, decode=is_small)
+    report = check_detection_data(data, decode=is_small, task=task)
+    note = "" if is_small else f"more than {_DECODED} images: their pixels are not looked into"
+    return replace(report, notes=(*report.notes, note)) if note else report
 
 
-def _check_split(
-    spec: DataSpec, split: str, files: list[Path], *, decode: bool
-) -> tuple[SplitReport, list[LabelProblem]]:
-    """Counts one split and gathers its bad lines."""
-    places = ", ".join(str(path) for path in spec.splits[split])
+def check_for_validation(data: str | Path, split: str, task: str) -> DataSpec:
+    """Checks that a split has images, and labels that a model of this task can be judged by; nothing is decoded.
+
+    Args:
+        data: see :func:`check_detection_data`.
+        split: "train", "val" or "test"; the other splits need not exist.
+        task: of the model.
+
+    Raises:
+        InputError: the split has no images, or labels of another task; see :func:`check_detection_data`.
+    """
+    spec = read_data_yaml(data, (split,) if split in ("train", "val") else ())
+    if split in spec.missing:
+        raise InputError(f"{data} names images for '{split}', but {spec.missing[split]} does not exist.")
+    files = list_images(spec, split)
     if not files:
-        raise InputError(f"'{split}' of {spec.yaml_path} has no pictures: none under {places}.")
-    with ThreadPoolExecutor(_READERS) as pool:
-        readable = list(pool.map(_decodes if decode else _exists, files))
-    unreadable = tuple(file for file, fine in zip(files, readable, strict=True) if not fine)
-    if len(unreadable) == len(files):
-        raise InputError(
-            f"none of the {len(files)} '{split}' pictures of {spec.yaml_path} can be read: {_shown(files)}."
-        )
-    boxes = Counter(dict.fromkeys(spec.names.values(), 0))
-    labelled, problems = 0, list[LabelProblem]()
-    for file, fine in zip(files, readable, strict=True):
-        text = label_path(file)
-        if not fine or not text.is_file():
-            continue
-        labels, bad = read_labels(text, len(spec.names), math.prod(spec.raw.get("kpt_shape") or [0]))
-        problems += bad
-        labelled += bool(labels)
-        boxes.update(spec.names[label.class_id] for label in labels)
-    return SplitReport(len(files) - len(unreadable), labelled, dict(boxes), unreadable), problems
+        raise InputError(f"{data} has no images in its split '{split}'. It has: {', '.join(spec.splits)}.")
+    _check_keypoints(spec, task)
+    if task in ("segment", "obb", "pose"):
+        found = {split: check_split(spec, split, files, task, decode=False)}
+        _check_kind(DataReport(spec.yaml_path, spec.names, found, "", task))
+    return spec
 
 
-def _exists(file: Path) -> bool:
-    return file.is_file() and file.stat().st_size > 0
+def _check_keypoints(spec: DataSpec, task: str) -> None:
+    if task == "pose" and "kpt_shape" not in spec.extras:
+        raise InputError(f"{spec.yaml_path} has no 'kpt_shape': a pose model needs it, such as kpt_shape: [17, 3].")
 
 
-def _decodes(file: Path) -> bool:
-    if not _exists(file):
-        return False
-    return file.suffix.lower() in _NOT_OPENCV or cv2.imread(str(file), cv2.IMREAD_REDUCED_GRAYSCALE_2) is not None
-
-
-def _shown(items: list[Path] | list[str] | list[LabelProblem], separator: str = ", ") -> str:
+def _few(items: list[str], separator: str = ", ") -> str:
     """The first few items and how many more there are."""
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return separator.join(str(item) for item in items[:_SHOWN]) + more
+    return separator.join(items[:_SHOWN]) + more
 
 
 def _digest(spec: DataSpec, images: dict[str, list[Path]]) -> str:
-    """Content hash; a picture counts by its name and size, which is fast and catches what people change."""
+    """Content hash; an image counts by its name and size, which is fast and catches what people change."""
     digest = hashlib.sha256(repr(sorted(spec.names.items())).encode())
     for split, files in sorted(images.items()):
-        for file in files:
+        for file in sorted(set(files)):
             text = label_path(file)
             size = file.stat().st_size if file.is_file() else -1
-            name = Path(os.path.relpath(file, spec.root)).as_posix()
-            digest.update(f"\n{split} {name} {size}\n".encode())
-            digest.update(text.read_bytes() if text.is_file() else b"-")
+            name = os.fsencode(Path(os.path.relpath(file, spec.root)).as_posix())
+            digest.update(f"\n{split} ".encode() + name + f" {size}\n".encode())
+            digest.update(read_bytes(text, limit=64 << 20) if text.is_file() else b"-")
     return digest.hexdigest()

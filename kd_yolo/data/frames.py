@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from kd_yolo.base.reading import read_json_value, regular_file
 from kd_yolo.data.folder import write_whole
 from kd_yolo.errors import InputError
 
@@ -27,7 +27,7 @@ def video_frames(video: Path, folder: Path) -> list[Path]:
     Raises:
         InputError: the file cannot be read as a video.
     """
-    stat = video.stat()
+    stat = regular_file(video, "video").stat()
     wanted = {"video": str(video.resolve()), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     if not _holds(folder, wanted):
         write_whole(folder, lambda partial: {**wanted, "frames": _write(video, partial)})
@@ -37,8 +37,8 @@ def video_frames(video: Path, folder: Path) -> list[Path]:
 def _holds(folder: Path, wanted: dict[str, Any]) -> bool:
     """Whether all frames of this very video are there."""
     try:
-        header = json.loads((folder / "meta.json").read_text())
-    except (OSError, ValueError):
+        header = read_json_value(folder / "meta.json", limit=1 << 20)
+    except InputError:
         return False
     return isinstance(header, dict) and header == {**wanted, "frames": sum(1 for _ in folder.glob("*.jpg"))}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from kd_yolo.base.reading import read_text, shown
 from kd_yolo.data.labels import LabelProblem
 from kd_yolo.errors import InputError
 from kd_yolo.geometry.forest import as_parents, check_forest, find_cycle
@@ -83,11 +84,13 @@ def parse_plabels(file: Path, num_classes: int | None = None) -> tuple[ParentLab
     Raises:
         InputError: it is missing.
     """
+    if not file.exists():
+        raise InputError(f"{file} does not exist: expected lines of '{COLUMNS}'.")
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{file} does not exist: expected lines of '{COLUMNS}'.") from None
-    except UnicodeDecodeError:
+        text = read_text(file, what="label file")
+    except InputError as error:
+        if "is not a text file" not in str(error):
+            raise
         return _EMPTY, [LabelProblem(file, 1, "not a text file")]
     lines = text.rstrip().splitlines() if text.strip() else []
     found = [_parse(line.split(), num_classes) for line in lines]
@@ -112,7 +115,7 @@ def _parse(words: list[str], num_classes: int | None) -> list[float] | str:
     try:
         numbers = [float(word) for word in words]
     except ValueError:
-        return f"'{' '.join(words)}' is not all numbers"
+        return f"{shown(' '.join(words))} is not all numbers"
     class_id, parent = numbers[0], numbers[9]
     if not class_id.is_integer() or class_id < 0 or (num_classes is not None and class_id >= num_classes):
         return f"class {words[0]}, expected {'0 or more' if num_classes is None else f'0..{num_classes - 1}'}"

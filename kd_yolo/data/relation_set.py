@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from kd_yolo.base.images import UNREADABLE, image_size, read_image
+from kd_yolo.base.reading import read_text
 from kd_yolo.data.labels import LabelProblem, read_labels
 from kd_yolo.data.plabels import ParentLabels, parse_plabels, plabel_path, raise_problems
 from kd_yolo.data.spec import IMAGE_SUFFIXES, DataSpec, label_path, list_images, read_data_yaml
+from kd_yolo.data.tree import files_below
 from kd_yolo.errors import InputError
 
 # What OpenCV or PIL opens beside what ultralytics trains on.
@@ -103,7 +104,7 @@ def _list_split(spec: DataSpec, split: str) -> list[Path]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted(path for path in files_below(folder, PICTURE_SUFFIXES) if path.is_file())
 
 
 def _check_twins(images: list[Path], twins: list[Path]) -> None:
@@ -111,7 +112,9 @@ def _check_twins(images: list[Path], twins: list[Path]) -> None:
     lone = [
         (label_path(image), twin)
         for image, twin in zip(images, twins, strict=True)
-        if not twin.is_file() and label_path(image).is_file() and label_path(image).read_text().strip()
+        if not twin.is_file()
+        and label_path(image).is_file()
+        and read_text(label_path(image), what="label file").strip()
     ]
     if lone:
         shown = ", ".join(str(twin) for _, twin in lone[:_SHOWN])
@@ -148,12 +151,12 @@ def read_picture(file: Path) -> npt.NDArray[np.uint8]:
         InputError: neither can read it.
     """
     try:
-        data = file.read_bytes()
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-        if image is not None:
-            return np.asarray(image, np.uint8)
-        with Image.open(io.BytesIO(data)) as opened:
+        return np.asarray(read_image(file), np.uint8)
+    except InputError:
+        image_size(file)  # a pipe, a bomb, no image: said as it is
+    try:
+        with Image.open(file) as opened:
             upright = ImageOps.exif_transpose(opened)  # as OpenCV does
             return np.ascontiguousarray(np.asarray(upright.convert("RGB"), np.uint8)[..., ::-1])
-    except (OSError, ImportError) as error:  # ultralytics, once imported, makes PIL ask for one more package here
-        raise InputError(f"{file} cannot be read as a picture: {error}") from None
+    except UNREADABLE as error:
+        raise InputError(f"{file} cannot be read as a picture: {str(error)[:200]}") from None

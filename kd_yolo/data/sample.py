@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from kd_yolo.base.reading import MAX_TEXT_BYTES, read_bytes
+from kd_yolo.data.source import find_class_folder, split_folder
 from kd_yolo.data.spec import IMAGE_SUFFIXES, label_path, list_images, read_data_yaml
 from kd_yolo.errors import InputError
 
@@ -32,19 +34,20 @@ def sample_detection(data: str | Path, split: str, count: int, seed: int, folder
     Raises:
         InputError: the YAML is unusable, or the split has no pictures.
     """
-    spec = read_data_yaml(Path(data))
+    spec = read_data_yaml(data, (split,) if split in ("train", "val") else ())
     chosen = _choose([file for file in list_images(spec, split) if file.is_file()], count, seed)
     if not chosen:
-        raise InputError(f"{data} has no pictures in its split '{split}'. It has: {', '.join(spec.splits)}.")
+        raise InputError(f"{data} has no images in its split '{split}'. It has: {', '.join(spec.splits)}.")
     images, labels = folder / "images", folder / "labels"
     images.mkdir(parents=True)
     labels.mkdir()
     for i, file in enumerate(chosen):
         _link(file, images / f"{i:06d}{file.suffix}")
         text = label_path(file)
-        (labels / f"{i:06d}.txt").write_bytes(text.read_bytes() if text.is_file() else b"")
+        lines = read_bytes(text, limit=MAX_TEXT_BYTES, what="label file") if text.is_file() else b""
+        (labels / f"{i:06d}.txt").write_bytes(lines)
     body: dict[str, Any] = {"path": str(folder.resolve()), "train": "images", "val": "images", "names": spec.names}
-    body |= {key: spec.raw[key] for key in ("kpt_shape", "flip_idx", "channels") if key in spec.raw}
+    body |= spec.extras
     target = folder / "data.yaml"
     target.write_text(yaml.safe_dump(body, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return target
@@ -59,10 +62,10 @@ def sample_classes(data: str | Path, split: str, count: int, seed: int, folder: 
     Raises:
         InputError: there are no pictures.
     """
-    root = Path(data) / split
-    found = [file for file in root.glob("*/*") if file.suffix.lower() in IMAGE_SUFFIXES]
+    root = split_folder(find_class_folder(data, (split,)), split)
+    found = [file for file in root.glob("*/*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
     if not found:
-        raise InputError(f"{data} is no classification set: expected {root}/<class>/<picture>.")
+        raise InputError(f"{data} is no classification set: expected {root}/<class>/<image>.")
     for name in ("train", "val"):
         for owner in sorted(entry for entry in root.iterdir() if entry.is_dir()):
             (folder / name / owner.name).mkdir(parents=True)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.atomic import write_atomically
+from kd_yolo.base.images import read_image
 from kd_yolo.data.labels import read_labels
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml
 from kd_yolo.errors import InputError
@@ -42,8 +43,9 @@ def contact_sheet(
     spec = read_data_yaml(data_yaml)
     tiles: list[Image] = []
     for file in list_images(spec, split):
-        image = cv2.imread(str(file))
-        if image is None:
+        try:
+            image = read_image(file)
+        except InputError:
             continue
         tile_height_px = tiles[0].shape[0] if tiles else round(image.shape[0] * tile_width_px / image.shape[1])
         tile = np.asarray(cv2.resize(image, (tile_width_px, tile_height_px), interpolation=cv2.INTER_AREA), np.uint8)

@@ -9,17 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-from PIL import Image
-
+from kd_yolo.base.order import natural_key
+from kd_yolo.base.reading import read_text
 from kd_yolo.data.frames import VIDEO_SUFFIXES, video_frames
 from kd_yolo.data.spec import IMAGE_SUFFIXES, label_path
+from kd_yolo.data.tree import check_waits, walk_folders
+from kd_yolo.data.verify import why_unusable
 from kd_yolo.errors import InputError
 
 _SHOWN = 5
 _READERS = 2
-# OpenCV cannot read these; ultralytics lets PIL do it.
-_BY_PIL = frozenset((".avif", ".heic", ".heif"))
 _KINDS = "a folder, a glob such as 'pictures/*.jpg', a .txt list, a picture, or a video"
 
 
@@ -28,7 +27,7 @@ class UnlabelledPictures:
     """Pictures without labels that can be used.
 
     Args:
-        files: the pictures, sorted.
+        files: the pictures in natural order (img2 before img10).
         skipped: pictures that cannot be used, each with the reason.
         notes: what the user should know, a sentence each.
     """
@@ -55,7 +54,7 @@ def find_unlabelled(source: str, *, frames_dir: Path, exclude: Collection[Path] 
     taken = {path.resolve() for path in exclude}
     free = [file for file in files if file.resolve() not in taken]
     with ThreadPoolExecutor(_READERS) as pool:
-        problems = list(pool.map(_problem, free))
+        problems = list(pool.map(why_unusable, free))
     skipped = tuple((file, why) for file, why in zip(free, problems, strict=True) if why)
     usable = tuple(file for file, why in zip(free, problems, strict=True) if not why)
     if len(free) < len(files):
@@ -91,18 +90,18 @@ def _sources(source: str) -> list[Path]:
     """The files that a source names, whatever they are."""
     path = Path(source).expanduser()
     if path.is_dir():
-        return [file for file in path.rglob("*.*") if file.is_file()]
+        return [file for folder in walk_folders(path) for file in folder.iterdir() if _is_file(file)]
     if path.is_file():
         return _listed(path) if path.suffix.lower() == ".txt" else [path]
     found = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207  # absolute ones as well
-    files = [file for file in found if file.is_file()]
+    files = [file for file in found if _is_file(file)]
     if not files:
         raise InputError(f"--unlabelled {source}: no such file ({path.absolute()}). It takes {_KINDS}.")
     return files
 
 
 def _listed(list_file: Path) -> list[Path]:
-    lines = [line.strip() for line in list_file.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line.strip() for line in read_text(list_file, what="list of images").splitlines()]
     return [Path(os.path.normpath(list_file.parent / line)) for line in lines if line]
 
 
@@ -112,34 +111,17 @@ def _pictures(source: str, found: list[Path], frames_dir: Path) -> tuple[list[Pa
     if _is_video(found):
         frames = video_frames(found[0], frames_dir)
         return frames, [f"{len(frames)} frames of {found[0]} are in {frames_dir}"]
-    files = sorted({file.absolute() for file in found if file.suffix.lower() in IMAGE_SUFFIXES})
+    files = sorted({file.absolute() for file in found if file.suffix.lower() in IMAGE_SUFFIXES}, key=natural_key)
     if not files:
         other = f" ({len(videos)} videos: name one of them)" if videos else f" ({len(found)} other files)"
         raise InputError(f"--unlabelled {source}: no pictures there{other if found else ''}. It takes {_KINDS}.")
     return files, [f"{len(videos)} videos in {source} are passed over: a video is named by itself"] if videos else []
 
 
-def _problem(file: Path) -> str:
-    """Why a picture cannot be used; empty when it can."""
-    if not file.is_file():
-        return "missing"
-    if not file.stat().st_size:
-        return "empty"
-    reads = _opens_by_pil if file.suffix.lower() in _BY_PIL else _decodes
-    return "" if reads(file) else "does not decode"
-
-
-def _decodes(file: Path) -> bool:
-    return cv2.imread(str(file), cv2.IMREAD_REDUCED_GRAYSCALE_2) is not None
-
-
-def _opens_by_pil(file: Path) -> bool:
-    try:
-        with Image.open(file) as picture:
-            picture.load()
-    except (OSError, SyntaxError, ValueError, ImportError):  # ultralytics makes PIL ask for one more package here
-        return False
-    return True
+def _is_file(file: Path) -> bool:
+    """Whether it is a file; pipes and devices, which would be waited for, are refused."""
+    check_waits(file)
+    return file.is_file() and not file.name.startswith(".")
 
 
 def _shown(skipped: tuple[tuple[Path, str], ...]) -> str:

@@ -13,6 +13,7 @@ from ultralytics import YOLO
 
 from kd_yolo.atomic import write_atomically
 from kd_yolo.data.detection import make_street
+from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.distill.defaults import find_weights, project_folder
 from kd_yolo.errors import InputError
 from kd_yolo.training.eta import say_time_left
@@ -81,7 +82,8 @@ def demo_teacher(data: str, overrides: dict[str, Any], *, write: bool) -> str:
     run = Path("runs/demo").resolve()
     teacher = YOLO(start)
     teacher.add_callback("on_fit_epoch_end", say_time_left)
-    teacher.train(data=data, **TEACHER_RUN, **shared, project=str(run), name="teacher", exist_ok=True, verbose=False)
+    source = str(resolved_yaml(data, run / "data"))
+    teacher.train(data=source, **TEACHER_RUN, **shared, project=str(run), name="teacher", exist_ok=True, verbose=False)
     write_atomically(target, Path(teacher.trainer.best).read_bytes())
     return str(target)
 

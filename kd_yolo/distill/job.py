@@ -20,15 +20,16 @@ from kd_yolo.distill.preview import check_distillation
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.training.end import STATE
-from kd_yolo.training.provenance import warn_unreadable
+from kd_yolo.training.provenance import say_left_out
 from kd_yolo.training.resume import check_changes, run_folder, saved_arguments
 from kd_yolo.training.run import Progress, progress_of, run_training
-from kd_yolo.training.stage import require_unfinished
+from kd_yolo.training.stage import require_unfinished, task_of
 from kd_yolo.yolo.argument_fit import check_fits_data
 from kd_yolo.yolo.arguments import check_arguments
-from kd_yolo.yolo.heads import head_facts
+from kd_yolo.yolo.heads import check_distillable, detect_head, head_facts
 from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.locate import TEACHER, locate
+from kd_yolo.yolo.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 
 
@@ -93,9 +94,9 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         data, defaults = demo_data(write=write)
         overrides = {**defaults, **overrides}
         notes.append(f"no data=: the built-in street scenes, {data}")
-    report = check_for_training(Path(data))
+    report = check_for_training(data)
     check_fits_data(overrides, report.names, report.splits, report.splits["train"].boxes)
-    warn_unreadable(report)
+    say_left_out(report)
     named = [request.teacher] if isinstance(request.teacher, str) else list(request.teacher or ())
     if not named:
         named = [demo_teacher(data, overrides, write=write)]
@@ -111,6 +112,9 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
         model = next(iter(models.values()))
         student, note = default_student(str(Path(str(model.pt_path)).resolve()), model)
         notes.append(note)
+    task = task_of(student, trust=request.trust_weights)
+    if task != report.task:
+        report = check_for_training(data, task)
     if request.loss is None:
         asked["loss"] = DEFAULT_LOSS
         count = 1 if overrides.get("single_cls") else len(report.names)
@@ -121,11 +125,20 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
     config = resolve_distill(teacher, trust_weights=request.trust_weights, **asked)
     plan = Plan(config, student, str(data), report.sha256, overrides, tuple(notes))
     known = {name: model for name, model in zip(teachers, (models.get(name) for name in named), strict=True) if model}
-    return replace(plan, lines=tuple(_check(plan, known)))
+    return replace(plan, lines=tuple(check_plan(plan, known)))
 
 
-def _check(plan: Plan, teachers: dict[str, Any]) -> list[str]:
-    """Lines on what the run would do; teachers by their name in the configuration."""
+def check_plan(plan: Plan, teachers: dict[str, Any]) -> list[str]:
+    """Lines on what the run would do.
+
+    Args:
+        plan: the run.
+        teachers: models by their name in the configuration; they are fused.
+
+    Raises:
+        ConfigError: networks, terms, data and arguments that do not fit together.
+        InputError: a student that is missing or unusable.
+    """
     student = load_student(plan)
     trainer_for(student.task)
     model: nn.Module = student.model
@@ -139,25 +152,25 @@ def load_teachers(names: Sequence[str], *, trust: bool) -> dict[str, Any]:
         InputError: a file is missing or unusable.
     """
     files = {name: find_weights(name) for name in names if name != EMA_TEACHER}
-    return {name: load_checkpoint(file, trust=trust, flag=TEACHER)[0] for name, file in files.items()}
+    models = {name: load_checkpoint(file, trust=trust, flag=TEACHER)[0] for name, file in files.items()}
+    for model in models.values():
+        detect_head(model, "teacher")
+    return models
 
 
 def load_student(plan: Plan) -> YOLO:
     """The student as ultralytics' ``YOLO``, loaded safely.
 
     Raises:
-        InputError: the file is missing or unusable, or the YAML is unknown.
+        InputError: the file is missing or unusable, or it cannot be distilled.
     """
-    if plan.student.endswith((".yaml", ".yml")):
-        try:
-            return YOLO(plan.student)
-        except FileNotFoundError:
-            raise InputError(
-                f"student {plan.student}: no such model YAML. Name weights or an ultralytics YAML."
-            ) from None
-    load_checkpoint(
-        plan.student, trust=plan.config.trust_weights, flag="--student"
-    )  # the clear error, before ultralytics tries
+    enforce_safe_loading()
+    if is_model_yaml(plan.student):
+        check_distillable(check_model_yaml(plan.student, "student"), "student")
+        return YOLO(plan.student)
+    trust = plan.config.trust_weights
+    model, _ = load_checkpoint(plan.student, trust=trust, flag="--student")  # the clear error, before ultralytics'
+    detect_head(model, "student")
     with _trust(plan):
         return YOLO(plan.student)
 
@@ -270,7 +283,7 @@ def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
     )
 
 
-def with_run_folder(plan: Plan, name: str | None) -> Plan:
+def with_run_folder(plan: Plan, name: str | None = None) -> Plan:
     """Sets ``project`` and ``name`` where the user did not: ``runs/distill/<student>-<losses>``."""
     losses = "+".join(term.loss for term in plan.config.terms)
     defaults = {"project": str(Path("runs/distill").resolve()), "name": name or f"{Path(plan.student).stem}-{losses}"}

@@ -23,7 +23,6 @@ KL_OVER_ONE = (
     "kl over 1 class is identically 0: softmax over one class is always 1. Use --loss bkd, which is defined for one"
     " class."
 )
-ONE_CLASS = {0: "item"}  # what ultralytics calls the class that single_cls=True makes of all
 
 
 @dataclass(frozen=True)

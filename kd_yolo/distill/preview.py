@@ -6,7 +6,6 @@ The dry run prints what this module finds out, and a run finds it out first: so 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 from torch import nn
@@ -14,14 +13,13 @@ from torch import nn
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.data.spec import DataSpec
 from kd_yolo.data.unlabelled import check_unlabelled
+from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.cost import describe_cost
-from kd_yolo.distill.kept import ONE_CLASS, KeptClasses
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.distill.kept import KeptClasses
+from kd_yolo.errors import ConfigError
 from kd_yolo.yolo.argument_fit import check_fits_model
 from kd_yolo.yolo.arguments import DEFAULTS
-from kd_yolo.yolo.classes import num_classes, set_classes
-from kd_yolo.yolo.heads import head_facts, input_channels
-from kd_yolo.yolo.pruned_file import is_pruned
+from kd_yolo.yolo.heads import head_facts
 
 
 def check_distillation(
@@ -57,32 +55,8 @@ def check_distillation(
                 "rect=True gives every batch a shape of its own, so no unlabelled pictures fit in: leave out."
             )
         check_unlabelled(config.unlabelled)
-    trained = student_on(data, student, single=bool(values["single_cls"]))
+    trained = student_for(student, data, single=bool(values["single_cls"]))
     return describe_cost(config, trained, teachers, kept=KeptClasses.of(values), is_compiled=bool(values["compile"]))
-
-
-def student_on(data: DataSpec, model: nn.Module, *, single: bool = False) -> nn.Module:
-    """The student as it will be trained: with the data's classes, their names, and its image channels.
-
-    Raises:
-        ConfigError: a pruned student for images of other channels.
-        InputError: the student was fused for inference.
-    """
-    facts: Any = model
-    names = dict(ONE_CLASS) if single else dict(data.names)
-    channels = int(data.raw.get("channels") or 3)
-    if not is_pruned(model):
-        fits = num_classes(model) == len(names) and input_channels(model) == channels
-        student = facts if fits else type(model)(deepcopy(facts.yaml), ch=channels, nc=len(names), verbose=False)
-    elif facts.is_fused():
-        raise InputError("the student is fused for inference and cannot be trained: open its file anew.")
-    elif input_channels(model) != channels:
-        raise ConfigError(f"the student takes pictures of {input_channels(model)} channels, the data has {channels}.")
-    else:
-        student = deepcopy(facts)
-        set_classes(student, len(names))
-    student.names = names
-    return student  # type: ignore[no-any-return]
 
 
 def check_schedule(config: DistillConfig, epochs: int, close_mosaic: int, *, is_timed: bool) -> None:

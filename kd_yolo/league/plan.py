@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.reading import shown
+from kd_yolo.config.base import MAX_COUNT
 from kd_yolo.config.league import NONE, SHIPPED, TEACHER, Recipe, parse_recipes
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import list_images, read_data_yaml
@@ -14,11 +16,16 @@ from kd_yolo.distill.defaults import default_student, find_weights
 from kd_yolo.distill.demo import demo_data
 from kd_yolo.distill.job import trainer_for
 from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.league.fit import check_recipes
 from kd_yolo.league.job import Job, Kind
+from kd_yolo.league.request import Request
 from kd_yolo.pipeline.stages import check_weights
 from kd_yolo.pipeline.state import file_hash
 from kd_yolo.report.league_results import TEACHER_FILE, run_name
 from kd_yolo.training.stage import task_of
+from kd_yolo.yolo.argument_fit import check_fits_data
+from kd_yolo.yolo.argument_values import NAME
+from kd_yolo.yolo.arguments import find_problems
 from kd_yolo.yolo.evaluate import check_data
 from kd_yolo.yolo.loading import load_checkpoint
 
@@ -26,37 +33,11 @@ NO_TEACHER = (
     "--teacher is missing: weights that know the data (--teacher runs/detect/train/weights/best.pt), or weights that"
     " are fine-tuned on it first (--teacher yolov8s.pt --teacher-epochs 20)."
 )
-FIXED = {"name": "--name", "seed": "--seeds", "exist_ok": "the command itself", "save": "the command itself"}
+OF_SHIPPED = ("dis",)  # the weight of ultralytics' own distillation
 QUIET: dict[str, Any] = {"plots": False, "verbose": False}
 WITHOUT_EFFECT = (*QUIET, "save_period")  # on the result
 TEACHER_SEED = 0
 KINDS: dict[str, Kind] = {NONE: "plain", SHIPPED: "shipped"}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asked for; None is "not said".
-
-    Attributes:
-        losses: recipes as they were typed.
-        seeds: of the student's trainings.
-        teacher, student: weights, or names of weights.
-        teacher_epochs: fine-tune the teacher first.
-        name: of the folder in ``runs/league``; None is that of the data.
-        out: folder for results; None is the league's own.
-        trust: ``--trust-weights``.
-        arguments: ultralytics arguments.
-    """
-
-    losses: tuple[str, ...]
-    seeds: tuple[int, ...]
-    teacher: str | None = None
-    student: str | None = None
-    teacher_epochs: int = 0
-    name: str | None = None
-    out: Path | None = None
-    trust: bool = False
-    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,9 +83,11 @@ def make_league(request: Request, *, write: bool = True) -> League:
     _check_request(request)
     data, arguments, notes = _find_data(request, write=write)
     folder, out = folders(arguments.pop("project", None), request.name, request.out, data)
-    report, split = check_for_training(Path(data)), _split(data)
+    report, split = check_for_training(data), _split(data)
+    check_fits_data(arguments, report.names, report.splits, report.splits["train"].boxes)
     teacher = _find_teacher(request, data, split)
     student = _find_student(request, teacher, notes)
+    check_recipes(recipes, (student, teacher), data, arguments, request)
     settings = {
         "student": {"name": Path(student).name, "sha256": file_hash(student)},
         "teacher": {"name": Path(teacher).name, "sha256": file_hash(teacher), "epochs": request.teacher_epochs},
@@ -126,6 +109,10 @@ def folders(project: str | None, name: str | None, out: Path | None, data: str |
     name = name or (data_name(data) if data is not None else None) or (out.resolve().name if out is not None else None)
     if name is None:
         raise ConfigError("which league? Say its --name, its --out or its data=.")
+    if not NAME.holds(name):
+        raise ConfigError(f"--name is {shown(name)}, expected {NAME.expected}.")
+    if out is not None and out.exists() and not out.is_dir():
+        raise ConfigError(f"--out is {out}, which is a file, expected a folder.")
     folder = (Path(project or "runs/league") / name).resolve()
     return folder, folder if out is None else out.resolve()
 
@@ -150,7 +137,8 @@ class _Shared:
 
     def teacher_job(self, weights: str, epochs: int) -> Job:
         """The run that makes ``teacher.json``."""
-        arguments = {**self.arguments, "epochs": epochs, "seed": TEACHER_SEED}
+        kept = {key: value for key, value in self.arguments.items() if key not in OF_SHIPPED}
+        arguments = {**kept, "epochs": epochs, "seed": TEACHER_SEED}
         settings = {key: value for key, value in self.settings.items() if key != "student"}
         kind: Kind = "plain" if epochs else "score"
         recipe, target = Recipe(name=TEACHER), self.out / TEACHER_FILE
@@ -160,8 +148,9 @@ class _Shared:
         """A run of the student."""
         name, kind = run_name(recipe.name, seed), KINDS.get(recipe.name, "distill")
         settings = {**self.settings, "recipe": recipe.resolved(), "seed": seed}
+        arguments = {k: v for k, v in self.arguments.items() if kind == "shipped" or k not in OF_SHIPPED}
         return self._job(
-            kind, recipe, student, name, self.out / f"{name}.json", arguments={**self.arguments, "seed": seed},
+            kind, recipe, student, name, self.out / f"{name}.json", arguments={**arguments, "seed": seed},
             settings=settings, teacher=None if kind == "plain" else str(teacher),
         )  # fmt: skip
 
@@ -174,11 +163,8 @@ class _Shared:
 
 
 def _check_request(request: Request) -> None:
-    wrong = [f"'{key}=' is set by {flag} here." for key, flag in FIXED.items() if key in request.arguments]
-    device = request.arguments.get("device")
-    if isinstance(device, (list, tuple)) or "," in str(device):
-        wrong.append(f"device={device}: give one device, so that time and memory can be compared.")
-    if request.teacher_epochs < 0:
+    wrong = find_problems(request.arguments, "league")
+    if not 0 <= request.teacher_epochs <= MAX_COUNT:
         wrong.append(f"--teacher-epochs is {request.teacher_epochs}, expected 0 (it knows the data) or more.")
     if request.teacher is None:
         wrong.append(NO_TEACHER)
@@ -190,14 +176,14 @@ def _find_data(request: Request, *, write: bool) -> tuple[str, dict[str, Any], l
     """The data YAML, the other arguments, and what was filled in."""
     arguments = dict(request.arguments)
     if "data" in arguments:
-        return str(read_data_yaml(Path(str(arguments.pop("data")))).yaml_path), arguments, []
+        return str(read_data_yaml(str(arguments.pop("data"))).yaml_path), arguments, []
     data, defaults = demo_data(write=write)
     return data, {**defaults, **arguments}, [f"no data=: the built-in street scenes, {data}"]
 
 
 def _split(data: str) -> str:
     """What is evaluated: pictures that no training has seen, where there are some."""
-    spec = read_data_yaml(Path(data))
+    spec = read_data_yaml(data)
     return "test" if "test" in spec.splits and list_images(spec, "test") else "val"
 
 

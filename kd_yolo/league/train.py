@@ -39,7 +39,7 @@ def _shipped(job: Job) -> None:
     assert job.teacher is not None
     if progress_of(job.last, trust=True) is not Progress.FINISHED:  # written here; holds upstream's own classes
         job.last.unlink(missing_ok=True)
-    data = resolved_yaml(Path(job.data), job.folder.parent / "data")
+    data = resolved_yaml(job.data, job.folder.parent / "data")
     arguments = {**job.arguments, "data": str(data), "distill_model": job.teacher}
     with trusted(job.weights, job.teacher, job.folder) if job.trust else contextlib.nullcontext():
         train_stage(UPSTREAM, job.weights, job.folder, arguments, trust=job.trust)

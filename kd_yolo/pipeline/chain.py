@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from kd_yolo.config.base import read_yaml
 from kd_yolo.config.pipeline import PipelineConfig
 from kd_yolo.errors import ConfigError, GateError
 from kd_yolo.pipeline.model import PruneModel
+from kd_yolo.pipeline.stages import Job, check_arguments
 from kd_yolo.pipeline.step import Step
 from kd_yolo.registry import nearest
 from kd_yolo.report.compare import Comparison, compare
@@ -67,6 +69,7 @@ def run_chain(config: PipelineConfig, folder: Path, *, trust: bool = False) -> C
         ConfigError: a stage of the folder was started with other settings.
         InputError: weights or data that cannot be used.
     """
+    check_stages(config)
     model = PruneModel(config.model, folder=folder, trust_weights=trust, **config.train)
     with model.state.locked():
         steps = _run_stages(model, config)
@@ -75,6 +78,38 @@ def run_chain(config: PipelineConfig, folder: Path, *, trust: bool = False) -> C
         _draw(model.folder, shown)
     _check_gate(config, shown, model.folder)
     return ChainResult(model.folder, tuple(steps), table)
+
+
+def check_stages(config: PipelineConfig) -> None:
+    """Checks the settings of all stages before the first one runs.
+
+    Raises:
+        ConfigError: every problem found, with its stage.
+        InputError: the data YAML is missing or unusable.
+    """
+    problems = _problems("train", lambda: check_arguments(config.train))
+    stages: dict[str, dict[str, Any]] = {"prune": config.prune}
+    for name in ("base", "sparse", "retrain", "distill"):
+        stage = getattr(config, name)
+        if stage is not None:
+            own = stage.model_dump(exclude={"train"}, exclude_none=True)
+            stages[name] = {**config.train, **stage.train, **own, "data": config.data}
+            repeated = [key for key in own if key in stage.train]
+            problems += [f"{name}: {key} stands in the stage and in its 'train'." for key in repeated]
+    if not problems:
+        for name, settings in stages.items():
+            given = {key: value for key, value in settings.items() if value is not None}
+            problems += _problems(name, Job(name, config.model, Path(), given, trust=False).check)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _problems(stage: str, check: Callable[[], Any]) -> list[str]:
+    try:
+        check()
+    except ConfigError as error:
+        return [f"{stage}: {line}" for line in str(error).splitlines()]
+    return []
 
 
 def _run_stages(model: PruneModel, config: PipelineConfig) -> list[Step]:

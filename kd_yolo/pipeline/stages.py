@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.config.distill import EMA_TEACHER, TERM_FLAGS
+from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, TERM_FLAGS, resolve_distill
 from kd_yolo.config.prune import PruneSettings
 from kd_yolo.data.check import check_for_training
 from kd_yolo.distill import job as distillation
+from kd_yolo.errors import ConfigError
 from kd_yolo.pipeline.step import Step
 from kd_yolo.prune.job import prune as run_prune
+from kd_yolo.training.fit import check_data_arguments
 from kd_yolo.training.run import Progress, progress_of
-from kd_yolo.training.sparse import SPARSE_FILE, SPARSE_TRAINERS
+from kd_yolo.training.sparse import SPARSE_FILE, SPARSE_TRAINERS, SparseSettings
 from kd_yolo.training.stage import prepare_folder, task_of, train_stage
 from kd_yolo.training.trainers import RETRAINERS
-from kd_yolo.yolo.arguments import check_arguments
+from kd_yolo.yolo.argument_table import Command
+from kd_yolo.yolo.arguments import check_arguments as arguments_checked
+from kd_yolo.yolo.arguments import find_problems
 from kd_yolo.yolo.evaluate import validate
 from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.measure import measure_size
+from kd_yolo.yolo.model_yaml import check_model_yaml, is_model_yaml
 
 __all__ = [
     "Job",
@@ -42,6 +48,8 @@ OURS = {
     "prune": ("retrain_epochs", "train"),
 }
 PRUNE_NAMES = ("save_dir", "retrain_epochs", *(set(PruneSettings.model_fields) - {"model", "trust_weights"}))
+
+PLACE = ("project", "name", "exist_ok")  # where a run lies
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,16 @@ class Job:
         if kind == "prune":
             prune_settings(self)
             check_arguments(self.settings.get("train") or {})
-        else:
-            check_arguments({k: v for k, v in self.settings.items() if k not in OURS[kind]})
+            return
+        ours = {key: value for key, value in self.settings.items() if key in OURS[kind]}
+        theirs = {key: value for key, value in self.settings.items() if key not in ours}
+        check_arguments(theirs, "distill" if kind == "distill" else "train", own=OURS[kind])
+        check_data_arguments(theirs)
+        if kind == "distill":
+            flags = {key: value for key, value in ours.items() if key in TERM_FLAGS}
+            resolve_distill("?", DEFAULT_LOSS if ours.get("loss") is None else ours["loss"], **flags)
+        elif "sparsity" in ours:
+            SparseSettings.parse({"sparsity": ours["sparsity"]}, "sparse")
 
     def check_inputs(self) -> None:
         """Checks the data and the teacher, before the stage is noted.
@@ -82,22 +98,40 @@ class Job:
             InputError: they are missing or unusable.
         """
         data, teacher = self.settings.get("data"), self.settings.get("teacher")
-        if data is not None and task_of(self.weights, trust=self.trust) != "classify":  # its trainer checks that
-            check_for_training(Path(str(data)))
+        task = task_of(self.weights, trust=self.trust)
+        if data is not None and task != "classify":  # its trainer checks that
+            check_for_training(data, task)
         if teacher is not None and teacher != EMA_TEACHER:
             load_checkpoint(teacher, trust=self.trust)
 
 
+def check_arguments(
+    arguments: Mapping[str, Any], command: Command = "train", *, own: Sequence[str] = ()
+) -> dict[str, Any]:
+    """:func:`kd_yolo.yolo.arguments.check_arguments` for a stage of a chain, which has a folder already.
+
+    Raises:
+        ConfigError: every problem found.
+    """
+    placed = [f"'{key}=': every stage has its place in the chain's folder. Leave it out." for key in PLACE]
+    problems = [line for key, line in zip(PLACE, placed, strict=True) if key in arguments]
+    problems += find_problems({k: v for k, v in arguments.items() if k not in PLACE}, command, own=own)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return arguments_checked(arguments, command, own=own)
+
+
 def check_weights(weights: str, *, trust: bool) -> str:
-    """Refuses weights that cannot be used, before anything is written; a model YAML passes.
+    """Refuses weights or a model YAML that cannot be used, before anything is written.
 
     Raises:
         InputError: missing, damaged, unsafe, or no YOLO model.
     """
-    if not weights.endswith((".yaml", ".yml")):
-        model, _ = load_checkpoint(weights, trust=trust)
-        return str(Path(str(model.pt_path)).resolve())
-    return weights
+    if is_model_yaml(weights):
+        check_model_yaml(weights)
+        return weights
+    model, _ = load_checkpoint(weights, trust=trust)
+    return str(Path(str(model.pt_path)).resolve())
 
 
 def retrain(job: Job) -> Step:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,7 +72,7 @@ def _check_data(model: Any, settings: PruneSettings) -> None:
         return
     if settings.criterion != "taylor":
         if model.task != "classify":
-            read_data_yaml(Path(settings.data))
+            read_data_yaml(settings.data, ())
         return
     try:
         check_data(model, settings.data, "train")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from kd_yolo.base.device import choose_device
+from kd_yolo.base.reading import regular_file
 from kd_yolo.config.reid import TestSettings
 from kd_yolo.data.sheet import write_png
-from kd_yolo.errors import InputError
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sample import GALLERY, QUERY, Sample
 from kd_yolo.reid.data.sets import read_reid_set
@@ -94,8 +94,7 @@ def rank_picture(
     Raises:
         InputError: weights, data or picture that cannot be used.
     """
-    if not picture.is_file():
-        raise InputError(f"no picture {picture}: --query takes a crop of a person.")
+    regular_file(picture, "query")
     model, _, gallery = _open(source, settings, say)
     asked = (Sample(picture, -1, -1),)
     found = distances(_look(model, asked, settings, say), _look(model, gallery, settings, say), settings)[0]

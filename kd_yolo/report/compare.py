@@ -159,7 +159,7 @@ def _notes(loaded: list[_Loaded], config: CompareConfig) -> list[str]:
     if config.data is None:
         notes.append("no data=: accuracy was not measured")
     elif loaded[0].model.task != "classify":
-        expected = list(read_data_yaml(Path(config.data)).names.values())
+        expected = list(read_data_yaml(config.data, ()).names.values())
         others = [one.name for one in loaded if list(one.model.names.values()) != expected]
         if others:
             notes.append(f"{', '.join(others)}: as many classes as the data, but not the same names")

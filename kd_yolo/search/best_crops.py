@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,10 +23,12 @@ class BestCrops:
 
     Attributes:
         number: crops kept of a track.
+        num_frames: frames seen so far; images of a folder, which have no number of their own, count one by one.
         held: by track, a heap of (quality, frame, crop), the worst first.
     """
 
     number: int
+    num_frames: int = 0
     held: dict[int, list[tuple[float, int, Crop]]] = field(default_factory=dict)
 
     def offer(self, frame: Frame, people: People) -> None:
@@ -36,6 +38,8 @@ class BestCrops:
             frame: the picture.
             people: with tracks.
         """
+        self.num_frames = max(self.num_frames + 1, frame.index + 1)
+        frame = replace(frame, index=self.num_frames - 1)
         quality_m = people.scores_m * (1 - covered(people.boxes_xyxy_m4))
         for place, quality in enumerate(quality_m.tolist()):
             heap = self.held.setdefault(people.track_of(place), [])

@@ -52,8 +52,7 @@ def calibrate(
         ConfigError: ``far`` is no such rate.
         InputError: no pair of one person, or none of two.
     """
-    if not 0 < far < 1:
-        raise ConfigError(f"far={far}, expected a rate between 0 and 1: 0.01 lets one of a hundred strangers pass.")
+    check_far(far)
     chosen = _drawn(len(vectors_nd))
     same_p, differ_p = _pairs(
         vectors_nd[chosen], [identities[place] for place in chosen],
@@ -68,6 +67,22 @@ def calibrate(
     )  # fmt: skip
     notes = _notes(found, len(chosen), len(vectors_nd))
     return Calibration(found, _upper_bound(accepted, len(differ_p)), tuple(notes))
+
+
+def check_far(far: float) -> None:
+    """Raises a ConfigError for what is no false-accept rate."""
+    if not 0 < far < 1:
+        raise ConfigError(f"far={far}, expected a rate between 0 and 1: 0.01 lets one of a hundred strangers pass.")
+
+
+def is_worse(new: Threshold, old: Threshold) -> bool:
+    """Whether a threshold rests on too few pairs to take the place of one from more.
+
+    Args:
+        new: just calibrated.
+        old: kept so far.
+    """
+    return new.negatives < 1 / new.wanted and new.negatives < old.negatives
 
 
 def _drawn(count: int) -> npt.NDArray[np.int64]:

@@ -87,7 +87,7 @@ def write_crops(
     require("polars")
     if config.engine == "ray":
         require_ray(loopback=config.ray_address is None)
-    inputs = find_inputs(source, camera=config.camera, known=read_numbers(folder), leave_out=folder)
+    inputs = find_inputs(source, camera=config.camera, known=read_numbers(folder), leave_out=folder, say=say)
     networks = _open(config, inputs, trust=trust)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, exclusive=True, wait_s=1):

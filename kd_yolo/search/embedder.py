@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from kd_yolo.base.device import choose_device
+from kd_yolo.base.reading import regular_file
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.data.transforms import as_unit, resize
 from kd_yolo.reid.model.network import ReIDModel
@@ -52,9 +53,7 @@ class Embedder:
         Raises:
             InputError: no such file, not a ReID network, or a device that is not there.
         """
-        weights = Path(weights)
-        if not weights.is_file():
-            raise InputError(f"there is no network {weights}: --weights takes a checkpoint of kd-yolo reid train.")
+        weights = regular_file(weights, "network")
         opened = open_onnx(weights, device) if weights.suffix.lower() == ".onnx" else _open_checkpoint(weights, device)
         with weights.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else hashlib.sha256(

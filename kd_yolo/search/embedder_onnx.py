@@ -12,10 +12,13 @@ from torch import Tensor
 
 from kd_yolo.base.device import choose_device, parse_device
 from kd_yolo.base.extras import require
+from kd_yolo.config.reid_network import MAX_EMBEDDING, MAX_SIDE
 from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.reid.model.onnx_file import read_onnx
 from kd_yolo.reid.model.settings import IMAGENET_MEAN, IMAGENET_STD
 from kd_yolo.search.records import Floats
 
+MAX_BATCH = 1024  # of a file with a fixed one
 _WANTED = "expected a network with one input (N,3,H,W) of float32 and vectors (N,D), as kd-yolo reid export writes it"
 
 
@@ -35,13 +38,14 @@ def open_onnx(file: Path, device: str | None) -> tuple[int, tuple[int, int], Cal
     Raises:
         InputError: not such a network, or a device that the runtime cannot use.
     """
+    graph = read_onnx(file).graph
     session = _session(file, device)
-    inputs, output = session.get_inputs(), session.get_outputs()[0]
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or not _takes_crops(inputs[0]):
+        raise InputError(f"{file} has inputs {[(one.name, one.shape) for one in inputs][:4]}: {_WANTED}.")
     shape = inputs[0].shape
-    if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or not all(isinstance(side, int) for side in shape[2:]):
-        raise InputError(f"{file} has inputs {[(one.name, one.shape) for one in inputs]}: {_WANTED}.")
     size_hw, fixed = (shape[2], shape[3]), shape[0] if isinstance(shape[0], int) else None
-    normalised = _is_normalised(file, inputs[0].name)
+    normalised = not any(node.op_type == "Conv" and inputs[0].name in node.input for node in graph.node)
     mean_c11, std_c11 = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def run(x_nchw: Tensor) -> Floats:
@@ -50,9 +54,13 @@ def open_onnx(file: Path, device: str | None) -> tuple[int, tuple[int, int], Cal
                  for start in range(0, len(crops_nchw), fixed or len(crops_nchw))]  # fmt: skip
         return np.concatenate(parts)
 
-    found_nd = run(torch.zeros(1, 3, *size_hw))
-    if found_nd.ndim != 2:
-        raise InputError(f"{file} gives '{output.name}' of shape {found_nd.shape} for one crop: {_WANTED}.")
+    try:
+        found_nd = run(torch.rand(1, 3, *size_hw, generator=torch.Generator().manual_seed(0)))
+    except Exception as error:  # the runtime's errors have no common class
+        raise InputError(f"{file} cannot be run on a crop ({str(error)[:200]}): {_WANTED}.") from error
+    if found_nd.ndim != 2 or not 0 < found_nd.shape[1] <= MAX_EMBEDDING or not np.isfinite(found_nd).all():
+        what = f"an output of shape {found_nd.shape}" if np.isfinite(found_nd).all() else "NaN or infinite values"
+        raise InputError(f"{file} gives {what} for one crop: {_WANTED}.")
     return found_nd.shape[1], size_hw, run
 
 
@@ -91,9 +99,10 @@ def _providers(device: str | None, runtime: Any) -> list[Any]:
     return [(cuda, {"device_id": choose_device(name).index or 0}), "CPUExecutionProvider"]
 
 
-def _is_normalised(file: Path, name: str) -> bool:
-    """Whether something is done to the input before the first convolution."""
-    onnx = require("onnx")
-
-    graph = onnx.load(str(file), load_external_data=False).graph
-    return not any(node.op_type == "Conv" and name in node.input for node in graph.node)
+def _takes_crops(one: Any) -> bool:
+    """Whether an input is (N,3,H,W) in float32 of a bounded size."""
+    shape = one.shape
+    if one.type != "tensor(float)" or len(shape) != 4 or shape[1] != 3:
+        return False
+    fits = all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in shape[2:])
+    return fits and (not isinstance(shape[0], int) or 0 < shape[0] <= MAX_BATCH)

@@ -41,7 +41,17 @@ class Which:
     between: tuple[float, float] | None = None
 
     def check(self) -> None:
-        """Raises a ConfigError where nothing, or nothing clear, is meant."""
+        """Raises a ConfigError where nothing, or nothing clear, is meant; an empty filter never means everybody."""
+        for flag, value in (("--person", self.person), ("--source", self.source)):
+            if value is not None and not value.strip():
+                raise ConfigError(f"{flag} is empty: say whom to forget. Is a variable of the shell not set?")
+        if self.source is not None and Path(self.source).name in {"", ".."}:
+            raise ConfigError(
+                f"--source {self.source} names no file and no folder of its own: give its full path, as a query prints"
+                " it."
+            )
+        if self.places is not None and not len(self.places):
+            raise ConfigError("--places is empty: give numbers of crops, as a query prints them.")
         if all(value is None for value in (self.person, self.track, self.places, self.source, self.between)):
             raise ConfigError("forget whom? Give --person, --track with --source, --places, --source, --from and --to.")
         if self.track is not None and self.source is None:
@@ -145,7 +155,7 @@ def _same_name(name: str | None, wanted: str) -> bool:
 
 
 def _is_from(source: str, wanted: str) -> bool:
-    names = {wanted.rstrip("/"), str(Path(wanted).absolute())}
+    names = {wanted.rstrip("/"), os.path.abspath(wanted)}  # noqa: PTH100  # without .. and with links as they are
     return any(source == name or source.startswith(name + os.sep) for name in names)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from kd_yolo.base.extras import require
 from kd_yolo.errors import InputError
+from kd_yolo.search.tables import table_from
 
 Row = dict[str, Any]
 # Columns of records.as_row, without ``file``: the gallery's own picture is named by the key.
@@ -83,13 +84,11 @@ def from_bytes(data: bytes) -> Any:
     Raises:
         ValueError: not such a table.
     """
-    pl = require("polars")
-    try:
-        table = pl.read_parquet(io.BytesIO(data))
-    except Exception as error:  # polars has a dozen kinds
-        raise ValueError(str(error).splitlines()[0]) from error
+    table = table_from(data)
     if dict(table.schema) != schema():
-        raise ValueError(f"columns {', '.join(table.columns)}")
+        raise ValueError(f"columns {', '.join(table.columns)[:200]}")
+    if any(table[name].null_count() for name in ("place", *GIVEN, "key") if name not in MAY_BE_NONE):
+        raise ValueError("values are missing")
     if not all(KEY.match(key) for key in table["key"]):
         raise ValueError("a key is no name of a picture")
     return table

@@ -10,7 +10,9 @@ from itertools import islice
 import numpy as np
 
 from kd_yolo.errors import InputError
+from kd_yolo.search.changed import find_changed
 from kd_yolo.search.embedder import BATCH, Embedder
+from kd_yolo.search.forget import Which, forget
 from kd_yolo.search.gallery import Gallery
 from kd_yolo.search.gallery_rows import Row
 from kd_yolo.search.intake import Loaded, Source, load_all
@@ -27,16 +29,18 @@ class Indexed:
     Attributes:
         added: new crops.
         known: crops that were in already.
+        changed: pictures that had changed since they were indexed; their crops have been replaced.
         skipped: why others could not be read.
     """
 
     added: int = 0
     known: int = 0
+    changed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
 
 def index_crops(gallery: Gallery, embedder: Embedder, sources: Sequence[Source], say: Say = print) -> Indexed:
-    """Adds crops to a gallery.
+    """Adds crops to a gallery; a picture that has changed under its name replaces what was there of it.
 
     Args:
         gallery: of this network.
@@ -48,9 +52,13 @@ def index_crops(gallery: Gallery, embedder: Embedder, sources: Sequence[Source],
         InputError: another network made the gallery; no crop can be read.
     """
     gallery.check_model(embedder)
+    changed = find_changed(gallery, sources)
+    if changed.places:
+        forget(gallery.folder, Which(places=changed.places))
+        gallery.refresh()
     inside = gallery.has([source.row for source in sources])
     fresh = [source for source, is_in in zip(sources, inside, strict=True) if not is_in]
-    report = Indexed(known=len(sources) - len(fresh))
+    report = Indexed(known=len(sources) - len(fresh), changed=changed.names)
     done = report.known
     for portion in _portions(fresh, report.skipped):
         vectors_nd = vectors_of(embedder, portion)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from kd_yolo.base.extras import require
-from kd_yolo.data.spec import IMAGE_SUFFIXES
+from kd_yolo.base.images import UNREADABLE
+from kd_yolo.base.reading import regular_file
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.registry import nearest
 from kd_yolo.reid.data.decode import read_rgb
@@ -19,10 +20,12 @@ from kd_yolo.reid.data.layouts import read_layout
 from kd_yolo.reid.data.market import DISTRACTOR, JUNK, NAME
 from kd_yolo.reid.data.sample import GALLERY, SUBSETS, list_pictures
 from kd_yolo.search.crop_vectors import StoredVectors
-from kd_yolo.search.gallery_rows import GIVEN, Row
+from kd_yolo.search.gallery_rows import GIVEN, Row, as_record
+from kd_yolo.search.listing import CROPS, Passed, list_folder
 from kd_yolo.search.records import NO_TRACK, Floats, Picture
+from kd_yolo.search.tables import read_table
 
-TABLE = "crops.parquet"
+TABLE, PICTURES = "crops.parquet", "crops"
 QUALITY = 95
 LARGEST_PX = 512  # of a side; no network looks at more, and a portion of photographs would fill the memory
 _TURNED = 0x0112  # EXIF's orientation; from 5 on width and height change places
@@ -42,6 +45,12 @@ class Source:
     path: Path
     row: Row
     vectors: StoredVectors | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the crop is a whole picture, and not cut out of one."""
+        row = self.row
+        return row["source"] == str(self.path.absolute()) and is_whole(row)
 
     def vector(self, network: str) -> Floats | None:
         """What a network made of it (D,), where that is on disk.
@@ -85,11 +94,17 @@ class Loaded:
     source: Source
 
 
+def is_whole(row: Mapping[str, Any]) -> bool:
+    """Whether a row is that of a whole picture."""
+    return (row["x1"], row["y1"], row["frame"], row["track"], row["score"]) == (0, 0, 0, NO_TRACK, 1.0)
+
+
 def list_crops(folder: Path, subset: str | None = None) -> Found:
     """The crops of a folder.
 
     Args:
-        folder: written by ``kd-yolo crops``, a ReID set in any layout, or pictures in folders.
+        folder: written by ``kd-yolo crops`` or ``kd-yolo search track``, a ReID set in any layout, or pictures in
+            folders. Crops of tracks keep source, camera, time and track; who they show is not said by a track's number.
         subset: ``train``, ``query`` or ``gallery`` of a ReID set; None is the gallery, else all there is.
 
     Raises:
@@ -98,34 +113,74 @@ def list_crops(folder: Path, subset: str | None = None) -> Found:
     """
     if not folder.is_dir():
         raise InputError(f"no folder {folder}: name one that kd-yolo crops wrote, a ReID set, or a folder of pictures.")
-    is_tabled = (folder / TABLE).is_file()
-    found = None if is_tabled else _reid(folder, subset)
+    tabled = find_tabled(folder)
+    # With tables no names of files are taken for a ReID set's: those of crops say tracks, not people.
+    found = _reid(folder, subset) if not tabled or (subset is not None and _is_below(folder, tabled)) else None
     if found is None and subset is not None:
         raise ConfigError(f"--subset {subset}: {folder} is no ReID set with {', '.join(SUBSETS)}. Leave --subset out.")
-    if is_tabled:
-        return Found(_tabled(folder), f"crops of {TABLE}")  # none are no error: there was nobody in the video
-    found = found or Found(_plain(folder), "pictures")
-    if not found.sources:
-        raise InputError(f"{folder} has no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}) and no {TABLE}.")
+    if found is None:
+        found = _found(folder, tabled)
+    if not found.sources and not tabled:  # with a table none are no error: there was nobody in the video
+        raise InputError(f"{folder} has no pictures ({', '.join(sorted(CROPS))}) and no {TABLE}.")
     return found
+
+
+def find_tabled(folder: Path) -> list[Path]:
+    """The folders that ``kd-yolo crops`` and ``search track`` wrote: the folder, the one it is part of, or below it."""
+    if (folder / TABLE).is_file():
+        return [folder]
+    above = folder.absolute().parent
+    if folder.absolute().name == PICTURES and (above / TABLE).is_file():
+        return [above]
+    return [file.parent for file in list_folder(folder, {".parquet"}) if file.name == TABLE]
+
+
+def _is_below(folder: Path, tabled: Sequence[Path]) -> bool:
+    return all(place != folder and folder in place.parents for place in tabled)
+
+
+def _is_in(path: Path, folders: Sequence[Path]) -> bool:
+    return any(folder in path.parents for folder in folders)
+
+
+def _found(folder: Path, tabled: Sequence[Path]) -> Found:
+    """Crops by their tables, and the pictures that no table is about."""
+    passed = Passed()
+    sources = [source for place in tabled for source in _tabled(place)]
+    notes = []
+    if any(source.row["track"] != NO_TRACK and source.row.get("identity") is None for source in sources):
+        notes.append("crops of tracks: they keep camera, time and track; a track's number is nobody's identity")
+    if not tabled or _is_below(folder, tabled):
+        files = [path for path in list_folder(folder, CROPS, passed) if not _is_in(path, tabled)]
+        sources += [_plain(path) for path in files]
+    line = passed.line(folder)
+    if line is not None and not tabled:
+        notes.append(line)
+    names = f"{len(tabled)} {TABLE}" if len(tabled) > 1 else TABLE
+    return Found(sources, f"crops of {names}" if tabled else "pictures", tuple(notes))
 
 
 def _tabled(folder: Path) -> list[Source]:
     """What ``kd-yolo crops`` wrote down."""
     file = folder / TABLE
     try:
-        table = require("polars").read_parquet(file)
+        table = read_table(file)
         columns = [*GIVEN, "file", *(["identity"] if "identity" in table.columns else [])]
+        missing = [name for name in columns if name not in table.columns]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
         lines: list[Row] = table.select(columns).to_dicts()
-    except Exception as error:  # polars has a dozen kinds
-        raise InputError(f"{file} is damaged ({str(error).splitlines()[0]}): run kd-yolo crops again.") from error
-    root = folder.resolve()
-    vectors = StoredVectors.open(folder)
-    found = [Source(folder / str(line["file"]), line, vectors) for line in lines]
-    outside = next((one.path for one in found if not one.path.resolve().is_relative_to(root)), None)
+        for line in lines:
+            as_record(line)
+        root = folder.resolve()
+        paths = [folder / str(line["file"]) for line in lines]
+        outside = next((path for path in paths if not path.resolve().is_relative_to(root)), None)
+    except (InputError, ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"{file} is damaged ({error}): run kd-yolo crops again.") from error
     if outside is not None:
         raise InputError(f"{file} names {outside}, which is not in its folder: it is not read.")
-    return found
+    vectors = StoredVectors.open(folder)
+    return [Source(path, line, vectors) for path, line in zip(paths, lines, strict=True)]
 
 
 def _reid(folder: Path, subset: str | None) -> Found | None:
@@ -154,17 +209,11 @@ def _name(identity: int, names: dict[int, str]) -> str | None:
     return None if identity in (JUNK, DISTRACTOR) else str(identity)
 
 
-def _plain(folder: Path) -> list[Source]:
-    """Pictures, also in sub-folders; names as 0002_c1s1_000451_03.jpg tell identity and camera."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    found = []
-    for path in files:
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue
-        named = NAME.match(path.name)
-        identity = _whole(named.group(1)) if named else None
-        found.append(Source(path, _row(path, identity, int(named.group(2)) if named else 0)))
-    return found
+def _plain(path: Path) -> Source:
+    """A picture of one person; names as 0002_c1s1_000451_03.jpg tell identity and camera."""
+    named = NAME.match(path.name)
+    identity = _whole(named.group(1)) if named else None
+    return Source(path, _row(path, identity, int(named.group(2)[:9]) if named else 0))
 
 
 def _whole(text: str) -> str | None:
@@ -186,10 +235,11 @@ def _row(path: Path, identity: str | None, camera: int) -> Row:
 def _size_of(path: Path) -> tuple[int, int]:
     """Width and height of a picture, upright, from its header."""
     try:
+        regular_file(path, "image")
         with Image.open(path) as picture:
             turned = picture.getexif().get(_TURNED, 1) >= 5
             return picture.size[::-1] if turned else picture.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, ImportError):
+    except (InputError, *UNREADABLE):
         return 0, 0
 
 
@@ -199,6 +249,7 @@ def load_crop(source: Source) -> Loaded:
     Raises:
         InputError: it does not decode.
     """
+    regular_file(source.path, "image")
     picture = read_rgb(source.path)
     jpeg = _as_is(source.path) if max(picture.size) <= LARGEST_PX else None
     picture.thumbnail((LARGEST_PX, LARGEST_PX))

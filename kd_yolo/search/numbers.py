@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kd_yolo.reid.data.market import NAME
 
-CAMERA = re.compile(r"(?:^|[^a-z])cam(?:era)?[-_ .]?0*([1-9]\d{0,5})(?!\d)", re.IGNORECASE)
+CAMERA = re.compile(r"(?:^|[^a-z])cam(?:era)?[-_ .]?0*(\d{1,6})(?!\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Number:
     """What tells the crops of an input from those of others.
 
     Attributes:
-        camera: from 1.
+        camera: from 1; 0 where a name says so (``cam0.mp4``).
         sequence: of the camera, from 1: a video, a stream, or the pictures of a folder.
         picture: of a picture in its sequence, from 0; 0 for a video.
     """
@@ -41,13 +41,14 @@ def number_all(
         known: numbers given earlier; they stay, and inputs that are new get others.
     """
     numbers = dict(known or {})
-    said = {name: camera or camera_said(name) for name in places}
+    said = {name: camera_said(name) if camera is None else camera for name in places}
     taken = {number.camera for number in numbers.values()} | {found for found in said.values() if found is not None}
     of_place = {places[name]: number.camera for name, number in numbers.items() if said.get(name, 0) is None}
     rows = _Rows.of(numbers, places)
     for name, place in places.items():
         if name not in numbers:
-            found = said[name] or of_place.get(place) or _free(taken)
+            told = said[name]
+            found = told if told is not None else of_place[place] if place in of_place else _free(taken)
             if said[name] is None:
                 of_place[place] = found
             taken.add(found)
@@ -88,7 +89,7 @@ def camera_said(name: str) -> int | None:
     """The camera that the name of a file or of its folder says."""
     path = Path(name)
     market = NAME.match(path.name)
-    if market and int(market.group(2)) > 0:
+    if market:
         return int(market.group(2))
     found = CAMERA.search(path.stem) or CAMERA.search(path.parent.name)
     return int(found.group(1)) if found else None

@@ -21,7 +21,7 @@ class Frame:
         source: the file, URL or webcam that it came from, as the user would name it.
         index: number of the frame, from 0; 0 for a picture.
         seconds: time in the video; None for a picture and for a stream that does not say.
-        camera: number of the camera, from 1.
+        camera: number of the camera, from 1; 0 where its name says 0.
         picture_hw3: BGR uint8, upright.
     """
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from kd_yolo.base.order import natural_key
+from kd_yolo.base.reading import read_text, regular_file, shown
 from kd_yolo.data.frames import VIDEO_SUFFIXES
-from kd_yolo.data.spec import IMAGE_SUFFIXES
 from kd_yolo.errors import InputError
 from kd_yolo.reid.data.decode import is_readable
+from kd_yolo.search.listing import IMAGES, Passed, is_one, is_text, list_folder, printable
 from kd_yolo.search.numbers import Number, number_all
 from kd_yolo.search.pictures import read_picture
 from kd_yolo.search.records import Frame
@@ -56,11 +58,11 @@ def open_source(source: str, *, camera: int | None = None, stride: int = 1, say:
     Raises:
         InputError: nothing there; or, at the end, nothing of it could be read.
     """
-    return Reader(stride, say).read_all(source, find_inputs(source, camera=camera))
+    return Reader(stride, say).read_all(source, find_inputs(source, camera=camera, say=say))
 
 
 def list_files(source: str) -> list[Path]:
-    """The picture files of a source, sorted; videos are left out.
+    """The picture files of a source, those of a folder in natural order; videos are left out.
 
     Raises:
         InputError: nothing there.
@@ -74,19 +76,25 @@ def find_inputs(
     camera: int | None = None,
     known: Mapping[str, Number] | None = None,
     leave_out: Path | None = None,
+    say: Say | None = None,
 ) -> list[Input]:
-    """All inputs of a source, those of a folder sorted, each once.
+    """All inputs of a source, those of a folder in natural order (2.jpg before 10.jpg), each once.
 
     Args:
         source: see :data:`KINDS`.
         camera: number of the camera.
         known: numbers of inputs from an earlier run.
         leave_out: a folder in which nothing is looked for, that of the results.
+        say: takes a line about files of a folder that are passed over.
 
     Raises:
         InputError: nothing there.
     """
-    kinds = {name: kind for name, kind in _find(source) if not _lies_in(name, kind, leave_out)}
+    passed = Passed()
+    kinds = {name: kind for name, kind in _find(source, passed) if not _lies_in(name, kind, leave_out)}
+    line = None if say is None else passed.line(source)
+    if say is not None and line is not None:
+        say(line)
     if not kinds:
         raise InputError(f"{source}: no pictures and no videos there. A source is {KINDS}.")
     places = {name: str(Path(name).parent) if kind == "picture" else name for name, kind in kinds.items()}
@@ -137,6 +145,8 @@ class Reader:
                 self.say(f"warning: skipped: {error}")
 
     def _frames(self, found: Input, start: int, end: int | None) -> Iterator[Frame]:
+        if found.kind != "live":
+            regular_file(found.name, found.kind)
         if found.kind == "picture":
             yield Frame(found.name, 0, None, found.number.camera, read_picture(Path(found.name)))
             return
@@ -145,56 +155,76 @@ class Reader:
             yield Frame(found.name, moment.index, moment.seconds, found.number.camera, moment.picture_hw3)
 
 
-def _find(source: str) -> Iterator[tuple[str, Kind]]:
+def _find(source: str, passed: Passed) -> Iterator[tuple[str, Kind]]:
     """Names and kinds."""
-    if source.isdigit() or ADDRESS.match(source):
+    if (source.isascii() and source.isdigit()) or ADDRESS.match(source):
         yield source, "live"
         return
+    if not is_text(source):
+        raise InputError(f"{shown(source, 300)}: its name is not UTF-8; rename it.")
     path = Path(source).expanduser()
+    try:
+        is_there = path.stat() is not None
+    except FileNotFoundError:
+        is_there = False
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        raise InputError(
+            f"{shown(source, 300)} cannot be opened: {getattr(error, 'strerror', None) or error}."
+        ) from None
     if path.is_dir():
-        yield from _known(sorted(file for file in path.rglob("*.*") if not _is_hidden(file.relative_to(path))))
-    elif path.is_file():
-        yield from _listed(path) if path.suffix.lower() == ".txt" else [(_absolute(path), _kind(path))]
+        yield from ((_absolute(file), _kind(file)) for file in list_folder(path, IMAGES | VIDEOS, passed))
+    elif is_there:
+        regular_file(path, "source")
+        yield from _listed(path, passed) if path.suffix.lower() == ".txt" else [(_absolute(path), _kind(path))]
     elif found := glob.glob(str(path), recursive=True):  # noqa: PTH207  # absolute ones as well
-        yield from _known(Path(name) for name in sorted(found))
+        yield from _known((Path(name) for name in sorted(found, key=natural_key)), passed)
     else:
-        raise InputError(f"{source}: no such file ({path.absolute()}). A source is {KINDS}.")
+        raise InputError(f"{printable(source)[:300]}: no such file ({path.absolute()}). A source is {KINDS}.")
 
 
-def _listed(list_file: Path) -> Iterator[tuple[str, Kind]]:
+def _listed(list_file: Path, passed: Passed) -> Iterator[tuple[str, Kind]]:
     """The files of a list; relative paths count from its folder."""
     try:
-        lines = list_file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{list_file} is no list of files: it is not UTF-8 text ({error.reason}).") from error
+        lines = read_text(list_file, what="list").splitlines()
+    except InputError as error:
+        raise InputError(f"{list_file} is no list of files: {error}") from None
     for number, line in enumerate(lines, 1):
         if ADDRESS.match(line.strip()):
-            raise InputError(f"{list_file}, line {number}: a list names files; run a stream by itself: {line.strip()}")
+            address = printable(line.strip())[:300]
+            raise InputError(f"{list_file}, line {number}: a list names files; run a stream by itself: {address}")
         if line.strip():
             file = Path(os.path.normpath(list_file.absolute().parent / Path(line.strip()).expanduser()))
-            yield from _find(str(file)) if file.is_dir() else [(str(file), _kind(file))]
+            yield from _of_line(file, f"{list_file}, line {number}", passed)
 
 
-def _known(files: Iterable[Path]) -> Iterator[tuple[str, Kind]]:
+def _of_line(file: Path, where: str, passed: Passed) -> list[tuple[str, Kind]]:
+    """What one line of a list names; a missing file is found out when it is read."""
+    try:
+        if file.is_dir():
+            return list(_find(str(file), passed))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where} cannot be used: {getattr(error, 'strerror', None) or error}.") from None
+    if file.suffix.lower() == ".txt":
+        raise InputError(f"{where}: {shown(str(file), 300)} is a list itself; a list names images, videos and folders.")
+    return [(str(file), _kind(file))]
+
+
+def _known(files: Iterable[Path], passed: Passed) -> Iterator[tuple[str, Kind]]:
     for file in files:
-        if file.suffix.lower() in IMAGE_SUFFIXES | VIDEOS and file.is_file():
+        if not file.is_dir() and is_one(file, IMAGES | VIDEOS, passed):
             yield _absolute(file), _kind(file)
 
 
 def _kind(file: Path) -> Kind:
     """By the suffix; by the header where that is of neither kind."""
     suffix = file.suffix.lower()
-    if suffix in IMAGE_SUFFIXES:
+    if suffix in IMAGES:
         return "picture"
-    return "video" if suffix in VIDEOS or not is_readable(file, whole=False) else "picture"
+    return "video" if suffix in VIDEOS or not (file.is_file() and is_readable(file, whole=False)) else "picture"
 
 
 def _absolute(file: Path) -> str:
     return os.path.abspath(file)  # noqa: PTH100  # links stay what they are called
-
-
-def _is_hidden(file: Path) -> bool:
-    return any(part.startswith(".") for part in file.parts)
 
 
 def _lies_in(name: str, kind: Kind, folder: Path | None) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from kd_yolo.atomic import write_atomically
+from kd_yolo.base.order import natural_key
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.search.annotate import annotate_video
 from kd_yolo.search.idf1 import TrackScores, score_tracks, summed
 from kd_yolo.search.link import link_tracks
+from kd_yolo.search.listing import IMAGES
 from kd_yolo.search.mot import Ints, Sightings, joined, read_truth
 from kd_yolo.search.numbers import number_all
+from kd_yolo.search.sources import VIDEOS
 from kd_yolo.search.track_files import Tracks, read_tracks
 from kd_yolo.search.tracks import TrackTools, track_video
 
@@ -67,7 +72,7 @@ def track_all(videos: Sequence[str], folder: Path, tools: TrackTools, say: Say) 
 
 
 def folder_names(videos: Sequence[str]) -> list[str]:
-    """A name for each video, its own as far as that is possible.
+    """A name for each video: its own, with that of its folder where others have the same.
 
     Raises:
         ConfigError: the same video twice.
@@ -75,12 +80,36 @@ def folder_names(videos: Sequence[str]) -> list[str]:
     twice = sorted({video for video in videos if videos.count(video) > 1})
     if twice:
         raise ConfigError(f"{', '.join(twice)}: named twice; name each video once.")
+    stems = [_stem(video) for video in videos]
+    wanted = [
+        stem if stems.count(stem) == 1 else _with_parent(video) for video, stem in zip(videos, stems, strict=True)
+    ]
     names: list[str] = []
-    for video in videos:
-        stem = Path(video.rstrip("/").rpartition("@")[2]).stem or "video"
-        tries = (stem, *(f"{stem}-{number}" for number in range(2, len(videos) + 2)))
-        names.append(next(name for name in tries if name not in names))
+    for name in wanted:
+        tries = (name, *(f"{name}-{number}" for number in range(2, len(videos) + 2)))
+        names.append(next(one for one in tries if one not in names))
     return names
+
+
+def _stem(video: str) -> str:
+    """A name for a folder, of characters that are safe in one: ``cam1`` of ``/x/cam1.mp4``."""
+    if "://" in video:
+        return _safe(Path(video.rstrip("/").rpartition("@")[2].partition("?")[0]).stem)
+    file = Path(os.path.abspath(video))  # noqa: PTH100  # .. has a name too; links stay what they are called
+    return _safe(file.stem if file.suffix.lower() in VIDEOS | IMAGES | {".txt"} else file.name)
+
+
+def _with_parent(video: str) -> str:
+    """``MOT17-02-FRCNN`` of ``MOT17-02-FRCNN/img1``, ``hall-cam1`` of ``hall/cam1.mp4``."""
+    if "://" in video:
+        return _stem(video)
+    file = Path(os.path.abspath(video))  # noqa: PTH100
+    parent = _safe(file.parent.name)
+    return parent if file.suffix.lower() not in VIDEOS | IMAGES | {".txt"} else f"{parent}-{_stem(video)}"
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII if not name.isprintable() else 0).strip("-.") or "video"
 
 
 def read_all(folder: Path) -> tuple[list[str], list[Tracks]]:
@@ -89,7 +118,7 @@ def read_all(folder: Path) -> tuple[list[str], list[Tracks]]:
     Raises:
         InputError: there are none.
     """
-    found = sorted(file.parent for file in folder.glob("*/tracks.parquet"))
+    found = sorted((file.parent for file in folder.glob("*/tracks.parquet")), key=natural_key)
     if not found:
         raise InputError(f"{folder} holds no tracks: run kd-yolo search track VIDEO... --out {folder}")
     tracks = [read_tracks(place) for place in found]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kd_yolo.search.embedder import Embedder
 
 Say = Callable[[str], None]
-VERSION = 1  # raise it whenever the same video and settings give other tracks
+VERSION = 2  # raise it whenever the same video and settings give other tracks
 SAY_EVERY_S = 5.0
 
 
@@ -63,9 +63,9 @@ class _Seen:
 
     def add(self, frame: Frame, people: People) -> None:
         """One frame; pictures of a folder count as frames one after the other."""
-        self.num_frames = max(self.num_frames + 1, frame.index + 1)
-        self.last_seconds = frame.seconds
         self.best.offer(frame, people)
+        self.num_frames = self.best.num_frames
+        self.last_seconds = frame.seconds
         for place, box_xyxy in enumerate(people.boxes_xyxy_m4):
             self.frames.append(self.num_frames)
             self.tracks.append(people.track_of(place))

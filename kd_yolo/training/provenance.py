@@ -12,6 +12,7 @@ from typing import Any
 from kd_yolo import __version__
 from kd_yolo.atomic import write_atomically
 from kd_yolo.data.check import DataReport
+from kd_yolo.data.split_check import printable
 
 log = logging.getLogger("kd_yolo")
 PACKAGES = ("torch", "torchvision", "ultralytics", "numpy", "opencv-python")
@@ -45,9 +46,18 @@ def _version(package: str) -> str | None:
         return None
 
 
-def warn_unreadable(report: DataReport) -> None:
-    """Names the pictures that training will skip."""
-    files = report.unreadable
-    if files:
-        names = ", ".join(str(file) for file in files[:5])
-        log.warning("%d pictures do not decode and are skipped: %s", len(files), names)
+def say_left_out(report: DataReport) -> None:
+    """Says which images training will leave out or write anew, and what else is to know of the data."""
+    left_out, rewritten = report.left_out, report.rewritten
+    if left_out:
+        log.warning("%d image(s) are left out: %s", len(left_out), _few([str(image) for image in left_out], "; "))
+    if rewritten:
+        names = _few([printable(file) for file in rewritten])
+        log.warning("%d JPEG file(s) do not end as such: ultralytics will write them anew: %s", len(rewritten), names)
+    for note in report.notes:
+        log.warning("%s", printable(note))
+
+
+def _few(items: list[str], separator: str = ", ") -> str:
+    more = f" and {len(items) - 5} more (kd-yolo data check lists all)" if len(items) > 5 else ""
+    return separator.join(items[:5]) + more

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ultralytics.cfg import get_save_dir
 from ultralytics.utils import DEFAULT_CFG, RANK
+from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.folder import new_folder
-from kd_yolo.data.resolve import resolved_yaml
+from kd_yolo.data.resolve import resolved_data
 from kd_yolo.errors import ConfigError
 from kd_yolo.training.end import load
-from kd_yolo.training.provenance import warn_unreadable, write_provenance
+from kd_yolo.training.provenance import say_left_out, write_provenance
 from kd_yolo.training.resume import run_folder, saved_arguments, settle_data
+from kd_yolo.yolo.argument_fit import check_fits_data, check_fits_model
 from kd_yolo.yolo.argument_table import Command
 from kd_yolo.yolo.arguments import check_trainer_arguments
 from kd_yolo.yolo.guard import check_ultralytics, switch_off_telemetry
@@ -133,17 +135,26 @@ class SettingsMixin(_Base):
             self.args.save_dir = str(new_folder(first))
 
     def get_dataset(self) -> dict[str, Any]:
-        """Checks the data set and gives upstream a copy of its YAML with absolute paths, kept in the run folder."""
-        source = Path(str(self.args.data))
-        if source.suffix in {".yaml", ".yml"} and source.is_file():
-            if "data_sha256" not in self.args.kd and RANK in {-1, 0}:  # the command has checked it already
-                report = check_for_training(source)
-                warn_unreadable(report)
-                self.args.kd["data_sha256"] = report.sha256
-            self.args.data = str(resolved_yaml(source, self.save_dir))
+        """Checks the data set and gives upstream a copy of its YAML, kept in the run folder; see ``resolved_data``."""
+        source, task = str(self.args.data), str(self.args.task)
+        if task != "classify" and "data_sha256" not in self.args.kd and RANK in {-1, 0}:  # else the command has checked
+            report = check_for_training(source, task)
+            say_left_out(report)
+            self.args.kd["data_sha256"] = report.sha256
+        self.args.data = resolved_data(source, task, self.save_dir)
         if RANK in {-1, 0}:
             write_provenance(self.save_dir, self.args.kd, self.args.seed, self.kind)
-        return super().get_dataset()  # type: ignore[no-any-return]
+        data = super().get_dataset()
+        if not self.resume and not self.args.single_cls and self.args.task != "classify":
+            names, splits = data["names"], [key for key in ("train", "val", "test") if data.get(key)]
+            check_fits_data(vars(self.args), names, splits)
+        return data  # type: ignore[no-any-return]
+
+    def set_model_attributes(self) -> None:
+        """Checks arguments against the network at the first moment when it is there."""
+        super().set_model_attributes()
+        if not self.resume:
+            check_fits_model(vars(self.args), unwrap_model(self.model), str(self.args.task))
 
     def get_validator(self) -> Any:
         """Upstream's validator; it refuses argument names that it does not know, so ours are out of sight."""

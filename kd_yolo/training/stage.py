@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ultralytics import YOLO
+from ultralytics import RTDETR, YOLO
+from ultralytics.nn.tasks import RTDETRDetectionModel
 
 from kd_yolo.base.lock import holding
 from kd_yolo.errors import ConfigError, InputError
@@ -16,9 +17,9 @@ from kd_yolo.training.resume import check_changes, run_folder
 from kd_yolo.training.run import Progress, progress_of, run_training
 from kd_yolo.training.usage import USAGE
 from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.model_yaml import RTDETR as RTDETR_TASK
+from kd_yolo.yolo.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
-
-YAML_TASKS = {"-seg": "segment", "-pose": "pose", "-obb": "obb", "-cls": "classify"}
 
 
 def train_stage(
@@ -44,11 +45,13 @@ def train_stage(
     last = folder / "weights" / "last.pt"
     if progress_of(last, trust=trust) is not Progress.NOTHING:
         return _go_on(trainers, last, {"data": arguments.get("data")}, trust=trust)
-    trainer = trainer_for(trainers, task_of(weights, trust=trust))
+    task = task_of(weights, trust=trust)
+    trainer = trainer_for(trainers, task)
     prepare_folder(folder)
     run = {**arguments, "project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
     with trusted(weights, folder) if trust else contextlib.nullcontext():
-        run_training(YOLO(weights), trainer, run, resume_command=f"--resume {last}, or the same command in a chain")
+        model = RTDETR(weights) if task == RTDETR_TASK else YOLO(weights)
+        run_training(model, trainer, run, resume_command=f"--resume {last}, or the same command in a chain")
     return last.with_name("best.pt")
 
 
@@ -141,7 +144,7 @@ def task_of(weights: str, *, trust: bool = False) -> str:
     Raises:
         InputError: weights that cannot be used.
     """
-    if weights.endswith((".yaml", ".yml")):
-        return next((task for end, task in YAML_TASKS.items() if Path(weights).stem.endswith(end)), "detect")
+    if is_model_yaml(weights):
+        return check_model_yaml(weights)
     model: Any = load_checkpoint(weights, trust=trust)[0]
-    return str(model.task)
+    return RTDETR_TASK if isinstance(model, RTDETRDetectionModel) else str(model.task)

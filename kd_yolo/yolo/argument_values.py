@@ -48,7 +48,7 @@ def number(low: float, high: float, example: float, *, above: bool = False, belo
     def holds(value: Any) -> bool:
         if not is_number(value):
             return False
-        return (low < value if above else low <= value) and (value < high if below else value <= high)
+        return bool((low < value if above else low <= value) and (value < high if below else value <= high))
 
     return Rule(text, holds, example)
 

@@ -9,18 +9,13 @@ from typing import Any
 from ultralytics.cfg import get_cfg, parse_key_value_pair
 from ultralytics.utils import DEFAULT_CFG_DICT
 
-from kd_yolo.base.device import check_devices
+from kd_yolo.base.device import check_devices, parse_devices
 from kd_yolo.base.reading import shown
 from kd_yolo.errors import ConfigError
 from kd_yolo.registry import nearest
 from kd_yolo.yolo.argument_table import REMOVED, RENAMED, TABLE, Command
 
 DEFAULTS: Mapping[str, Any] = MappingProxyType(DEFAULT_CFG_DICT)
-# What ultralytics takes over from the command that resumes a run; anything else keeps the value of the checkpoint.
-RESUMABLE = frozenset(
-    ("data", "imgsz", "batch", "device", "close_mosaic", "save_period", "workers", "cache", "patience", "time",
-     "freeze", "val", "plots", "channels_last")
-)  # fmt: skip
 # What ultralytics itself puts among the arguments of a trainer, and what only Python can give it.
 FROM_UPSTREAM = frozenset(
     ("task", "mode", "model", "resume", "cfg", "save_dir", "augmentations", "session", "distill_model")
@@ -33,21 +28,19 @@ def parse_overrides(
     """Turns ``["epochs=10", "imgsz=320"]`` into arguments, names and values checked.
 
     Args:
-        pairs: the words.
+        pairs: the words; of one key the last counts.
         command: who takes them.
         model_flag: the command's flag for the model, named when somebody writes ``model=``.
 
     Raises:
         ConfigError: every unknown key with the nearest spelling, every key that the command has no use for, every
-            value out of range, and every key that is given twice.
+            value out of range.
     """
     overrides: dict[str, Any] = {}
     problems = []
     for pair in pairs:
         key, _, value = pair.partition("=")
-        if key in overrides:
-            problems.append(f"'{key}=' is given twice.")
-        elif not value.strip():
+        if not value.strip():
             problems.append(_unknown(key) or f"'{key}=' has no value.")
         else:
             overrides[key] = _parse(pair)
@@ -144,7 +137,7 @@ def _unknown(key: str, own: Iterable[str] = ()) -> str | None:
 def _wrong_value(key: str, value: Any, command: Command) -> str | None:
     rule = TABLE[key].rule
     if key == "device":
-        return _wrong_device(value)
+        return _wrong_device(value, command)
     if key == "imgsz" and command == "export" and isinstance(value, list | tuple) and len(value) == 2:
         return None if all(rule.holds(side) for side in value) else f"imgsz={value}: expected {rule.expected} each."
     if rule.holds(value):
@@ -166,8 +159,10 @@ def _plain(value: Any) -> str:
     return shown(value)
 
 
-def _wrong_device(value: Any) -> str | None:
+def _wrong_device(value: Any, command: Command) -> str | None:
     try:
+        if command == "league" and len(parse_devices(value)) > 1:
+            return f"device={_plain(value)}: give one device, so that time and memory can be compared."
         check_devices(value)
     except ConfigError as error:
         return str(error)
@@ -212,15 +207,14 @@ def _as_int(key: str, value: Any) -> Any:
     return int(value) if is_whole else value
 
 
-def check_resumable(overrides: Mapping[str, Any]) -> None:
-    """Refuses arguments that a resumed run would not take: it keeps those of its checkpoint.
+def join_flags(overrides: Mapping[str, Any], flags: Mapping[str, Any], command: Command) -> dict[str, Any]:
+    """Arguments that were written as ``key=value`` with those that have a flag of our own; None is "not said".
 
     Raises:
-        ConfigError: naming them.
+        ConfigError: one that is given both ways, or a flag's value out of range.
     """
-    kept = [key for key in overrides if key not in RESUMABLE]
-    if kept:
-        raise ConfigError(
-            f"--resume continues the run as it was started: {', '.join(f'{key}=' for key in kept)} cannot change."
-            f" These can: {', '.join(sorted(RESUMABLE))}."
-        )
+    given = {key: value for key, value in flags.items() if value is not None}
+    twice = [f"--{key} and {key}= say the same: give one of them." for key in given if key in overrides]
+    if twice:
+        raise ConfigError("\n".join(twice))
+    return check_arguments({**overrides, **given}, command)

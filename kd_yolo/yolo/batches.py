@@ -119,7 +119,7 @@ def _dataset(model: Any, pictures: Pictures, count: int, folder: Path) -> tuple[
             img_path=str(folder / "images"), imgsz=math.ceil(pictures.imgsz / stride) * stride, rect=False,
             augment=pictures.augment, hyp=get_cfg(DEFAULT_CFG, {**arguments, **_UNMIXED}), task=model.task,
             batch_size=pictures.batch, stride=stride,
-            data={"channels": 3, **spec.raw, "names": spec.names, "nc": len(spec.names)},
+            data={"channels": 3, **spec.extras, "names": spec.names, "nc": len(spec.names)},
         )  # fmt: skip
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         raise InputError(f"{pictures.data} cannot be read for a {model.task} model: {error}") from error

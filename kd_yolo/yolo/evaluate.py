@@ -18,9 +18,11 @@ from ultralytics.models.yolo.pose import PoseValidator
 from ultralytics.models.yolo.segment import SegmentationValidator
 from ultralytics.nn.tasks import RTDETRDetectionModel, guess_model_task
 
-from kd_yolo.data.resolve import resolved_yaml
-from kd_yolo.data.spec import list_images, read_data_yaml
+from kd_yolo.data.check import check_for_validation
+from kd_yolo.data.resolve import resolved_data
+from kd_yolo.data.source import find_class_folder, split_folder
 from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.yolo.heads import input_channels
 from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.quiet import quiet
 
@@ -69,9 +71,9 @@ def validate(
     task = _task(model)
     validator = RTDETRValidator if isinstance(model, RTDETRDetectionModel) else VALIDATORS[task]
     with tempfile.TemporaryDirectory() as folder:
-        source = data if task == "classify" else resolved_yaml(Path(data), Path(folder))
+        source = resolved_data(data, task, Path(folder), split)
         settings = {
-            "task": task, "mode": "val", "data": str(source), "imgsz": imgsz, "batch": batch, "split": split,
+            "task": task, "mode": "val", "data": source, "imgsz": imgsz, "batch": batch, "split": split,
             "device": device, "rect": True, "plots": False, "verbose": False, "workers": 0,
         }  # fmt: skip
         with quiet(), torch.no_grad():
@@ -90,12 +92,12 @@ def check_data(model: nn.Module, data: str | Path, split: str = "val") -> None:
         ConfigError: a task that has no validator here.
     """
     facts: Any = model
-    task, data = _task(model), Path(data)
+    task = _task(model)
     if task not in VALIDATORS:
         raise ConfigError(
             f"{_name(model)} is a {task} model, which is not validated here: {', '.join(VALIDATORS)} are."
         )
-    num_data = _count_folders(data, split) if task == "classify" else _count_names(data, split)
+    num_data = _count_folders(data, split) if task == "classify" else _check_images(model, data, split)
     if num_data != len(facts.names):
         raise InputError(
             f"{_name(model)} has {len(facts.names)} classes, {data} has {num_data}: its accuracy there means nothing."
@@ -103,19 +105,25 @@ def check_data(model: nn.Module, data: str | Path, split: str = "val") -> None:
         )
 
 
-def _count_names(data: Path, split: str) -> int:
-    """Classes of a data YAML whose split has pictures."""
-    spec = read_data_yaml(data)
-    if not list_images(spec, split):
-        raise InputError(f"{data} has no pictures in its split '{split}'. It has: {', '.join(spec.splits)}.")
+def _check_images(model: nn.Module, data: str | Path, split: str) -> int:
+    """Classes of a data YAML whose split has images, with the channels that the model takes."""
+    spec = check_for_validation(data, split, _task(model))
+    channels = input_channels(model)
+    if channels != spec.channels:
+        raise InputError(
+            f"{_name(model)} takes {channels}-channel images, {data} has {spec.channels} channels ('channels:'):"
+            " give data of the kind that it was trained on."
+        )
     return len(spec.names)
 
 
-def _count_folders(data: Path, split: str) -> int:
+def _count_folders(data: str | Path, split: str) -> int:
     """Classes of a classification set: a folder each."""
-    classes = [entry for entry in (data / split).glob("*") if entry.is_dir()]
+    root = find_class_folder(data, ("train", split))
+    folder = split_folder(root, split)
+    classes = [entry for entry in folder.glob("*") if entry.is_dir()]
     if not classes:
-        raise InputError(f"{data} is no classification set: expected {data / split}/<class>/<picture>.")
+        raise InputError(f"{data} is no classification set: expected {folder}/<class>/<image>.")
     return len(classes)
 
 

@@ -15,7 +15,7 @@ from ultralytics.utils import DEFAULT_CFG, SETTINGS
 
 from kd_yolo.base.extras import check_installed, missing
 from kd_yolo.base.reading import shown
-from kd_yolo.data.resolve import resolved_yaml
+from kd_yolo.data.resolve import resolved_data
 from kd_yolo.errors import ConfigError, KDYoloError
 from kd_yolo.registry import nearest
 from kd_yolo.yolo.export_formats import require_format
@@ -133,8 +133,9 @@ def export_model(
 def _export_into(folder: Path, model: Any, kind: str, name: str, arguments: dict[str, Any]) -> Path:
     with tempfile.TemporaryDirectory() as place:
         given = dict(arguments)
-        if calibrates(kind, given) and model.task != "classify":
-            given["data"] = str(resolved_yaml(Path(given["data"]), Path(place)))
+        if calibrates(kind, given):
+            given["data"] = resolved_data(str(given["data"]), str(model.task), Path(place), "val")
+            given["split"] = "val"
         shape = (getattr(model, "args", None) or {}).get("imgsz", 640)
         return _run(model, folder / name, {"imgsz": shape, "batch": 1, **given, "format": kind})
 

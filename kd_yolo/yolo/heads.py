@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.modules.head import OBB, Detect
+from ultralytics.nn.modules.head import OBB, Detect, RTDETRDecoder
 
 from kd_yolo.errors import InputError
+from kd_yolo.yolo.model_yaml import RTDETR
 
 BRANCHES = ("cv2", "cv3")  # of a head: boxes, classes
 
@@ -47,12 +48,31 @@ def detect_head(model: nn.Module, role: str = "model") -> Detect:
     """
     layers = getattr(model, "model", None)
     head = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
+    if isinstance(head, RTDETRDecoder):
+        check_distillable(RTDETR, role)
     if not isinstance(head, Detect):
         raise InputError(
             f"the {role} ends in {type(head).__name__}, not in a YOLO Detect head: distillation works for detect, "
             "segment, pose and obb models of the families v3, v5u, v6, v8, v9, v10, 11, 12 and 26."
         )
     return head
+
+
+def check_distillable(task: str, role: str) -> None:
+    """Refuses a network of a kind that has no distillation.
+
+    Args:
+        task: as :func:`kd_yolo.yolo.model_yaml.check_model_yaml` gives it.
+        role: what the network is to the user.
+
+    Raises:
+        InputError: RT-DETR.
+    """
+    if task == RTDETR:
+        raise InputError(
+            f"the {role} is an RT-DETR, which cannot be distilled: distillation works for YOLO detect, segment, pose"
+            " and obb models. kd-yolo retrain trains an RT-DETR without a teacher."
+        )
 
 
 def head_facts(model: nn.Module, role: str = "model") -> HeadFacts:

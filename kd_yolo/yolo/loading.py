@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 import ultralytics.nn.tasks as tasks
 from torch import nn
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 from kd_yolo.base.extras import check_installed
+from kd_yolo.base.reading import shown
 from kd_yolo.errors import InputError, MissingDependencyError
 from kd_yolo.yolo.file_kind import GIVE_A_MODEL
 from kd_yolo.yolo.locate import locate
+from kd_yolo.yolo.model_check import check_model, check_runs
 from kd_yolo.yolo.train_args import safe_train_args
-from kd_yolo.yolo.unpickle import OVERRIDE, unpickle_safely, unpickle_trusted
-
-# `nn.SiLU()` or `torch.nn.LeakyReLU(0.1)`: a class with literal arguments, nothing that could be a call or a lookup
-_ACTIVATION = re.compile(r"(?:torch\.)?nn\.[A-Z]\w*\((?:\w+\s*=\s*)?[-+\w.]*(?:\s*,\s*(?:\w+\s*=\s*)?[-+\w.]+)*\)")
+from kd_yolo.yolo.unpickle import MALFORMED, unpickle_safely, unpickle_trusted
 
 
 def load_checkpoint(
@@ -44,8 +41,13 @@ def load_checkpoint(
     checkpoint = load_checkpoint_dict(file, trust=trust)
     model = _model_of(file, checkpoint)
     if not trust:
-        check_description(file, getattr(model, "yaml", None))
-    return _finish(model.float(), file, checkpoint), checkpoint
+        check_model(file, model)
+    try:
+        finished = _finish(model.float(), file, checkpoint)
+    except MALFORMED as error:
+        raise InputError(f"{file} cannot be run: {type(error).__name__}: {shown(str(error))}.") from error
+    check_runs(file, finished)
+    return finished, checkpoint
 
 
 def load_checkpoint_dict(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
@@ -72,33 +74,17 @@ def load_checkpoint_dict(path: str | Path, *, trust: bool = False) -> dict[str, 
     return {"model": model}
 
 
-def check_description(file: Path, description: Any) -> None:
-    """Checks the description in ``model.yaml``, which ultralytics runs when it builds the model anew for training.
-
-    Its ``activation`` goes to ``eval``, and each layer's name is looked up among everything that ``nn/tasks.py``
-    imports, pip-installing functions included.
+def check_models(file: Path, checkpoint: dict[str, Any]) -> None:
+    """Checks the networks of a checkpoint that ultralytics opens itself, without running them.
 
     Raises:
-        InputError: the description holds code or a layer that is none.
+        InputError: see :func:`kd_yolo.yolo.model_check.check_model`.
     """
-    if not isinstance(description, dict):
-        return
-    activation = description.get("activation")
-    if activation and not _ACTIVATION.fullmatch(str(activation).strip()):
-        raise InputError(f"{file} asks for the activation {activation!r}, which is not a torch.nn layer. {OVERRIDE}.")
-    for row in [*(description.get("backbone") or []), *(description.get("head") or [])]:
-        if not (isinstance(row, list | tuple) and len(row) > 2 and _is_layer_name(row[2])):
-            raise InputError(f"{file} describes the layer {row!r}, which is not a layer. {OVERRIDE}.")
-
-
-def _is_layer_name(name: Any) -> bool:
-    """Whether a name in a description stands for a layer class, or for nothing (then building it fails by itself)."""
-    prefix, _, last = str(name).rpartition(".")
-    spaces: dict[str, Any] = {"": tasks, "nn": nn, "torchvision.ops": torchvision.ops}
-    if prefix not in spaces:
-        return False
-    found = vars(spaces[prefix]).get(last)
-    return found is None or (isinstance(found, type) and issubclass(found, nn.Module))
+    for key in ("ema", "model"):
+        if isinstance(checkpoint.get(key), tasks.BaseModel):
+            check_model(file, checkpoint[key])
+        elif checkpoint.get(key) is not None and isinstance(checkpoint[key], nn.Module):
+            raise InputError(f"{file} holds a {type(checkpoint[key]).__name__} as its {key}. {GIVE_A_MODEL}")
 
 
 def _model_of(file: Path, checkpoint: dict[str, Any]) -> nn.Module:

@@ -39,15 +39,24 @@ def locate(path: str | Path, flag: str | None = None) -> Path:
         InputError: no file: an unknown name, a folder, a YAML, an export, or an official name while offline.
     """
     text = str(path).strip()
-    if _ADDRESS.match(text):
-        raise InputError(f"{shown(text)} is a web address: download the file and give its path.")
-    if not text or "\0" in text or any(len(part.encode(errors="replace")) > _MAX_NAME for part in text.split("/")):
-        raise InputError(f"weights {shown(text)} cannot be the name of a file. Give the path of a .pt file.")
+    refuse_impossible_name(text, "weights")
     try:
         return _found(Path(text).expanduser(), text, flag)
     except (OSError, ValueError, RuntimeError) as error:  # too long, a file as a folder; no home of that user
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"weights {shown(text)} cannot be opened: {shown(reason)}.") from None
+
+
+def refuse_impossible_name(text: str, what: str) -> None:
+    """Refuses a web address, which is never fetched, and what no file system takes for a name.
+
+    Raises:
+        InputError: it is one.
+    """
+    if _ADDRESS.match(text):
+        raise InputError(f"{what} {shown(text)} is a web address: download the file and give its path.")
+    if not text or "\0" in text or any(len(part.encode(errors="replace")) > _MAX_NAME for part in text.split("/")):
+        raise InputError(f"{what} {shown(text)} cannot be the name of a file.")
 
 
 def _found(file: Path, text: str, flag: str | None) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 import ultralytics.nn.tasks as tasks
 from ultralytics.utils import torch_utils
 
-from kd_yolo.yolo.loading import check_description, load_checkpoint_dict
+from kd_yolo.yolo.data_guard import install_data_guard
+from kd_yolo.yolo.loading import check_models, load_checkpoint_dict
 from kd_yolo.yolo.locate import locate
+from kd_yolo.yolo.model_yaml import load_model_yaml
 
 
 class SafeLoad:
-    """Stands in for ultralytics' own loading functions.
+    """Stands in for ultralytics' own loading functions, for checkpoints and for model YAMLs.
 
     Args:
         trusted: files, and folders with all that is in them, which may hold whatever they like.
@@ -36,15 +39,17 @@ class SafeLoad:
         trust = not self.trusted.isdisjoint({file.resolve(), *file.resolve().parents})
         checkpoint = load_checkpoint_dict(file, trust=trust)
         if not trust:
-            for key in ("ema", "model"):
-                check_description(file, getattr(checkpoint.get(key), "yaml", None))
+            check_models(file, checkpoint)
         return checkpoint
 
     def install(self) -> None:
-        """Puts the two functions in place and switches ultralytics to building models without ``eval``."""
+        """Puts the functions in place and switches ultralytics to building models without ``eval``."""
         os.environ["ULTRALYTICS_SAFE_LOAD"] = "1"  # for the processes that DDP starts
         vars(tasks).update(SAFE_LOAD=True, torch_safe_load=self.torch_safe_load)
         vars(torch_utils).update(torch_load=self.torch_load)
+        for module in ("ultralytics.nn.tasks", "ultralytics.nn", "ultralytics.engine.model"):
+            if module in sys.modules:  # engine.model takes the name from nn.tasks when it is imported later
+                vars(sys.modules[module]).update(yaml_model_load=load_model_yaml)
 
 
 def enforce_safe_loading() -> None:
@@ -57,6 +62,7 @@ def enforce_safe_loading() -> None:
     """
     if _installed() is None:
         SafeLoad().install()
+    install_data_guard()
 
 
 @contextmanager

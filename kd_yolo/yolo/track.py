@@ -21,6 +21,11 @@ from kd_yolo.yolo.quiet import quiet
 Floats = npt.NDArray[np.float32]
 
 
+def tracker_names() -> list[str]:
+    """The trackers of the installed ultralytics."""
+    return sorted(TRACKER_MAP)
+
+
 @dataclass(frozen=True)
 class Follower:
     """Gives the boxes of a video's frames the numbers of tracks.

@@ -42,6 +42,17 @@ MALFORMED = (
     OSError,
     struct.error,
 )
+_ELEMENT_BYTES = {
+    f"{kind}Storage": size
+    for size, kinds in {
+        1: "Byte Char Bool QInt8 QUInt8 QUInt4x2 QUInt2x4 Untyped",
+        2: "Short Half BFloat16",
+        4: "Int Float QInt32",
+        8: "Long Double ComplexFloat",
+        16: "ComplexDouble",
+    }.items()
+    for kind in kinds.split()
+}
 _SAFE_PROTOCOL = 2  # torch.save's default, and all that the weights_only unpickler understands
 _NUM_LEGACY_PICKLES = 5  # magic number, protocol, system facts, the object, the keys of its tensors
 _SAFE_GLOBALS_LOCK = threading.Lock()  # torch keeps one allow-list for the process
@@ -137,19 +148,14 @@ def _check_storages(file: Path, storages: list[Storage], room: int | None, reade
     """
     wanted: dict[str, int] = {}
     for storage in storages:
-        if not allow_list.is_torch_builtin(storage.kind) or not storage.kind.attr.endswith("Storage"):
+        if storage.kind.attr not in _ELEMENT_BYTES or not allow_list.is_torch_builtin(storage.kind):
             raise damaged(file, f"a tensor of '{storage.kind}'")
-        size = _element_bytes(storage.kind) * storage.num_elements
+        size = _ELEMENT_BYTES[storage.kind.attr] * storage.num_elements
         wanted[storage.key] = max(size, wanted.get(storage.key, 0))
         if reader is not None and int(reader.get_record_size(f"data/{storage.key}")) != size:
             raise damaged(file, f"the tensor in data/{storage.key} should have {size} bytes")
     if room is not None and sum(wanted.values()) > room:
         raise damaged(file, f"its tensors should have {sum(wanted.values())} bytes")
-
-
-def _element_bytes(kind: Name) -> int:
-    dtype = getattr(getattr(torch, kind.attr, None), "dtype", None)
-    return dtype.itemsize if isinstance(dtype, torch.dtype) else 1
 
 
 def _refuse_unknown(file: Path, facts: PickleFacts, kind: Kind) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_yolo.cli.closing import print_network, print_next, print_results, shown
+from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_path_can_be_pasted(here: Path, path: str, expected: str) -> None:
-    found = shown(path.format(here=here))
+    found = shell_path(path.format(here=here))
     assert found == expected.format(here=here)
     (word,) = shlex.split(found)
     assert Path(word).absolute() == Path(path.format(here=here)).absolute()
@@ -40,7 +40,7 @@ def test_a_path_can_be_pasted(here: Path, path: str, expected: str) -> None:
 def test_a_path_through_a_link(here: Path) -> None:
     (here / "real").mkdir()
     (here.parent / f"{here.name}-link").symlink_to(here)
-    assert shown(here.parent / f"{here.name}-link" / "real") == "real"
+    assert shell_path(here.parent / f"{here.name}-link" / "real") == "real"
 
 
 def test_only_what_is_there_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +58,7 @@ def test_only_what_is_there_is_named(here: Path, capsys: pytest.CaptureFixture[s
 def test_network_and_next(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_network(here / "w" / "it's.pt")
     print_network("best.pt", label="student", plain=False)
-    print_next(f"yolo val model={shown('my runs/best.pt')}")
+    print_next(f"yolo val model={shell_path('my runs/best.pt')}")
     assert capsys.readouterr().out.splitlines() == [
         "network: 'w/it'\"'\"'s.pt', a plain model: YOLO(\"w/it's.pt\")",
         "student: best.pt",

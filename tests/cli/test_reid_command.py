@@ -97,7 +97,7 @@ def test_prune_and_train_on(place: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["test", "--weights", "none.pt", "data=crops"], 3, "there is no file none.pt"),
         (["test", "--weights", BEST, "data=crops", "lr=3"], 2, "means nothing here"),
         (["test", "--weights", BEST, "data=crops", "feature=local"], 2, "needs the local branch"),
-        (["rank", "--weights", BEST, "--query", "none.jpg", "data=crops"], 3, "no picture none.jpg"),
+        (["rank", "--weights", BEST, "--query", "none.jpg", "data=crops"], 3, "query 'none.jpg' cannot be opened"),
         (["export", "--weights", BEST, "--format", "onxx"], 2, "Did you mean 'onnx'?"),
         (["export", "--weights", BEST, "data=nothing"], 3, "no ReID folder"),
         (["export", "--weights", BEST, "lr=3"], 2, "lr: not taken here"),

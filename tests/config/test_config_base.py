@@ -72,7 +72,7 @@ def test_unreadable_yaml(tmp_path: Path, text: str, message: str) -> None:
 def test_yaml_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="is not valid YAML"):
+    with pytest.raises(ConfigError, match="is not a text file"):
         read_yaml(path)
 
 

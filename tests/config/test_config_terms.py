@@ -125,5 +125,10 @@ def test_no_term_at_all() -> None:
 
 
 def test_column_names_number_the_second_of_a_loss() -> None:
-    config = parse({"loss": "cwd"}, {"loss": "bkd"}, {"loss": "cwd"}, {"loss": "cwd"})
+    config = parse({"loss": "cwd"}, {"loss": "bkd"}, {"loss": "cwd", "taps": "cv2"}, {"loss": "cwd", "taps": [15]})
     assert config.term_names() == ["kd_cwd", "kd_bkd", "kd_cwd2", "kd_cwd3"]
+
+
+def test_terms_that_differ_in_their_weight_alone_are_one() -> None:
+    with pytest.raises(ConfigError, match="the loss cwd is named twice with the same settings"):
+        parse({"loss": "cwd"}, {"loss": "bkd"}, {"loss": "cwd", "weight": 2})

@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_refused(values: dict[str, Any], message: str) -> N
 
 
 def test_a_device_may_be_a_number() -> None:
-    assert settings(device=0).device == "0"
+    assert settings(device=0).device == "cuda:0"
 
 
 def test_a_plan_file_holds_positive_widths() -> None:

@@ -54,7 +54,7 @@ def test_a_folder_stands_for_its_yaml(tiny_set: Path) -> None:
     [
         ("", "is empty"),
         ("- a\n- b\n", "holds a list"),
-        ("a: [", "not a YAML file"),
+        ("a: [", "not valid YAML"),
         ("train: images/train\nval: images/val\n", "'names: None'"),
         ("val: images/val\nnames: [a]\n", "has no 'train'"),
         ("train: images/train\nnames: [a]\n", "has no 'val'"),
@@ -176,21 +176,21 @@ def test_listed_pictures_that_are_missing_are_unreadable(tiny_set: Path) -> None
 def test_nothing_readable_is_an_error(tiny_set: Path) -> None:
     for picture in (tiny_set.parent / "images" / "val").iterdir():
         picture.write_bytes(b"x")
-    with pytest.raises(InputError, match=r"none of the 2 'val' pictures .* can be read: .*a.png"):
+    with pytest.raises(InputError, match=r"none of the 2 'val' images .* can be read: .*a.png"):
         check_detection_data(tiny_set)
 
 
 def test_no_pictures_is_an_error(tiny_set: Path) -> None:
     for picture in (tiny_set.parent / "images" / "val").iterdir():
         picture.unlink()
-    with pytest.raises(InputError, match=r"'val' of .* has no pictures"):
+    with pytest.raises(InputError, match=r"'val' of .* has no images"):
         check_detection_data(tiny_set)
 
 
 def test_no_labels_is_an_error_that_says_where_they_belong(tiny_set: Path) -> None:
     shutil.rmtree(tiny_set.parent / "labels" / "train")
     expected = tiny_set.parent / "labels" / "train" / "a.txt"
-    with pytest.raises(InputError, match=f"no 'train' picture .* should have {expected}"):
+    with pytest.raises(InputError, match=f"no 'train' image .* should have {expected}"):
         check_detection_data(tiny_set)
 
 
@@ -223,15 +223,24 @@ def test_the_resolved_yaml_means_the_same_to_ultralytics(
     tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     utils = pytest.importorskip("ultralytics.data.utils")
-    rewrite(tiny_set, path=".", train=["images/train", "images/val"], download="print('no')", note="kept")
+    rewrite(
+        tiny_set,
+        path=".",
+        train=["images/train", "images/val"],
+        download="print('no')",
+        note="kept",
+        complete=True,
+        masks_dir="m",
+        channels=1,
+    )
     monkeypatch.chdir(tmp_path)
     copy = resolved_yaml(tiny_set, tmp_path / "run")
     found = utils.check_det_dataset(str(copy))
     assert found["train"] == [str(tiny_set.parent / "images" / split) for split in ("train", "val")]
     assert found["val"] == str(tiny_set.parent / "images" / "val")
     assert found["names"] == {0: "cat", 1: "cup"}
-    assert found["note"] == "kept"
-    assert "download" not in found
+    assert found["channels"] == 1
+    assert not {"note", "download", "complete", "masks_dir"} & set(found), "only what training reads is copied"
     assert check_detection_data(copy).splits == check_detection_data(tiny_set).splits
 
 

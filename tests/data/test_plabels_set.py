@@ -79,7 +79,7 @@ def test_grey_and_transparent_pictures_get_three_channels(tmp_path: Path) -> Non
 
 def test_a_picture_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"a\.png cannot be read as a picture"):
+    with pytest.raises(InputError, match=r"a\.png is not an image that can be read"):
         read_picture(tmp_path / "a.png")
     (tmp_path / "empty.png").touch()
     with pytest.raises(InputError, match=r"empty\.png cannot be read"):

@@ -56,7 +56,7 @@ def test_copies_where_links_are_not_allowed(tiny_data: Path, tmp_path: Path, mon
 
 
 def test_a_split_without_pictures_is_named(tiny_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no pictures in its split 'test'\. It has: train, val"):
+    with pytest.raises(InputError, match=r"no images in its split 'test'\. It has: train, val"):
         sample_detection(tiny_data, "test", 3, 0, tmp_path / "set")
 
 

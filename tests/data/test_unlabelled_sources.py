@@ -84,6 +84,9 @@ def test_paths_in_a_list_count_from_its_folder(folder: Path, tmp_path: Path, mon
     assert found.notes == (f"1 of 4 pictures cannot be used and are skipped: {folder / 'gone.png'} (missing)",)
 
 
+NO_IMAGE = "is no image that can be read"
+
+
 def test_corrupt_pictures_are_named_and_skipped(folder: Path, tmp_path: Path) -> None:
     (folder / "e.png").write_bytes(b"")
     for i in range(6):
@@ -92,11 +95,11 @@ def test_corrupt_pictures_are_named_and_skipped(folder: Path, tmp_path: Path) ->
     found = find(folder, tmp_path)
     assert names(found) == ["a.png", "b.jpg", "c.PNG", "d.bmp"]
     assert [(file.name, why) for file, why in found.skipped] == [
-        ("e.png", "empty"), *((f"f{i}.jpg", "does not decode") for i in range(6)), ("g.heic", "does not decode"),
+        ("e.png", "empty"), *((f"f{i}.jpg", NO_IMAGE) for i in range(6)), ("g.heic", NO_IMAGE),
     ]  # fmt: skip
     (note,) = found.notes
     assert note.startswith(f"8 of 12 pictures cannot be used and are skipped: {folder / 'e.png'} (empty), ")
-    assert note.endswith(f"{folder / 'f3.jpg'} (does not decode) and 3 more")
+    assert note.endswith(f"{folder / 'f3.jpg'} ({NO_IMAGE}) and 3 more")
     assert (folder / "f0.jpg").read_bytes() == b"no picture"
 
 

@@ -69,7 +69,7 @@ def test_cv2_is_refused_where_it_is_a_side_branch(build: Build, yaml: str) -> No
 
 
 def test_explicit_layers_keep_their_order(build: Build) -> None:
-    assert find(build(), [21, 4]) == [Tap(21, 32, 256), Tap(4, 8, 64)]
+    assert find(build(), [21, 4, 0]) == [Tap(21, 32, 256), Tap(4, 8, 64), Tap(0, 2, 16)]
 
 
 @pytest.mark.parametrize("layer", [22, 99, -1])

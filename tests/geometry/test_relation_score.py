@@ -100,6 +100,22 @@ def test_classes_must_agree_when_given() -> None:
     assert (found.correct, found.matched, found.missed, found.extra) == (3, 5, 1, 1)
 
 
+def test_classes_belong_to_the_boxes_whatever_their_order() -> None:
+    true_classes = [0, 1, 1, 2, 2, 3]
+    order = [4, 0, 5, 2, 1, 3]
+    parents = [order.index(PARENTS[i]) if PARENTS[i] >= 0 else -1 for i in order]
+    pred = [TRUE[i] for i in order]
+    found = relation_metrics(pred, parents, TRUE, PARENTS, classes=([true_classes[i] for i in order], true_classes))
+    assert found == RelationMetrics(correct=4, predicted=4, true=4, matched=6)
+
+
+def test_a_box_that_is_matched_keeps_the_first_true_box() -> None:
+    """It overlaps two true ones, and the nearer is the one with the number 0."""
+    true = [(0, 0, 100, 100), (0, 0, 100, 90), (0, 0, 10, 10)]
+    found = relation_metrics([(0, 0, 100, 100), (0, 0, 10, 10)], [-1, 0], true, [-1, -1, 0])
+    assert found == RelationMetrics(correct=1, predicted=1, true=1, matched=2, missed=1)
+
+
 @pytest.mark.parametrize(
     ("pred", "true", "scores"),
     [([], [], (1, 1, 1)), ([-1], [-1], (1, 1, 1)), ([], [-1, 0], (0, 0, 0)), ([-1, 0], [], (0, 0, 0))],

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from kd_yolo.league.launch import launch
-from kd_yolo.league.plan import League, Request, make_league
+from kd_yolo.league.plan import League, make_league
+from kd_yolo.league.request import Request
 from kd_yolo.league.worker import work
 from kd_yolo.training.checkpoint import CheckpointMixin
 from kd_yolo.training.run import Progress, progress_of

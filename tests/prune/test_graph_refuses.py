@@ -146,6 +146,13 @@ def test_grouped_convs_and_what_feeds_them_stay(network_with: Any) -> None:
     assert "model.3.conv" in {group.name for group in graph.groups}
 
 
+def test_a_conv_of_one_channel_is_accounted_for(network_with: Any) -> None:
+    graph = ChannelGraph(network_with(nn.Sequential(Conv(WIDTH, 1, 1), Conv(1, WIDTH, 1))), IMAGE)
+    widths = {group.name: group.width for group in graph.groups}
+    assert widths.get("model.2.0.conv") == 1
+    assert "model.1.conv" in widths
+
+
 class WidthAware(Chunks):
     """Nothing but known operations, and yet its result depends on how many channels come in."""
 

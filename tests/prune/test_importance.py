@@ -81,6 +81,13 @@ def test_no_loss_and_broken_gradients_are_errors(model: Any) -> None:
         collect_gradients(model, [model.model[:2](torch.rand(1, 3, 64, 64)).sum() * float("inf")])
 
 
+def test_one_broken_gradient_is_an_error(model: Any) -> None:
+    """The gradients of one channel, and of nothing else."""
+    weight = model.model[0].conv.weight
+    with pytest.raises(InputError, match="not finite"):
+        collect_gradients(model, [weight[0, 0, 0, 0] * float("nan") + weight.sum()])
+
+
 @pytest.mark.parametrize("name", ["l2", "bn", "fpgm", "random", "lamp"])
 def test_every_criterion_ranks_every_group(model: Any, name: Any) -> None:
     torch.manual_seed(0)

@@ -172,6 +172,6 @@ def test_errors_say_what_is_wrong() -> None:
         realign_top(dist_qg.astype(np.float64), x_nhd, x_nhd)
     with pytest.raises(InputError, match=r"distances have shape \(1, 2\), expected \(2, 2\)"):
         realign_top(dist_qg[:1], x_nhd, x_nhd)
-    dist_qg[1] = np.nan
+    dist_qg[1, 0] = np.nan  # a single one
     with pytest.raises(InputError, match="distances hold NaN"):
         realign_top(dist_qg, x_nhd, x_nhd)

@@ -51,6 +51,12 @@ def test_module_moves_after_the_loss_in_training_only() -> None:
     assert list(loss.parameters()) == []
 
 
+def test_a_rate_of_one_is_the_largest() -> None:
+    loss = CenterLoss(1, 2, rate=1.0)
+    loss(torch.tensor([[2.0, 4.0]]), torch.tensor([0]))
+    assert loss.centers_kd.tolist() == [[1.0, 2.0]]  # from 0, by f / (1 + 1)
+
+
 def test_centers_come_to_the_features() -> None:
     loss = CenterLoss(3, 5)
     features = random(3, 5).float()

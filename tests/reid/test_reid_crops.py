@@ -74,7 +74,7 @@ def test_a_camera_held_sideways(tmp_path: Path) -> None:
 def test_what_does_not_decode_is_named(tmp_path: Path, content: bytes | None) -> None:
     file = write_picture(tmp_path / "0001_c1.jpg", size_hw=(64, 64))
     file.write_bytes(file.read_bytes()[:1500] if content is None else content)
-    with pytest.raises(InputError, match=r"0001_c1\.jpg cannot be read as a picture \(.+\): replace or remove it"):
+    with pytest.raises(InputError, match=r"0001_c1\.jpg cannot be read as an image \(.+\): replace or remove it"):
         read_rgb(file)
     assert not is_readable(file)
 
@@ -86,7 +86,7 @@ def test_ultralytics_in_the_same_process_changes_nothing(tmp_path: Path, monkeyp
         raise ModuleNotFoundError("No module named 'pi_heif'")
 
     monkeypatch.setattr(Image, "open", image_open)
-    with pytest.raises(InputError, match=r"a\.jpg cannot be read as a picture \(unknown format\)"):
+    with pytest.raises(InputError, match=r"a\.jpg cannot be read as an image \(unknown format\)"):
         read_rgb(tmp_path / "a.jpg")
     assert not is_readable(tmp_path / "a.jpg")
 

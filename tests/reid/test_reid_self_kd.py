@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kd_yolo.errors import ConfigError
-from kd_yolo.reid.losses.self_kd import SelfDistillation, SelfKDWeights, feature_hint
+from kd_yolo.reid.losses.self_kd import AuxiliaryHead, SelfDistillation, SelfKDWeights, feature_hint
 
 from .loss_helpers import NOT_NUMBERS, assert_batch_mean, assert_precise, assert_rejects, assert_student_only, random
 
@@ -178,3 +178,13 @@ def test_errors() -> None:
     for name in ("ce", "kl", "feature", "smoothing"):
         assert_rejects(SelfKDWeights, name, [-0.1, None, *NOT_NUMBERS])
     assert_rejects(SelfKDWeights, "temperature", [0, None, *NOT_NUMBERS])
+
+
+def test_what_counts_how_much_and_how_heads_start() -> None:
+    weights = SelfKDWeights()
+    assert (weights.ce, weights.kl, weights.feature, weights.temperature, weights.smoothing) == (1, 1, 0.03, 3, 0.1)
+    torch.manual_seed(0)
+    head = AuxiliaryHead(64, 400, 500)
+    assert float(head.classifier.weight.std()) == pytest.approx(0.01, rel=0.02)
+    assert float(head.bottleneck.weight.std()) == pytest.approx((2 / 400) ** 0.5, rel=0.02)  # Kaiming, fan out
+    assert not head.norm.bias.requires_grad

@@ -152,7 +152,7 @@ def test_data_that_does_not_fit(pair: list[str], make_weights: Any, tiny_data: P
     assert "does not exist" in str(refusal(pair, data=str(tmp_path / "none.yaml")))
     three = make_weights("yolov8n.yaml", classes=3)
     assert "yolov8n-3-0.pt has 3 classes" in str(refusal([pair[0], three], data=str(tiny_data)))
-    assert "no pictures in its split 'test'" in str(refusal(pair, data=str(tiny_data), split="test"))
+    assert "no images in its split 'test'" in str(refusal(pair, data=str(tiny_data), split="test"))
 
 
 def test_one_data_set_cannot_measure_two_tasks(pair: list[str], tiny_data: Path, tmp_path: Path) -> None:

@@ -145,3 +145,37 @@ def test_nobody_is_meant(gallery: Gallery) -> None:
     assert len(Gallery.open(gallery.folder)) == 8
     with pytest.raises(InputError, match="is no gallery"):
         forget(gallery.folder / "other", Which(person="18"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"person": ""},
+        {"person": " \t"},
+        {"source": ""},
+        {"source": "  "},
+        {"source": "/"},
+        {"source": "//"},
+        {"source": "."},
+        {"source": "./"},
+        {"source": ".."},
+        {"source": "x/.."},
+        {"places": ()},
+        {"person": "1", "source": ""},
+        {"person": "", "source": "/in"},
+        {"track": 1},
+        {"between": (float("nan"), 5.0)},
+        {"between": (5.0, float("nan"))},
+        {"between": (9.0, 5.0)},
+    ],
+)
+def test_an_empty_filter_never_means_everybody(given: dict[str, object], tmp_path: Path) -> None:
+    """An unset variable of the shell emptied a gallery: an absolute source lies in "" too."""
+    gallery = Gallery.create(tmp_path / "g", HASH, DIM)
+    add(gallery, 3, source="/in/cam1.mp4", identity="1", track=1)
+    which = Which(**given)  # type: ignore[arg-type]
+    for work in (find, forget):
+        with pytest.raises(ConfigError):
+            work(tmp_path / "g", which)
+    assert len(Gallery.open(tmp_path / "g")) == 3

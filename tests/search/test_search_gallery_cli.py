@@ -136,7 +136,7 @@ def test_crops_with_their_table(place: Path, capsys: pytest.CaptureFixture[str])
     assert main(["index", "cut", "--weights", "reid.pt", "--gallery", "h", "--kind", "hnsw"]) == 0
     out = capsys.readouterr().out
     assert "2 crops added, 0 were in already, 1 cannot be read" in out
-    assert "warning: cut/crops/0000_c1s1_000003_00.jpg cannot be read as a picture" in out
+    assert "warning: cut/crops/0000_c1s1_000003_00.jpg cannot be read as an image" in out
     gallery = Gallery.open(Path("h"))
     assert [(line["source"], line["frame"], line["track"]) for line in gallery.rows([0, 1])] == [
         ("cam1.mp4", 0, 0), ("cam1.mp4", 1, 1),
@@ -220,7 +220,7 @@ def test_pictures_of_all_kinds_become_jpegs(place: Path) -> None:
         (["query", f"set/query/{CROPS[0]}", "--gallery", "none"], 3, "none is no gallery"),
         (["query", f"set/query/{CROPS[0]}", "--gallery", "g", "--weights", "other.pt"], 3, "cannot be compared"),
         (["query", f"set/query/{CROPS[0]}", "--gallery", "g", "--top", "0"], 2, "top=0"),
-        (["query", "reid.pt", "--gallery", "g"], 3, "cannot be read as a picture"),
+        (["query", "reid.pt", "--gallery", "g"], 3, "cannot be read as an image"),
         (["calibrate", "--pairs", "set", "--far", "2", "--gallery", "g"], 2, "far=2.0"),
         (["calibrate", "--pairs", "none", "--gallery", "g"], 3, "no folder none"),
         (["forget", "--gallery", "g"], 2, "forget whom?"),

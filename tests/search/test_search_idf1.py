@@ -160,7 +160,7 @@ def test_a_line_that_is_none_is_named(tmp_path: Path, line: str) -> None:
 
 
 def test_files_that_are_no_truth(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"No such file or directory. The truth of a video has lines frame,id"):
+    with pytest.raises(InputError, match=r"no such file. The truth of a video has lines frame,id"):
         read_mot(tmp_path / "none.csv")
     (tmp_path / "a.csv").write_bytes(b"\xff\xd8\xff\x00")
     with pytest.raises(InputError, match="not a text file"):

@@ -108,7 +108,18 @@ def test_the_same_command_goes_on(videos: list[str], capsys: pytest.CaptureFixtu
 
 
 def test_videos_of_one_name_get_folders_of_their_own() -> None:
-    assert track_run.folder_names(["a/v.mp4", "b/v.mp4", "b/w.mp4", "rtsp://me@host/live"]) == ["v", "v-2", "w", "live"]
+    assert track_run.folder_names(["a/v.mp4", "b/v.mp4", "b/w.mp4", "rtsp://me@host/live"]) == [
+        "a-v",
+        "b-v",
+        "w",
+        "live",
+    ]
+    assert track_run.folder_names(["MOT17-02/img1", "MOT17-04/img1/"]) == ["MOT17-02", "MOT17-04"]
+    assert track_run.folder_names(["x/1/img1", "y/1/img1", "z.b/img1", "z.b/img2"]) == ["1", "1-2", "z.b", "img2"]
+    for strange in ("..", ".", "/", "a\n\x1b[31m/b\x07.mp4", "...", "-.mp4", "rtsp://h/a/..?q=1/2"):
+        (name,) = track_run.folder_names([strange])
+        assert name.isprintable()
+        assert Path(name).name == name != ".."
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from kd_yolo.prune.sparsity import shrink, zero_share
 from kd_yolo.training.rates import rates_after
@@ -50,6 +51,15 @@ def test_a_channel_with_one_gamma_gets_the_soft_threshold() -> None:
         expected = math.copysign(max(abs(old) - 0.25, 0.0), old) if abs(old) <= 0.5 else old
         assert new == pytest.approx(expected, abs=1e-12)
     assert (gammas == 0).tolist() == [True, False, False, False, True, False, False, False]
+
+
+def test_gammas_that_train_are_changed_without_a_graph() -> None:
+    gammas = nn.Parameter(torch.linspace(0.1, 1, 8))
+    threshold = shrink([[gammas]], 0.5, 2.0)
+    assert gammas.is_leaf
+    assert gammas.grad_fn is None
+    assert not threshold.requires_grad
+    assert float(gammas.detach()[0]) == 0
 
 
 def test_without_gradients_lambda_stays_and_the_share_is_reached() -> None:

@@ -81,7 +81,7 @@ def test_other_classes_are_refused(weights: Path, tmp_path: Path) -> None:
 
 
 def test_a_split_that_is_not_there_is_refused(weights: Path, tiny_data: Path) -> None:
-    with pytest.raises(InputError, match=r"no pictures in its split 'test'\. It has: train, val"):
+    with pytest.raises(InputError, match=r"no images in its split 'test'\. It has: train, val"):
         validate(weights, tiny_data, split="test", **TINY)
 
 
@@ -112,7 +112,7 @@ def test_classifiers_take_a_folder(tmp_path: Path) -> None:
     model.names[2] = "grey"
     with pytest.raises(InputError, match="has 3 classes"):
         validate(model, tmp_path, imgsz=32, device="cpu")
-    with pytest.raises(InputError, match=r"expected .*none"):
+    with pytest.raises(InputError, match="none does not exist"):
         validate(model, tmp_path / "none", imgsz=32, device="cpu")
 
 

@@ -243,7 +243,7 @@ def test_description_that_holds_code_is_refused(tiny_model: nn.Module, tmp_path:
     model = copy.deepcopy(tiny_model)
     model.yaml = {**model.yaml, key: value}
     torch.save({"model": model}, tmp_path / "x.pt")
-    with pytest.raises(InputError, match=r"(activation|layer) .* is not a "):
+    with pytest.raises(InputError, match=r"(activation|layer) .* (is not a |expected)"):
         load_checkpoint(tmp_path / "x.pt")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kd_yolo.reid.data.sample import Listing, Sample, first, list_pictures
+from kd_yolo.reid.data.sample import MAX_NUMBER, Listing, Sample, first, list_pictures
 
 
 def has_identity_folders(folder: Path) -> bool:
@@ -48,7 +48,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _numbers(names: list[str]) -> dict[str, int]:
     """A number for each name: its own where all names are different numbers."""
-    own = {name: int(name) for name in names if name.isdecimal()}
+    own = {name: int(name) for name in names if name.isdecimal() and int(name) < MAX_NUMBER}
     if len(set(own.values())) == len(names):
         return own
     return {name: place for place, name in enumerate(names)}

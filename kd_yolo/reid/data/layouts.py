@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from kd_yolo.base.reading import shown
 from kd_yolo.errors import InputError
 from kd_yolo.reid.data.identity_folders import has_identity_folders, read_identity_folders
 from kd_yolo.reid.data.market import read_market
@@ -35,19 +36,27 @@ def read_layout(folder: Path) -> Listing:
     Raises:
         InputError: there is no such folder or no known layout in it; a subset has no crops.
     """
+    try:
+        listing = _read(folder)
+    except (OSError, ValueError) as error:  # a name that is too long or holds a NUL, a folder that may not be read
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"ReID folder {shown(str(folder), 300)} cannot be read: {reason}.") from None
+    for subset, samples in listing.subsets.items():
+        if not samples:
+            raise InputError(_empty(folder, subset, listing))
+    return listing
+
+
+def _read(folder: Path) -> Listing:
     if not folder.is_dir():
         raise InputError(
-            f"no ReID folder {folder}. Name a folder with {' '.join(BOXES.values())}, or make one:"
+            f"no ReID folder {shown(str(folder), 300)}. Name a folder with {' '.join(BOXES.values())}, or make one:"
             " kd-yolo data make reid"
         )
     reader = _reader_of(folder)
     if reader is None:
         raise InputError(_nothing_found(folder))
-    listing = reader(folder)
-    for subset, samples in listing.subsets.items():
-        if not samples:
-            raise InputError(_empty(folder, subset, listing))
-    return listing
+    return reader(folder)
 
 
 def _reader_of(folder: Path) -> Callable[[Path], Listing] | None:

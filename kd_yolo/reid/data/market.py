@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from kd_yolo.reid.data.sample import TRAIN, Listing, Sample, first, list_pictures
+from kd_yolo.reid.data.sample import MAX_NUMBER, TRAIN, Listing, Sample, first, list_pictures
 
 NAME = re.compile(r"([-\d]+)_c(\d+)")  # 0002_c1s1_000451_03, 0002_c1_f0046182, -1_c3s2_000000_00
 JUNK, DISTRACTOR = -1, 0
@@ -45,13 +45,13 @@ def _read(place: Path) -> tuple[list[Sample], list[str]]:
     num_junk = 0
     for path in list_pictures(place):
         matched = NAME.match(path.name)
-        identity = _whole(matched.group(1)) if matched else None
-        if matched is None or identity is None:
+        identity, camera = (_whole(part) for part in matched.groups()) if matched else (None, None)
+        if identity is None or camera is None:
             strange.append(path)
         elif identity == JUNK:
             num_junk += 1
         else:
-            samples.append(Sample(path, identity, int(matched.group(2))))
+            samples.append(Sample(path, identity, camera))
     notes = [f"{num_junk} junk picture(s) (identity -1) dropped."] if num_junk else []
     if strange:
         notes.append(
@@ -66,4 +66,4 @@ def _whole(text: str) -> int | None:
         value = int(text)
     except ValueError:
         return None
-    return value if value >= JUNK else None
+    return value if JUNK <= value < MAX_NUMBER else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kd_yolo.base.reading import read_text, shown
 from kd_yolo.errors import InputError
-from kd_yolo.reid.data.sample import GALLERY, QUERY, TRAIN, Listing, Sample
+from kd_yolo.reid.data.sample import GALLERY, MAX_NUMBER, QUERY, TRAIN, Listing, Sample
 
 LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")
 _FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
@@ -50,15 +51,23 @@ def _folders(folder: Path) -> tuple[Path, Path]:
 
 def _read(list_file: Path, pictures: Path, offset: int) -> list[Sample]:
     samples: list[Sample] = []
-    for number, line in enumerate(list_file.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(read_text(list_file, what="list").splitlines(), 1):
         if not line.strip():
             continue
         name, _, identity = line.strip().rpartition(" ")
         fields = Path(name).name.split("_")
-        if not name or not identity.isdecimal() or len(fields) <= _CAMERA or not fields[_CAMERA].isdecimal():
+        if not name or len(fields) <= _CAMERA or not _is_number(identity) or not _is_number(fields[_CAMERA]):
             raise InputError(
-                f"{list_file}, line {number}: '{line.strip()}', expected path and identity, such as"
+                f"{list_file}, line {number}: {shown(line.strip())}, expected path and identity, such as"
                 " '0000/0000_000_01_0303morning_0015_0.jpg 0', the third field of the name the camera."
+            )
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(
+                f"{list_file}, line {number}: {shown(name)} is not inside {pictures}: expected a path from there."
             )
         samples.append(Sample(pictures / name, int(identity) + offset, int(fields[_CAMERA])))
     return samples
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= len(str(MAX_NUMBER)) and int(text) < MAX_NUMBER

@@ -10,6 +10,7 @@ from kd_yolo.data.spec import IMAGE_SUFFIXES
 
 TRAIN, QUERY, GALLERY = SUBSETS = ("train", "query", "gallery")
 _SHOWN = 3
+MAX_NUMBER = 2**53  # of identities and cameras, which are ranked as 64-bit numbers
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,9 @@ def list_pictures(folder: Path) -> list[Path]:
 def first(paths: Sequence[Path]) -> str:
     """The names of the first few, and how many more there are."""
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return (", ".join(path.name for path in paths[:_SHOWN]) or "nothing") + more
+    return (", ".join(printable(path.name) for path in paths[:_SHOWN]) or "nothing") + more
+
+
+def printable(text: str) -> str:
+    """A text that every terminal can show: file names may hold bytes that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kd_yolo.errors import InputError
+from kd_yolo.reid.data.copies import copy_notes, file_size
 from kd_yolo.reid.data.decode import is_readable
 from kd_yolo.reid.data.layouts import read_layout
 from kd_yolo.reid.data.oddities import test_notes, train_notes
@@ -90,6 +91,7 @@ def read_reid_set(folder: str | Path, *, max_rank: int = 50, decode: bool | None
         notes += train_notes(folder, train)
     if query:
         notes += test_notes(folder, train, query, gallery, max_rank=max_rank)
+        notes += copy_notes(train, query, gallery)
     elif train:
         notes.append("no query and gallery: the ranking of held-out training identities is all that can be measured.")
     return ReIDSet(
@@ -121,7 +123,7 @@ def _digest(folder: Path, subsets: dict[str, list[Sample]]) -> str:
     digest = hashlib.sha256()
     for name, samples in sorted(subsets.items()):
         for sample in samples:
-            size = sample.path.stat().st_size if sample.path.is_file() else -1
-            file = Path(os.path.relpath(sample.path, folder)).as_posix()
-            digest.update(f"{name} {file} {sample.identity} {sample.camera} {size}\n".encode())
+            size, file = file_size(sample.path), Path(os.path.relpath(sample.path, folder)).as_posix()
+            line = f"{name} {file} {sample.identity} {sample.camera} {size}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))  # names that are not UTF-8 are
     return digest.hexdigest()

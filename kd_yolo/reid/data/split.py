@@ -11,6 +11,7 @@ from kd_yolo.errors import ConfigError
 from kd_yolo.reid.data.sample import Sample
 
 HELD_OUT_MIN = TRAINED_MIN = 2  # identities
+HELD_OUT_FEW = 20  # a ranking among fewer is soon perfect, so that it cannot tell epochs apart
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class Split:
         train: to train on.
         query: held out, to look for.
         gallery: held out, to be found.
+        notes: what a user should know of it.
     """
 
     train: tuple[Sample, ...]
     query: tuple[Sample, ...] = ()
     gallery: tuple[Sample, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def hold_out(samples: Sequence[Sample], share: float, seed: int) -> Split:
@@ -56,7 +59,22 @@ def hold_out(samples: Sequence[Sample], share: float, seed: int) -> Split:
     order = stream(seed, "holdout").permutation(len(useful))
     chosen = {useful[place] for place in order[:count]}
     query, gallery = divide([sample for sample in samples if sample.identity in chosen], seed)
-    return Split(tuple(sample for sample in samples if sample.identity not in chosen), query, gallery)
+    train = tuple(sample for sample in samples if sample.identity not in chosen)
+    return Split(train, query, gallery, _notes(count, len(identities), len(useful)))
+
+
+def _notes(count: int, num_identities: int, num_useful: int) -> tuple[str, ...]:
+    if count >= HELD_OUT_FEW:
+        return ()
+    enough = min(num_useful, num_identities // 2) >= HELD_OUT_FEW
+    advice = (
+        f"train.holdout={HELD_OUT_FEW / num_identities:.2g} holds {HELD_OUT_FEW} out" if enough else "use more data"
+    )
+    return (
+        f"warning: {count} identities are held out, fewer than {HELD_OUT_FEW}: a ranking among so few cannot tell"
+        f" epochs apart, so best.pt may be any of them (of equal ones it is the latest): {advice}, or judge by"
+        " `kd-yolo reid test` on query and gallery.",
+    )
 
 
 def divide(samples: Sequence[Sample], seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:

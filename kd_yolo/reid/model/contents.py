@@ -8,13 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor
 
 from kd_yolo.base.reading import shown
-from kd_yolo.config.reid import NetworkShape
+from kd_yolo.config.reid_network import MAX_EPOCHS, NetworkShape
 from kd_yolo.errors import InputError
 
 FORMAT = "kd-yolo reid"
 VERSION = 1
 MAX_IDENTITIES = 10_000_000
-MAX_EPOCHS = 1_000_000
 _MAX_SHOWN = 3
 Identity = int | str
 Deviation = Annotated[float, Field(gt=0, le=1e3)]
@@ -60,6 +59,13 @@ class TrainState(_Strict):
     generator: Tensor
     rows: list[Row] = Field(max_length=MAX_EPOCHS)
     best: Row
+
+    @model_validator(mode="after")
+    def _epochs(self) -> TrainState:
+        wrong = [row for row in (*self.rows, self.best) if row and "epoch" not in row]
+        if wrong or not all(self.rows):
+            raise ValueError("results without an epoch")
+        return self
 
 
 class Extra(_Strict):

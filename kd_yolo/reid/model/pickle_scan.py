@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from kd_yolo.base.reading import shown
 from kd_yolo.errors import InputError
@@ -52,7 +52,7 @@ class _Ordered(dict[Any, Any]):
     """Takes the attributes that torch gives to state dicts."""
 
 
-class _Scan(pickle._Unpickler):  # type: ignore[name-defined,misc]  # the one in Python: C's allocates what a number says
+class _Scan(pickle._Unpickler):  # the one in Python: C's allocates what a number says
     """Reads a pickle into plain values and marks.
 
     Args:
@@ -67,7 +67,8 @@ class _Scan(pickle._Unpickler):  # type: ignore[name-defined,misc]  # the one in
         self.claimed: dict[str, int] = {}
         self.globals: set[str] = set()
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    stack: list[Any]
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def load_new(self) -> None:
         """Makes a mark, where the interpreter would make an object of a class."""

@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from kd_yolo.config.reid import ReIDConfig
 from kd_yolo.errors import KDYoloError
-from kd_yolo.reid.model.checkpoint import Checkpoint, Identity, save_checkpoint
+from kd_yolo.reid.model.checkpoint import Checkpoint, save_checkpoint
+from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
+from kd_yolo.reid.model.restore import as_input_error
 from kd_yolo.reid.train.distributed import World, average, average_gradients
 from kd_yolo.reid.train.objective import Objective, Step
 from kd_yolo.reid.train.optimizer import learning_rate, make_optimizer, set_learning_rate
 from kd_yolo.reid.train.records import Records, Row, write_metrics
+from kd_yolo.reid.train.state import restore_generator, restore_modules, restore_optimizer
 
 Say = Callable[[str], None]
 
@@ -105,14 +108,19 @@ class Trainer:
             save_checkpoint(self.last_file, self._checkpoint(self.records.rows[-1], with_state=False))
         return self.best_file
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes on from a ``last.pt`` of a run that is not finished."""
+    def restore(self, checkpoint: Checkpoint, source: str = "the checkpoint") -> None:
+        """Goes on from a ``last.pt`` of a run that is not finished.
+
+        Raises:
+            InputError: its state is not that of such a run.
+        """
         state: Any = checkpoint.extra["train"]
-        self.model.load_state_dict(dict(checkpoint.state_dict))
-        self.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["generator"])
+        restore_modules(self.model, dict(checkpoint.state_dict), source)
+        restore_modules(self.objective, state["objective"], source)
+        restore_optimizer(self.optimizer, state["optimizer"]["state"], self.config.train.optimizer, source)
+        with as_input_error(source):
+            self.scaler.load_state_dict(state["scaler"] or self.scaler.state_dict())  # it may have begun on a CPU
+        restore_generator(state["generator"], source)
         self.records = Records(self.stage.folder, state["rows"])
         self.best, self.epoch = dict(state["best"]), checkpoint.epoch
 
@@ -151,7 +159,7 @@ class Trainer:
         )
 
     def _close_epoch(self, row: Row, metrics: dict[str, float]) -> None:
-        is_best = not metrics or metrics["mAP"] > self.best.get("mAP", -1.0)
+        is_best = not metrics or metrics["mAP"] >= self.best.get("mAP", -1.0)  # of equal epochs the latest
         if is_best:
             self.best = {"epoch": row["epoch"], **metrics}
         if not self.stage.world.is_main:
@@ -178,7 +186,8 @@ class Trainer:
 
     def _is_patience_over(self) -> bool:
         patience = self.config.train.patience
-        return bool(patience and self.best.get("mAP") and self.epoch - self.best["epoch"] >= patience)
+        values = [row.get("val/mAP", 0.0) for row in self.records.rows]
+        return bool(patience and any(values) and self.epoch - (values.index(max(values)) + 1) >= patience)
 
     def _images(self) -> int:
         train = self.config.train

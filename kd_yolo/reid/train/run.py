@@ -17,7 +17,7 @@ from kd_yolo.base.device import choose_device
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.lock import holding
 from kd_yolo.base.reading import shown
-from kd_yolo.config.reid import NetworkSettings, ReIDConfig, place_of
+from kd_yolo.config.reid import ReIDConfig, place_of
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sample import TRAIN
@@ -26,14 +26,15 @@ from kd_yolo.reid.data.sets import ReIDSet, read_reid_set
 from kd_yolo.reid.data.split import Split, as_targets, hold_out, list_identities, name_identities
 from kd_yolo.reid.data.statistics import as_markdown
 from kd_yolo.reid.data.transforms import Augment
-from kd_yolo.reid.model.checkpoint import Checkpoint, Identity, load_checkpoint
+from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint
+from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.reid.model.settings import NetworkConfig
-from kd_yolo.reid.model.widths import fit_widths
 from kd_yolo.reid.train.distributed import World, join_world, leave_world, synchronise_norms
 from kd_yolo.reid.train.engine import Say, Stage, Trainer
 from kd_yolo.reid.train.objective import Objective
 from kd_yolo.reid.train.records import write_settings
+from kd_yolo.reid.train.start import continue_from, network_of, settings_for
+from kd_yolo.reid.train.state import settings_to_go_on
 from kd_yolo.reid.train.teachers import load_teachers
 from kd_yolo.reid.train.testing import as_metrics, distances, embed, score
 
@@ -48,7 +49,7 @@ def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | No
         config: resolved; ``data`` is given.
         folder: of the run; its files are overwritten.
         say: takes lines for the user.
-        start: a checkpoint to start from, a pruned one for example; the network settings are its own then.
+        start: a checkpoint to start from, a pruned one for example, see :func:`kd_yolo.reid.train.start.settings_for`.
 
     Returns:
         ``weights/best.pt``.
@@ -58,8 +59,11 @@ def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | No
         InputError: data, weights or teachers that cannot be used.
         KDYoloError: the loss is not finite any more.
     """
-    first = None if start is None else load_checkpoint(start)
-    return _run(config, folder, say, lambda data: _build(config, data, first))
+    if start is None:
+        return _run(config, folder, say, lambda data: _build(config, data))
+    first = load_checkpoint(start)
+    settings = settings_for(config, first, start)
+    return _run(settings, folder, say, lambda data: continue_from(first, settings.network, data.identities, start))
 
 
 def resume(last: Path, say: Say = print, changes: Mapping[str, Any] | None = None) -> Path:
@@ -75,10 +79,7 @@ def resume(last: Path, say: Say = print, changes: Mapping[str, Any] | None = Non
     """
     _check_changes(changes or {})
     checkpoint = load_checkpoint(last)
-    settings = checkpoint.extra.get("settings")
-    if settings is None or "train" not in checkpoint.extra:
-        raise InputError(f"{last} holds no state to go on from: the run is finished. Start a new one with --start.")
-    config = _changed(dict(settings), changes or {}, last)
+    config = _changed(settings_to_go_on(checkpoint, last), changes or {}, last)
     folder = Path(os.path.normpath(last.absolute())).parents[1]  # beside the file that was named, were it a link
     return _run(config, folder, say, lambda data: _rebuild(checkpoint, data, last), checkpoint)
 
@@ -92,7 +93,8 @@ def _check_changes(changes: Mapping[str, Any]) -> None:
         )
 
 
-def _changed(settings: dict[str, Any], changes: Mapping[str, Any], last: Path) -> ReIDConfig:
+def _changed(config: ReIDConfig, changes: Mapping[str, Any], last: Path) -> ReIDConfig:
+    settings = config.model_dump()
     for key, value in changes.items():
         section, name = place_of(key)
         if section is None:
@@ -143,7 +145,7 @@ def _run(
         synchronise_norms(objective, world)
         trainer = Trainer(config, model, objective, _stage(config, data, folder, world, say))
         if checkpoint is not None:
-            trainer.restore(checkpoint)
+            trainer.restore(checkpoint, str(trainer.last_file))
             say(f"goes on after epoch {trainer.epoch} of {config.train.epochs}")
         else:
             say(model.weights_note)
@@ -160,29 +162,14 @@ def _read(config: ReIDConfig, say: Say) -> _Data:
     rows = list_identities(split.train)
     parts = {"train": split.train, "held-out query": split.query, "held-out gallery": split.gallery}
     parts |= {"query": found.query, "gallery": found.gallery}
-    for line in (as_markdown({name: samples for name, samples in parts.items() if samples}), *found.notes):
+    notes = [*found.notes, *split.notes]
+    for line in (as_markdown({name: samples for name, samples in parts.items() if samples}), *notes):
         say(line)
     return _Data(found, split, rows, name_identities(rows, found.names))
 
 
-def _build(config: ReIDConfig, data: _Data, first: Checkpoint | None) -> ReIDModel:
-    if first is None:
-        network = network_of(config.network, len(data.identities))
-        return ReIDModel(network, weights=config.network.pretrained)
-    return _continue_from(first, data)
-
-
-def _continue_from(first: Checkpoint, data: _Data) -> ReIDModel:
-    """The network of a checkpoint, pruned or not, with a classifier for the identities of the data."""
-    values = {**first.config.as_dict(), "num_identities": len(data.identities)}
-    model, state = ReIDModel(NetworkConfig.from_dict(values)), dict(first.state_dict)
-    if list(first.identities) != list(data.identities):
-        state = {key: value for key, value in state.items() if not key.startswith("head.")}
-    fit_widths(model, state)
-    model.load_state_dict(state, strict=False)
-    kept = "" if any(key.startswith("head.") for key in state) else "; the classifier is new"
-    model.weights_note = f"{model.config.backbone}: weights of the checkpoint{kept}."
-    return model
+def _build(config: ReIDConfig, data: _Data) -> ReIDModel:
+    return ReIDModel(network_of(config.network, len(data.identities)), weights=config.network.pretrained)
 
 
 def _rebuild(checkpoint: Checkpoint, data: _Data, last: Path) -> ReIDModel:
@@ -192,12 +179,6 @@ def _rebuild(checkpoint: Checkpoint, data: _Data, last: Path) -> ReIDModel:
             f" ({len(data.identities)}, then {len(checkpoint.identities)}): restore the data, or start a new run."
         )
     return ReIDModel.from_checkpoint(checkpoint, str(last))
-
-
-def network_of(settings: NetworkSettings, num_identities: int) -> NetworkConfig:
-    """The description of a new network."""
-    values = settings.model_dump(exclude={"pretrained"})
-    return NetworkConfig(**values, num_identities=num_identities)
 
 
 def _stage(config: ReIDConfig, data: _Data, folder: Path, world: World, say: Say) -> Stage:

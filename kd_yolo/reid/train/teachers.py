@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_yolo.reid.model.checkpoint import Identity, check_identities, load_checkpoint
+from kd_yolo.reid.model.checkpoint import check_identities, load_checkpoint
+from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import Features, ReIDModel
 from kd_yolo.reid.model.pre_relu import pre_relu_features
 

@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kd_yolo.data.spec import IMAGE_SUFFIXES
 from kd_yolo.errors import InputError
+from kd_yolo.search.listing import IMAGES
 from kd_yolo.search.page.draw import Box, Shown, draw_match
 from kd_yolo.search.page.finder import Match
 from kd_yolo.search.page.text import clock
@@ -67,7 +67,7 @@ def _read(row: Mapping[str, Any]) -> Picture | None:
             return None
         if source.suffix.lower() in VIDEOS:
             return _video_frame(source, int(row["frame"]), row["seconds"])
-        return read_picture(source) if source.suffix.lower() in IMAGE_SUFFIXES else None
+        return read_picture(source) if source.suffix.lower() in IMAGES else None
     except (OSError, ValueError, InputError):
         return None
 

@@ -1,0 +1,56 @@
+"""Checks every recipe of a league against the networks and the data, before the first training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+from kd_yolo.config.distill import DistillConfig, resolve_distill
+from kd_yolo.config.league import Recipe
+from kd_yolo.data.spec import read_data_yaml
+from kd_yolo.distill.classes import student_for
+from kd_yolo.distill.job import Plan, check_plan, load_student
+from kd_yolo.errors import ConfigError, KDYoloError
+from kd_yolo.league.request import Request
+from kd_yolo.yolo.loading import load_checkpoint
+
+
+def check_recipes(
+    recipes: Sequence[Recipe], networks: tuple[str, str], data: str, arguments: dict[str, Any], request: Request
+) -> None:
+    """Builds the terms of every recipe as its run will.
+
+    Args:
+        recipes: all rows.
+        networks: student and teacher.
+        data: data YAML.
+        arguments: ultralytics arguments.
+        request: what the user asked for.
+
+    Raises:
+        ConfigError: recipes that do not fit, a line each.
+    """
+    student, teacher = networks
+    network, problems = None, []
+    for recipe in recipes:
+        if not recipe.loss:
+            continue
+        config = resolve_distill(teacher, recipe.loss, trust_weights=request.trust, **recipe.flags)
+        plan = Plan(config, student, data, "", arguments)
+        network = network or _teacher(config, teacher, data, request, single=bool(arguments.get("single_cls")))
+        try:
+            check_plan(plan, {teacher: deepcopy(network)})
+        except KDYoloError as error:
+            problems.append(f"{recipe.name}: {error}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _teacher(config: DistillConfig, teacher: str, data: str, request: Request, *, single: bool) -> Any:
+    """The teacher's network; one that is fine-tuned first will have the data's classes."""
+    if teacher.endswith((".yaml", ".yml")):
+        network = load_student(Plan(config, teacher, data, "", {})).model
+    else:
+        network = load_checkpoint(teacher, trust=request.trust)[0]
+    return student_for(network, read_data_yaml(data), single=single) if request.teacher_epochs else network

@@ -1,0 +1,93 @@
+"""ONNX files of strangers: what is looked at before a runtime opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kd_yolo.base.extras import require
+from kd_yolo.base.reading import read_bytes, shown
+from kd_yolo.errors import InputError
+
+MAX_BYTES = (1 << 31) - 1  # of a message of protobuf
+MAX_NODES = 200_000
+_ENDLESS = {"Loop", "Scan"}  # no network for crops repeats anything, and a count may be anything
+
+
+def read_onnx(file: Path) -> Any:
+    """The model in a file, without the weights that it may keep in other files.
+
+    Args:
+        file: an ONNX file.
+
+    Raises:
+        InputError: no regular file, no ONNX model, weights outside its folder, or operators that repeat a graph.
+        MissingDependencyError: onnx is not installed.
+    """
+    onnx = require("onnx", purpose=f"{file}")
+    data = read_bytes(file, limit=MAX_BYTES, what="network")
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf's own, which have no common class with a public name
+        raise InputError(f"{file} is not an ONNX file, or was cut off ({shown(str(error))}).") from None
+    if not model.graph.node or not model.graph.output:
+        raise InputError(f"{file} is not an ONNX file with a network in it.")
+    for count, node in enumerate(_nodes(model.graph)):
+        if count >= MAX_NODES or node.op_type in _ENDLESS:
+            raise InputError(f"{file} repeats parts of itself ({shown(node.op_type)}), which no ReID network does.")
+    for function in model.functions:
+        if any(node.op_type in _ENDLESS for node in function.node):
+            raise InputError(f"{file} repeats parts of itself, which no ReID network does.")
+    for tensor in _tensors(model):
+        _check_place(file, tensor, onnx)
+    return model
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """A graph and those inside its nodes."""
+    left = [graph]
+    while left:
+        graph = left.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                left += [attribute.g] if attribute.HasField("g") else []
+                left += attribute.graphs
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for each in _graphs(graph):
+        yield from each.node
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """All tensors with values: initializers, and those in attributes."""
+    for graph in _graphs(model.graph):
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        yield from _in_attributes(graph.node)
+    for function in model.functions:
+        yield from _in_attributes(function.node)
+
+
+def _in_attributes(nodes: Any) -> Iterator[Any]:
+    for node in nodes:
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+
+
+def _check_place(file: Path, tensor: Any, onnx: Any) -> None:
+    """Weights in another file lie beside the model: any other path could be any file of the user."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return
+    place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    beside = Path(place).name == place and place not in ("", ".", "..") and "\0" not in place
+    if not beside or not (file.parent / place).is_file() or (file.parent / place).is_symlink():
+        raise InputError(
+            f"{file} keeps weight {shown(tensor.name)} in {shown(place)}, expected a file beside it: fetch it too, or"
+            " export the network into one file."
+        )
