@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from kd_yolo.atomic import write_atomically
 from kd_yolo.data.source import find_class_folder
 from kd_yolo.data.spec import DataSpec, list_images, read_data_yaml
 from kd_yolo.errors import InputError
@@ -78,12 +78,9 @@ def _entries(spec: DataSpec, split: str, out_dir: Path) -> str | list[str]:
 
 
 def _write(target: Path, text: str) -> None:
-    """Writes beside and renames: no reader ever sees half a file."""
     try:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:
         name = text[max(error.start - 40, 0) : error.end].encode("utf-8", "backslashreplace").decode()
         raise InputError(f"a path of the data set is no UTF-8 text (...{name}): rename it.") from None
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_bytes(data)
-    partial.replace(target)
+    write_atomically(target, data)

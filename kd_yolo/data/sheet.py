@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from kd_yolo.atomic import write_atomically
 from kd_yolo.base.images import read_image
 from kd_yolo.data.labels import read_labels
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml
@@ -94,9 +95,6 @@ def grid(tiles: list[Image], columns: int) -> Image:
 
 def write_png(out_png: Path, sheet: Image) -> None:
     """Writes a picture beside and renames it; makes its folder."""
-    out_png.parent.mkdir(parents=True, exist_ok=True)
     encoded, data = cv2.imencode(".png", sheet)
     assert encoded, "OpenCV always has a PNG encoder"
-    partial = out_png.with_name(f".{out_png.name}.partial")
-    partial.write_bytes(data.tobytes())
-    partial.replace(out_png)
+    write_atomically(out_png, data.tobytes())

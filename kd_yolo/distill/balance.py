@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+
+from kd_yolo.atomic import write_atomically
 
 WARN_ABOVE = 0.6  # share of loss or gradient above which distillation crowds the labels out
 WARN_BELOW = (
@@ -140,12 +143,11 @@ def _share(part: float, rest: float) -> float:
 def write_balance(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     """Writes the rows of all epochs; beside the file, then renamed."""
     keys = list(dict.fromkeys(key for row in history for key in row))
-    part = path.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, keys, restval="")
-        writer.writeheader()
-        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
-    part.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, keys, restval="")
+    writer.writeheader()
+    writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
+    write_atomically(path, text.getvalue().encode())
 
 
 def weak_terms(row: Mapping[str, float]) -> list[str]:

@@ -6,12 +6,12 @@ import contextlib
 import hashlib
 import json
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
 from ultralytics import YOLO
 
+from kd_yolo.atomic import write_atomically
 from kd_yolo.data.detection import make_street
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.distill.defaults import find_weights, project_folder
@@ -84,10 +84,7 @@ def demo_teacher(data: str, overrides: dict[str, Any], *, write: bool) -> str:
     teacher.add_callback("on_fit_epoch_end", say_time_left)
     source = str(resolved_yaml(data, run / "data"))
     teacher.train(data=source, **TEACHER_RUN, **shared, project=str(run), name="teacher", exist_ok=True, verbose=False)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    shutil.copyfile(teacher.trainer.best, partial)
-    partial.replace(target)
+    write_atomically(target, Path(teacher.trainer.best).read_bytes())
     return str(target)
 
 

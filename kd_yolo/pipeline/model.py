@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.atomic import write_atomically
 from kd_yolo.data.folder import new_folder, remove_if_empty
 from kd_yolo.distill.defaults import find_weights
 from kd_yolo.distill.demo import demo_data
@@ -139,14 +139,14 @@ class PruneModel(ModelUse):
         data = calls.take(settings, "data", data, "prune()")
         data, save_dir = calls.data_and_target("prune()", None, data, save_dir)
         calls.check_names("prune()", settings, stages.PRUNE_NAMES)
-        unpruned = self.unpruned or self.weights
+        data, before = data or self._data, self.weights
         shared: dict[str, Any] = {
             key: self.arguments[key] for key in ("imgsz", "device", "seed") if key in self.arguments
         }
         between = {"retrain_epochs": retrain_epochs, "train": self.arguments} if retrain_epochs else {}
-        settings = {"factor": factor, **shared, **settings, "data": data or self._data, **between}
+        settings = {"factor": factor, **shared, **settings, "data": data, **between}
         step = self._stage("prune", settings, save_dir, stages.prune)
-        self.unpruned = unpruned
+        self._data, self.unpruned = None if data is None else str(data), self.unpruned or before
         return step
 
     def train(
@@ -232,9 +232,11 @@ class PruneModel(ModelUse):
     ) -> Step:
         data, save_dir = call.resolve(arguments)
         calls.check_names(call.method, arguments, ("data", "epochs", "save_dir", *stages.OURS[name]), DEFAULTS)
-        data = self._choose_data(data)
+        chosen = self._choose_data(data)
         epochs = self.arguments.get("epochs", EPOCHS[name]) if epochs is None else epochs
-        return self._stage(name, {**self.arguments, **arguments, "data": data, "epochs": epochs}, save_dir, run)
+        step = self._stage(name, {**self.arguments, **arguments, "data": chosen, "epochs": epochs}, save_dir, run)
+        self._data = chosen  # a call that fails leaves no trace
+        return step
 
     def _choose_data(self, data: str | None) -> str:
         if data is not None or self._data is not None:
@@ -257,8 +259,7 @@ class PruneModel(ModelUse):
             step = self._run_or_find(job, run)
         if save_dir is not None:
             _copy(step.path, Path(save_dir))
-        self.weights, self._data = str(step.path), settings["data"]  # a call that failed changes nothing
-        self._calls[name] = count
+        self.weights, self._calls[name] = str(step.path), count
         return step
 
     def _run_or_find(self, job: stages.Job, run: Callable[[stages.Job], Step]) -> Step:
@@ -276,7 +277,4 @@ class PruneModel(ModelUse):
 
 
 def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(".part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    write_atomically(target, source.read_bytes())

@@ -18,7 +18,7 @@ from kd_yolo.prune.job import prune as run_prune
 from kd_yolo.training.fit import check_data_arguments
 from kd_yolo.training.run import Progress, progress_of
 from kd_yolo.training.sparse import SPARSE_FILE, SPARSE_TRAINERS, SparseSettings
-from kd_yolo.training.stage import prepare_folder, train_stage
+from kd_yolo.training.stage import prepare_folder, task_of, train_stage
 from kd_yolo.training.trainers import RETRAINERS
 from kd_yolo.yolo.argument_table import Command
 from kd_yolo.yolo.arguments import check_arguments as arguments_checked
@@ -98,8 +98,9 @@ class Job:
             InputError: they are missing or unusable.
         """
         data, teacher = self.settings.get("data"), self.settings.get("teacher")
-        if data is not None and not Path(str(data)).is_dir():  # a folder of classes is checked by its trainer
-            check_for_training(Path(str(data)))
+        task = task_of(self.weights, trust=self.trust)
+        if data is not None and task != "classify":  # its trainer checks that
+            check_for_training(data, task)
         if teacher is not None and teacher != EMA_TEACHER:
             load_checkpoint(teacher, trust=self.trust)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo import __version__
+from kd_yolo.atomic import write_atomically
 from kd_yolo.data.check import DataReport
 from kd_yolo.data.split_check import printable
 
@@ -35,10 +36,7 @@ def write_provenance(folder: Path, settings: dict[str, Any], seed: int, kind: st
         "data_sha256": settings.get("data_sha256"),
         kind: settings.get("config"),
     }
-    target, partial = folder / "run.json", folder / "run.partial"
-    partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    partial.replace(target)
-    return target
+    return write_atomically(folder / "run.json", (json.dumps(values, indent=1) + "\n").encode())
 
 
 def _version(package: str) -> str | None:

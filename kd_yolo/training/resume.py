@@ -114,7 +114,7 @@ def settle_data(ckpt: dict[str, Any], folder: Path, given: str | None) -> RunDat
         return _folder_of_classes(arguments, given)
     if given is None:
         return RunData(_own_yaml(ckpt, folder))
-    report = check_for_training(Path(given))
+    report = check_for_training(given, str(arguments.get("task") or "detect"))
     _require_classes(ckpt, report.names, given)
     known = arguments.get("kd")
     before = known.get("data_sha256") if isinstance(known, dict) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
 
+from kd_yolo.atomic import write_atomically
 from kd_yolo.config.base import StrictModel
 from kd_yolo.errors import ConfigError
 from kd_yolo.prune.sparsity import shrink, zero_share
@@ -139,9 +141,9 @@ class SparseMixin(TrainerMixin):
         sparse = stage / SPARSE_FILE
         save_atomically(without_state(self.load_own(stage / "last.pt")), sparse)
         strip_optimizer(sparse)
-        partial = self.save_dir / f"partial-{GAMMAS_FILE}"
-        np.savez(partial, before=self._before.numpy(), after=self._sizes().numpy())
-        partial.replace(self.save_dir / GAMMAS_FILE)
+        sizes = io.BytesIO()
+        np.savez(sizes, before=self._before.numpy(), after=self._sizes().numpy())
+        write_atomically(self.save_dir / GAMMAS_FILE, sizes.getbuffer())
         share, count = zero_share(self._gammas()), self._before.numel()
         LOGGER.info(f"kd-yolo: {share:.1%} of {count:,} gammas are zero, wanted {self.sparse.sparsity:.1%}")
 

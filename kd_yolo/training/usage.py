@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from ultralytics.utils.callbacks.base import default_callbacks
 
+from kd_yolo.atomic import write_atomically
+
 USAGE = "usage.json"
 STATUS = Path("/proc/self/status")
 
@@ -80,6 +82,8 @@ def _callbacks() -> tuple[Callable[[Any], None], Callable[[Any], None]]:
         state.update(before=before, wall=time.perf_counter(), cpu=time.process_time(), epoch=None)
 
     def after_epoch(trainer: Any) -> None:
+        if "wall" not in state:  # a run that was killed at its end: there was no epoch left to note
+            return
         if state.get("epoch") == trainer.epoch:  # upstream says so once more after the evaluation at the end
             return
         state["epoch"] = trainer.epoch
@@ -109,6 +113,4 @@ def peak_mib() -> float:
 
 
 def _write(path: Path, usage: Usage) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(usage)) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, (json.dumps(asdict(usage)) + "\n").encode())

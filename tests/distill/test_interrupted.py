@@ -69,9 +69,11 @@ def test_disk_that_fills_while_our_own_state_is_added(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    def arm(_trainer: Any) -> None:  # data.yaml and run.json are there by then
+        monkeypatch.setattr(atomic.os, "fsync", full)
+
     with pytest.raises(KDYoloError, match=r"the checkpoint of epoch 1 could not be written.*choose another folder"):
-        train(epochs=1)
+        train(epochs=1, on={"on_train_start": arm})
     assert list((tmp_path / "run" / "weights").iterdir()) == []
 
 
@@ -123,15 +125,17 @@ def test_ctrl_c_in_mid_epoch(train: Train, tmp_path: Path, where: str) -> None:
 def test_ctrl_c_while_a_checkpoint_is_written(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsync, calls = atomic.os.fsync, []
 
-    def second_time(descriptor: int) -> None:
+    def third_time(descriptor: int) -> None:  # after last.pt and balance.csv of the first epoch
         calls.append(descriptor)
-        if len(calls) == 2:
+        if len(calls) == 3:
             raise KeyboardInterrupt
         fsync(descriptor)
 
-    monkeypatch.setattr(atomic.os, "fsync", second_time)
+    def arm(_trainer: Any) -> None:
+        monkeypatch.setattr(atomic.os, "fsync", third_time)
+
     with pytest.raises(KeyboardInterrupt):
-        train(epochs=3)
+        train(epochs=3, on={"on_train_start": arm})
     folder = tmp_path / "run" / "weights"
     assert [f.name for f in sorted(folder.iterdir())] == ["best.pt", "last.pt"]
     assert load_checkpoint_dict(folder / "last.pt")["epoch"] == 0

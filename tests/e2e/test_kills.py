@@ -20,6 +20,7 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from kd_yolo.data.crops_set import make_crops
+from kd_yolo.prune import sensitivity
 from kd_yolo.reid.model.checkpoint import load_checkpoint as load_reid
 from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.pruned_file import save_pruned
@@ -62,11 +63,11 @@ KINDS = {
         "runs/prune/run", 4,
     ),
     "sensitivity": Kind(
-        ["prune", "--model", "{seeing}", "--sensitivity", "--importance", "l2", "--factor", "0.5", "--name", "run",
+        ["prune", "--model", "{student}", "--sensitivity", "--importance", "l2", "--factor", "0.5", "--name", "run",
          "--sensitivity-images", "4", "data={data}", "imgsz=64", "batch=4", "device=cpu"],
         "runs/prune/run-sensitivity", 4,
     ),
-    "pipeline": Kind(["pipeline", "{recipe}", "--name", "run"], "runs/prune/run", 8),
+    "pipeline": Kind(["pipeline", "{recipe}", "--name", "run"], "runs/prune/run", 6),
     "reid": Kind(
         ["reid", "train", "data={crops}", "backbone=resnet18", "pretrained=none", "height=32", "width=16", "ids=2",
          "images=2", "epochs=2", "workers=0", "warmup=1", "holdout=0.25", "train.device=cpu", "--name", "run"],
@@ -94,12 +95,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     made = {name: str(save_pruned(folder / f"{name}.pt", small(width, seed), {"train_args": {"imgsz": 64}}, {}))
             for name, width, seed in (("student", 16, 0), ("teacher", 24, 1))}  # fmt: skip
     made["data"] = str(write_tiny_data(folder / "set"))
-    code, _, text = run_command(
-        ["retrain", "--model", made["student"], f"data={made['data']}", *QUICK, "epochs=25", "lr0=0.02", "val=False"],
-        make(folder / "seeing"),
-    )
-    assert code == 0, text
-    made["seeing"] = str(next((folder / "seeing").rglob("best.pt")))
     made["crops"] = str(make_crops(folder / "crops", "smoke").folder)
     train = "{" + ", ".join(word.replace("=", ": ") for word in QUICK) + "}"
     recipe = folder / "chain.yaml"
@@ -132,6 +127,11 @@ def result_of(folder: Path) -> dict[str, Any]:
     return found
 
 
+def score_of(model: Any, _data: Path, **_settings: Any) -> dict[str, float]:
+    """Stands for the accuracy of an untrained network, which would be 0: a number that each weight changes."""
+    return {"metrics/mAP50-95(B)": 1 / (1 + sum(float(x.double().abs().sum()) for x in model.state_dict().values()))}
+
+
 def same(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
@@ -141,8 +141,12 @@ def same(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_killed_run_is_finished_and_equal(name: str, files: dict[str, str], tmp_path: Path) -> None:
+def test_a_killed_run_is_finished_and_equal(
+    name: str, files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kind = KINDS[name]
+    if name == "sensitivity":
+        monkeypatch.setattr(sensitivity, "validate", score_of)
     words = [word.format(**files) if word[0] != "{" or word[1:-1] in files else word for word in kind.words]
     code, writes, text = run_command(words, make(tmp_path / "whole"))
     assert code == 0, text

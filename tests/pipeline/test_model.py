@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from kd_yolo import PruneModel
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.pipeline import stages
+from kd_yolo.pipeline.step import Step
 from kd_yolo.yolo.loading import load_checkpoint
 
 TRAIN: dict[str, Any] = {"imgsz": 64, "batch": 4, "device": "cpu", "workers": 0, "plots": False, "verbose": False}
@@ -53,6 +55,48 @@ def test_other_weights_are_another_chain(model: PruneModel, make_weights: Any) -
     model.prune(0.3)
     with pytest.raises(ConfigError, match="weights: "):
         PruneModel(make_weights("yolov8n.yaml", seed=1), folder=model.folder, **TRAIN).prune(0.3)
+
+
+def test_a_call_that_fails_does_not_bind_the_next_one(
+    model: PruneModel, tiny_data: Path, make_weights: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of the same object nor of another process; nothing is written before the inputs are checked."""
+    monkeypatch.setattr(stages, "sparse_train", lambda job: Step(job.stage, Path(job.weights)))
+    for data in ("nowhere.yaml", tiny_data.parent / "images"):
+        with pytest.raises(KDYoloError):
+            model.sparse_train(data, epochs=1)
+    with pytest.raises(InputError):
+        model.distill("nowhere.pt", "cwd", tiny_data, epochs=1)
+    assert not model.folder.exists()
+    other = PruneModel(make_weights("yolov8n.yaml"), folder=model.folder, **TRAIN)
+    assert model.sparse_train(tiny_data, epochs=1).stage == "sparse"
+    assert other.sparse_train(tiny_data, epochs=1).stage == "sparse"  # found finished
+    assert [step.stage for step in PruneModel(model.weights, folder=model.folder).state.finished] == ["sparse"]
+
+
+def test_a_stage_that_failed_before_it_made_anything_may_change(
+    model: PruneModel, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(job: stages.Job) -> Step:
+        job.folder.mkdir()
+        (job.folder / "args.yaml").touch()
+        raise KDYoloError("no room")
+
+    monkeypatch.setattr(stages, "retrain", fail)
+    with pytest.raises(KDYoloError, match="no room"):
+        model.train(tiny_data, epochs=2)
+    monkeypatch.setattr(stages, "retrain", lambda job: Step(job.stage, Path(job.weights)))
+    assert model.train(tiny_data, epochs=1).stage == "retrain"
+
+
+def test_a_reserved_folder_that_was_not_used_goes(make_weights: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = (PruneModel(make_weights("yolov8n.yaml"), **TRAIN) for _ in range(2))
+    assert first.folder != second.folder
+    assert first.folder.is_dir()
+    folder = first.folder
+    del first
+    assert not folder.exists()
 
 
 def test_iterative_pruning_trains_between_its_steps(model: PruneModel, tiny_data: Path) -> None:
