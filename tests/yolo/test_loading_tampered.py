@@ -18,7 +18,8 @@ from kd_yolo.errors import KDYoloError
 from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.module_check import TamperedError, check_modules
 from tests.yolo import tampering
-from tests.yolo.tampering import HARMLESS, SHADOWS, STRUCTURE, TENSORS, UNSAVED, YAML, checkpoint
+from tests.yolo.tampering import HARMLESS, SHADOWS, STRUCTURE, TENSORS, UNSAVED, checkpoint
+from tests.yolo.tampering_yaml import YAML
 
 REFUSED = {**SHADOWS, **STRUCTURE, **TENSORS, **YAML}
 
