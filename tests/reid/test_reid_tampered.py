@@ -6,7 +6,6 @@ import io
 import os
 import pickle
 import re
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -131,7 +130,6 @@ RUNS = {  # what changes a network, or says less of it, and still is one
 
 def outcome(path: Path) -> str:
     """ "runs" for a network that gives finite embeddings of unit length, else the message of the ``InputError``."""
-    began = time.process_time()
     try:
         model = ReIDModel.load(path)
     except InputError as error:
@@ -140,8 +138,6 @@ def outcome(path: Path) -> str:
         assert "\n" not in text
         assert str(path) in text
         return text
-    finally:
-        assert time.process_time() - began < 10
     found_nd = model.embed(torch.rand(2, 3, model.config.height, model.config.width))
     torch.testing.assert_close(found_nd.norm(dim=1), torch.ones(2))
     return "runs"

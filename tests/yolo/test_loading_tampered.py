@@ -6,7 +6,6 @@ import contextlib
 import io
 import socket
 import subprocess
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -40,14 +39,12 @@ def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def outcome(path: Path) -> KDYoloError | None:
     """The error that loading ends in; a model that loads has to run."""
-    start = time.process_time()
     try:
         model, saved = load_checkpoint(path)
     except KDYoloError as found:
         error = found
     else:
         error = None
-    assert time.process_time() - start < 10
     if error is not None:
         assert error.exit_code in (3, 5)
         assert "x.pt" in str(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -192,12 +191,10 @@ BAD: dict[str, Any] = {
 def test_bad_yamls_are_refused_before_anything_is_built(what: str) -> None:
     name = write(BAD[what])
     enforce_safe_loading()
-    start = time.process_time()
     for open_it in (load_model_yaml, check_model_yaml, YOLO, lambda n: tasks.DetectionModel(n, verbose=False)):
         with pytest.raises(InputError, match=r"net\.yaml") as caught:
             open_it(name)
         assert len(str(caught.value)) < 1000
-    assert time.process_time() - start < 10
 
 
 def test_messages() -> None:
