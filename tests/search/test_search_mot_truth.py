@@ -109,3 +109,11 @@ def test_many_frames_cost_no_more_than_their_boxes(tmp_path: Path) -> None:
     (tmp_path / "gt.txt").write_text("".join(lines))
     truth = read_truth(tmp_path / "gt.txt")
     assert score_tracks(truth, truth).idf1 == 1.0
+
+
+def test_a_match_goes_on_after_a_frame_without_boxes() -> None:
+    """Track 5 still overlaps the person after frame 2, where no track is seen; a new one that fits better is false."""
+    truth = Sightings.of([1, 2, 3], [1, 1, 1], [[0, 0, 10, 10]] * 3)
+    found = Sightings.of([1, 3, 3], [5, 5, 6], [[0, 0, 10, 10], [0, 0, 10, 7], [0, 0, 10, 10]])
+    scores = score_tracks(truth, found)
+    assert (scores.switches, scores.misses, scores.false) == (0, 1, 1)
