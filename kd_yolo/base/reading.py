@@ -77,11 +77,11 @@ def read_bytes(path: str | Path, *, limit: int, what: str = "file") -> bytes:
         if size > limit:
             raise InputError(f"{what} {file} has {size} bytes, expected at most {limit}.")
         with file.open("rb") as stream:
-            data = stream.read(limit + 1)
+            data = stream.read(size + 1)  # no more room than it needs
     except OSError as error:
         raise InputError(f"{what} {file} cannot be read: {error.strerror or error}.") from None
-    if len(data) > limit:  # it grew meanwhile, or its size is not told (files below /proc)
-        raise InputError(f"{what} {file} has more than {limit} bytes.")
+    if len(data) > size:
+        raise InputError(f"{what} {file} grows while it is read, or does not tell its size.")
     return data
 
 

@@ -85,7 +85,7 @@ def _fail_os(error: OSError) -> int:
     if error.errno in FULL:
         return _fail(f"the disk is full: {error}. Make room; finished checkpoints are unharmed.", 1)
     if error.errno in DENIED:
-        return _fail(f"not writable: {error}. Choose another folder with project=path.", 3)
+        return _fail(f"no access: {error}. Choose another file or folder, or change its permissions.", 3)
     return _fail_unforeseen(error)
 
 

@@ -7,12 +7,14 @@ ultralytics in a process of ours: what is not a local data YAML or folder is ref
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ultralytics.data.utils as readers
+from ultralytics.utils import USER_CONFIG_DIR, patches
 
 from kd_yolo.data.source import find_class_folder, find_data_yaml
 from kd_yolo.yolo.label_cache import load_label_cache
@@ -24,6 +26,9 @@ def install_data_guard() -> None:
     _replace("check_det_dataset", _guarded_detection)
     _replace("check_cls_dataset", _guarded_classes)
     _replace("convert_ndjson_to_yolo_if_needed", _guarded_conversion)
+    _replace("check_font", lambda _: _local_font)
+    if importlib.util.find_spec("pi_heif") is None:
+        patches._pil_plugins_registered = True  # or every file that is no image asks for an installation of it
 
 
 def _replace(name: str, guard: Callable[[Any], Any]) -> None:
@@ -57,3 +62,12 @@ def _guarded_conversion(_: Any) -> Any:
         return data  # the reader refuses what is not local YAML
 
     return convert_ndjson_to_yolo_if_needed
+
+
+def _local_font(font: str = "Arial.ttf") -> str | None:
+    """Stands in for ``check_font``, which fetches a font for a data set's names; plots take another one without it."""
+    from matplotlib import font_manager  # importing it costs 0.3 s
+
+    kept = USER_CONFIG_DIR / Path(font).name
+    found = [entry.fname for entry in font_manager.fontManager.ttflist if font in entry.fname]
+    return next((str(file) for file in (kept, *found) if Path(file).is_file()), None)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kd_yolo.yolo.guard import prepare_process
+
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """
 from kd_yolo.yolo.guard import prepare_process
@@ -61,3 +63,23 @@ def test_the_check_of_mixed_precision_fetches_nothing(tmp_path: Path, monkeypatc
     monkeypatch.setattr(locate, "_download", lambda *_: pytest.fail("a download was asked for"))
     with pytest.raises(ConnectionError, match="what nobody named is not fetched"):
         safe_mode.SafeLoad().torch_safe_load(tmp_path / "yolo26n.pt")
+
+
+def test_a_file_that_is_no_image_asks_for_no_package(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image, UnidentifiedImageError
+
+    prepare_process()
+    (tmp_path / "x.jpg").write_bytes(b"no image at all")
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(tmp_path / "x.jpg")
+    assert "pi-heif" not in "".join(capfd.readouterr())
+
+
+def test_no_font_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ultralytics.data import utils
+    from ultralytics.utils import checks, downloads
+
+    prepare_process()
+    monkeypatch.setattr(downloads, "is_url", lambda *_, **__: pytest.fail("the network was asked"))
+    assert utils.check_font("none-of-this-name.ttf") is None
+    assert checks.check_font("none-of-this-name.ttf") is None
