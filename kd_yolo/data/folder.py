@@ -14,7 +14,7 @@ from typing import Any
 
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.reading import shown
-from kd_yolo.errors import ConfigError
+from kd_yolo.errors import ConfigError, InputError
 
 Record = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -126,14 +126,15 @@ def new_folder(first: Path) -> Path:
     A name is reserved by making its folder: of two processes that ask at once, each gets a folder of its own.
 
     Raises:
-        ConfigError: a file is in the way, or the name is none that a folder can have.
+        InputError: a file is in the way.
+        ConfigError: the name is none that a folder can have.
     """
     folder, count = first, 1
     while True:
         try:
             first.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise ConfigError(f"{shown(str(first), 300)} cannot be made: a file is where a folder should be.") from None
+            raise InputError(f"{shown(str(first), 300)} cannot be made: a file is where a folder should be.") from None
         try:
             folder.mkdir()
         except FileExistsError:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import ultralytics.nn.tasks as tasks
 from torch import nn
+from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 from kd_yolo.base.extras import check_installed
@@ -15,7 +16,7 @@ from kd_yolo.base.reading import shown
 from kd_yolo.errors import InputError, MissingDependencyError
 from kd_yolo.yolo.file_kind import GIVE_A_MODEL
 from kd_yolo.yolo.locate import locate
-from kd_yolo.yolo.model_check import check_model, check_runs
+from kd_yolo.yolo.model_check import check_model, check_runs, check_wrapped
 from kd_yolo.yolo.train_args import safe_train_args
 from kd_yolo.yolo.unpickle import MALFORMED, unpickle_safely, unpickle_trusted
 
@@ -81,10 +82,13 @@ def check_models(file: Path, checkpoint: dict[str, Any]) -> None:
         InputError: see :func:`kd_yolo.yolo.model_check.check_model`.
     """
     for key in ("ema", "model"):
-        if isinstance(checkpoint.get(key), tasks.BaseModel):
-            check_model(file, checkpoint[key], finite=False)  # a run recovers from NaN in its own files
-        elif checkpoint.get(key) is not None and isinstance(checkpoint[key], nn.Module):
-            raise InputError(f"{file} holds a {type(checkpoint[key]).__name__} as its {key}. {GIVE_A_MODEL}")
+        network = checkpoint.get(key)
+        if isinstance(network, DistillationModel):  # of ultralytics' own distillation, before its end
+            check_wrapped(file, network)
+        elif isinstance(network, tasks.BaseModel):
+            check_model(file, network, finite=False)  # a run recovers from NaN in its own files
+        elif isinstance(network, nn.Module):
+            raise InputError(f"{file} holds a {type(network).__name__} as its {key}. {GIVE_A_MODEL}")
 
 
 def _model_of(file: Path, checkpoint: dict[str, Any]) -> nn.Module:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from ultralytics.nn.tasks import BaseModel
 
 from kd_yolo.base.reading import read_yaml_value, shown
 from kd_yolo.errors import InputError
@@ -15,7 +16,7 @@ from kd_yolo.yolo.build_budget import check_buildable
 from kd_yolo.yolo.description import MAX_CLASSES, MAX_LAYERS, check_description
 from kd_yolo.yolo.layer_names import HEADS, TEXT_LAYERS
 from kd_yolo.yolo.model_yaml import SHIPPED
-from kd_yolo.yolo.module_check import TamperedError, check_modules
+from kd_yolo.yolo.module_check import TamperedError, check_modules, drop_hooks
 from kd_yolo.yolo.quiet import quiet
 from kd_yolo.yolo.trial_pass import trial_pass
 from kd_yolo.yolo.unpickle import MALFORMED, OVERRIDE
@@ -49,6 +50,31 @@ def check_model(file: Path, model: nn.Module, *, finite: bool = True) -> None:
     description = check_description(where, vars(model).get("yaml"), in_checkpoint=True)
     if not _is_shipped(description):
         check_buildable(where, description)
+
+
+def check_wrapped(file: Path, wrapper: nn.Module) -> None:
+    """Checks what ultralytics' own distillation keeps until it ends, in one module: student and teacher.
+
+    Raises:
+        InputError: see :func:`check_model`.
+    """
+    own, tables = vars(wrapper), vars(wrapper).get("_modules")
+    names = ("student_model", "teacher_model")
+    parts = [tables.get(name) for name in names] if isinstance(tables, dict) and not own.keys() & set(names) else [None]
+    if not isinstance(parts[0], BaseModel):
+        raise InputError(f"{file} is not a run of ultralytics' distillation: it has no student.")
+    for part in parts:  # of the wrapper itself nothing is called
+        if isinstance(part, BaseModel):
+            _without_hooks(file, part)
+            check_model(file, part, finite=False)
+
+
+def _without_hooks(file: Path, part: nn.Module) -> None:
+    """Drops the hooks with which upstream reads maps: they are saved with the run; a finished student has none."""
+    try:
+        drop_hooks(part)
+    except TamperedError as error:
+        raise InputError(f"{file} is not a run of ultralytics' distillation that can be used: {error}.") from None
 
 
 def check_runs(file: Path, model: Any) -> None:

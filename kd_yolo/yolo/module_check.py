@@ -11,6 +11,7 @@ import enum
 import inspect
 import math
 import types
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
@@ -51,6 +52,16 @@ def check_modules(model: nn.Module, *, finite: bool = True) -> None:
         where = f"its layer {name}" if name else "its network"
         _check_attributes(module, where)
         _check_tensors(module, where, finite=finite)
+
+
+def drop_hooks(model: nn.Module) -> None:
+    """Takes all hooks out of a network from the unpickler, without calling anything of it.
+
+    Raises:
+        TamperedError: layers inside layers without end.
+    """
+    for _, module in _modules(model):
+        vars(module).update({key: OrderedDict() for key in _HOOKS & vars(module).keys()})
 
 
 def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -33,7 +33,7 @@ def test_data_make_and_check(capsys: Any, tmp_path: Path) -> None:
     assert main(["data", "make", "street", "--preset", "smoke", "--out", str(folder)]) == 0
     assert "already there" in capsys.readouterr().out
     assert main(["data", "check", str(folder / "data.yaml")]) == 0
-    assert "12 pictures" in capsys.readouterr().out
+    assert "12 images" in capsys.readouterr().out
 
 
 def test_data_check_of_nothing_is_exit_3(capsys: Any, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from kd_yolo.cli.app import main
 from kd_yolo.errors import ConfigError, InputError
 from tests.yolo.test_arguments import PAIRS
 
+FOREIGN = "kd-yolo {} does not know these words:\n"  # a heading over what to write instead
 TRAININGS = ("kd_yolo.training.stage.run_training", "kd_yolo.distill.job.run_training", "kd_yolo.league.run.launch")
 HEADS = {
     "distill": ["--teacher", "t.pt"],
@@ -49,7 +50,7 @@ def test_values_of_every_key(command: str, tiny_data: Path, capsys: Any) -> None
         code, printed = run([command, *HEADS[command], f"data={tiny_data}", pair], capsys)
         assert code == 2, (pair, printed)
         assert printed.startswith("\nerror: "), pair
-        assert len(printed.strip().splitlines()) == 1, (pair, printed)
+        assert len(printed.replace(FOREIGN.format(command), "").strip().splitlines()) == 1, (pair, printed)
         assert pair.partition("=")[0] in printed, (pair, printed)
 
 
@@ -74,8 +75,8 @@ def test_values_of_every_key(command: str, tiny_data: Path, capsys: Any) -> None
         (["sparse", "--model", "yolov8n.yaml", "--sparsity", "1"], 2, "--sparsity is 1.0"),
         (["sparse", "--model", "yolov8n.yaml", "--sparsity", "nan"], 2, "--sparsity is nan"),
         (["sparse", "--model", "{weights}", "classes=5"], 2, "the data has no class 5"),
-        (["distill", "--resume", "last.pt", "lr0=0.1"], 2, "lr0= cannot change"),
-        (["distill", "--resume", "last.pt", "--seed", "1"], 2, "seed= cannot change"),
+        (["distill", "--resume", "last.pt", "lr0=0.1"], 2, "a resumed run keeps its lr0"),
+        (["distill", "--resume", "last.pt", "--seed", "1"], 2, "a resumed run keeps its seed"),
         (["league", "--losses", "cwd", "--teacher", "t.pt", "--seeds", "²"], 2, "--seeds is '²'"),
         (["league", "--losses", "cwd", "--teacher", "t.pt", "--seeds", "4294967296"], 2, "none above 4294967295"),
         (["league", "--losses", "cwd", "--teacher", "t.pt", "--seeds", "9" * 5000], 2, "--seeds is"),
@@ -163,8 +164,8 @@ def test_prune_model_from_python(make_weights: Any, tiny_data: Path, tmp_path: P
         (lambda: model.sparse_train(data, sparsity=2.0), "sparsity"),
         (lambda: model.base_train(data, workers=-1), "workers=-1"),
         (lambda: model.distill(weights, "cwdd", data), "unknown loss 'cwdd'"),
-        (lambda: model.distill(weights, "cwd", data, project="x"), "'project=': every stage has its place"),
-        (lambda: model.export("onnx", mosaic=1.0), "'mosaic=' is of training"),
+        (lambda: model.distill(weights, "cwd", data, project="x"), "takes no project=: folder= of PruneModel"),
+        (lambda: model.export("onnx", mosaic=1.0), "has no argument 'mosaic'"),
     ]
     for call, message in calls:
         with pytest.raises(ConfigError, match=message):

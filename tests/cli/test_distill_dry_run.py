@@ -165,7 +165,7 @@ def test_both_refuse_alike(more: list[str], code: int, message: str, places: Pla
     [
         (["--loss", "bkd"], []),
         (["--loss", "bkd", "classes=0"], ["classes=0: response losses leave out class 1"]),
-        (["--loss", "bkd", "data={one}"], ["matched by name: 1 of 1 are taught"]),
+        (["--loss", "bkd", "data={one}"], ["matched by name: c0->0 (1 of 1 are taught)"]),
         (["--loss", "cwd", "data={other}"], ["layer 15"]),
         (["--loss", "cwd", "single_cls=True"], ["student: ", ", 1 classes"]),
         (["--loss", "bkd", "--teacher", "{single}", "single_cls=True"], ["class logits"]),

@@ -106,7 +106,7 @@ TRAIN = [
     ("--start net.pt backbone=resnet34", 2, "network.backbone=resnet34, but net.pt has backbone=resnet18"),
     ("--start net.pt embedding=64", 2, "network.embedding=64, but net.pt"), ("--resume pipe", 3, "is a pipe"),
     ("--start net.pt pretrained=bot.pth", 2, "both are first weights"), ("--resume net.pt", 3, "the run is finished"),
-    ("--resume nothing.pt", 3, "cannot be opened"), ("--resume net.pt epochs=3", 2, "leave out epochs=3"),
+    ("--resume nothing.pt", 3, "cannot be opened"), ("--resume net.pt epochs=3", 2, "keeps its epochs: leave it out"),
     ("--eval-only", 2, "add --start"), ("--eval-only --start net.pt --kd", 2, "leave out --kd"),
     ("--recipe nothing", 2, "no ReID recipe"), ("--recipe bad.yaml", 2, "not valid YAML"),
     ("--recipe list.yaml", 2, "must hold"), ("--recipe section.yaml lr=1", 2, "section 'train'"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kd_yolo.data.folder import new_folder, remove_if_empty, reserved
-from kd_yolo.errors import ConfigError
+from kd_yolo.errors import ConfigError, InputError
 
 
 def test_names_are_counted_up(tmp_path: Path) -> None:
@@ -71,5 +71,5 @@ def test_a_name_that_no_folder_can_have(tmp_path: Path, name: str) -> None:
 
 def test_a_file_where_the_folders_of_runs_should_be(tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
-    with pytest.raises(ConfigError, match="a file is where a folder should be"):
+    with pytest.raises(InputError, match="a file is where a folder should be"):
         new_folder(tmp_path / "runs" / "prune" / "a")

@@ -236,7 +236,7 @@ def test_gammas_that_are_not_sparse_are_mentioned(settings: Any) -> None:
         ({"ignore": ("model",)}, ConfigError, "nothing can be pruned"),
         ({"target_params": 0.001}, ConfigError, "cannot be met"),
         ({"plan": "none.yaml"}, ConfigError, "none.yaml: no such file"),
-        ({"device": "93"}, ConfigError, "device=93"),
+        ({"device": "93"}, ConfigError, "device=cuda:93"),
         ({"model": "none.pt"}, InputError, "none.pt"),
         ({"data": "none.yaml", "importance": "l2"}, InputError, "none.yaml"),
         ({"data": "none.yaml"}, InputError, "none.yaml"),

@@ -144,6 +144,6 @@ def test_what_is_no_detector_of_people(make_weights: Callable[..., str], tmp_pat
     with pytest.raises(InputError, match="do not exist"):
         PersonDetector.open(DetectorSettings(weights=str(tmp_path / "gone.pt")))
     weights = make_weights("yolov8n.yaml", 2)
-    with pytest.raises(ConfigError, match="device 'gpu' is none"):
+    with pytest.raises(ConfigError, match="unknown device 'gpu': expected cpu"):
         PersonDetector.open(DetectorSettings(weights=weights, device="gpu"))
     assert DetectorSettings.parse({"device": 1}, "test").device == DetectorSettings(device="1").device == "cuda:1"

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kd_yolo.base import extras
 from kd_yolo.config.search import CropsConfig
 from kd_yolo.errors import ConfigError, InputError, MissingDependencyError
-from kd_yolo.search import crop_work, extras, ray_cluster, ray_plan
+from kd_yolo.search import crop_work, ray_cluster, ray_plan
 from kd_yolo.search.crop_work import Progress
 from kd_yolo.search.ledger import Note
 from kd_yolo.search.numbers import Number
@@ -149,7 +150,7 @@ def test_without_ray_the_install_line(tmp_path: Path, monkeypatch: pytest.Monkey
     def missing(module: str) -> Any:
         raise ImportError(module)
 
-    monkeypatch.setattr(extras, "import_module", missing)
+    monkeypatch.setattr(extras.importlib, "import_module", missing)
     with pytest.raises(MissingDependencyError, match=r"needs ray, .* pip install 'kd-yolo\[ray\]'"):
         ray_cluster.require_ray()
 

@@ -18,6 +18,7 @@ from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.lock import holding
 from kd_yolo.base.reading import shown
 from kd_yolo.config.reid import ReIDConfig, place_of
+from kd_yolo.data.folder import remove_if_empty
 from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sample import TRAIN
@@ -131,6 +132,7 @@ def _run(
         world = join_world(device)
         ending.callback(leave_world, world)
         if world.is_main:
+            ending.callback(remove_if_empty, folder)  # of a run that was refused before it wrote anything
             ending.enter_context(holding(folder))
             remove_leftovers(folder, folder / "weights")
         say = say if world.is_main else _silent
