@@ -142,7 +142,7 @@ def check_plan(plan: Plan, teachers: dict[str, Any]) -> list[str]:
     student = load_student(plan)
     trainer_for(student.task)
     model: nn.Module = student.model
-    return check_distillation(plan.config, model, teachers, read_data_yaml(Path(plan.data)), plan.overrides)
+    return check_distillation(plan.config, model, teachers, read_data_yaml(plan.data), plan.overrides)
 
 
 def load_teachers(names: Sequence[str], *, trust: bool) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def check_data_arguments(arguments: Mapping[str, Any]) -> None:
     """
     data = arguments.get("data")
     if data is not None and Path(str(data)).suffix in {".yaml", ".yml"}:
-        spec = read_data_yaml(Path(str(data)))
+        spec = read_data_yaml(str(data))
         check_fits_data(arguments, spec.names, spec.splits)
 
 
