@@ -101,7 +101,7 @@ def commands_with_model(good: dict[str, str], model: str) -> dict[str, list[str]
     }
 
 
-def refuse_to_end(name: str, words: list[str], watch: Watch, capsys: Any) -> None:
+def check_refused(name: str, words: list[str], watch: Watch, capsys: Any) -> None:
     """Runs a command that must end with a documented code other than 0 and one message, and do nothing else."""
     code = main(words)
     err = capsys.readouterr().err
@@ -117,7 +117,7 @@ def refuse_to_end(name: str, words: list[str], watch: Watch, capsys: Any) -> Non
 def test_a_data_yaml_never_downloads(kind: str, suffix: str, good: Any, watch: Watch, capsys: Any) -> None:
     file = data_yaml(Path.cwd(), DOWNLOADS[kind].format(canary=str(watch.canary)), suffix)
     for name, words in commands_with_data(good, str(file)).items():
-        refuse_to_end(f"{name} {suffix}", words, watch, capsys)
+        check_refused(f"{name} {suffix}", words, watch, capsys)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_data_that_is_no_file_is_not_fetched(data: str, good: Any, watch: Watch,
     for name in ("evil.zip", "evil.ndjson"):
         Path(name).write_bytes(b"PK\3\4" if name.endswith("zip") else b"{}\n")
     for name, words in commands_with_data(good, data).items():
-        refuse_to_end(f"{name} {data[:40]}", words, watch, capsys)
+        check_refused(f"{name} {data[:40]}", words, watch, capsys)
 
 
 @pytest.mark.parametrize("index", range(7))
@@ -139,7 +139,7 @@ def test_a_model_yaml_is_never_evaluated(index: int, good: Any, watch: Watch, ca
     kind, body = list(model_yamls(str(watch.canary)))[index]
     Path("evil.yaml").write_text(yaml.safe_dump(body))
     for name, words in commands_with_model(good, "evil.yaml").items():
-        refuse_to_end(f"{name} {kind}", words, watch, capsys)
+        check_refused(f"{name} {kind}", words, watch, capsys)
 
 
 @pytest.mark.parametrize("index", range(7))
@@ -152,7 +152,7 @@ def test_the_description_in_a_checkpoint_is_never_evaluated(
     described: Any = {"dict": body, "str": "evil.yaml", "Path": Path("evil.yaml")}[how]
     file = checkpoint(Path("evil.pt"), yaml=described)
     for name, words in commands_with_model(good, str(file)).items():
-        refuse_to_end(f"{name} {kind} {how}", words, watch, capsys)
+        check_refused(f"{name} {kind} {how}", words, watch, capsys)
 
 
 @pytest.mark.parametrize("command", ["distill", "retrain", "sparse"])
@@ -195,4 +195,4 @@ def test_a_recipe_makes_no_objects(words: list[str], good: Any, watch: Watch, ca
     weights = good["weights"]
     more = {"distill": ["--teacher", weights, "--student", weights], "prune": ["--model", weights]}
     more["league"] = ["--teacher", weights, "--student", weights, f"data={good['data']}"]
-    refuse_to_end(words[0], [*words, *more.get(words[0], [])], watch, capsys)
+    check_refused(words[0], [*words, *more.get(words[0], [])], watch, capsys)
