@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from kd_yolo.base.reading import shown
 from kd_yolo.cli.closing import shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
+from kd_yolo.errors import ConfigError
 
 if TYPE_CHECKING:
     from kd_yolo.data.clip_set import ClipReport
@@ -74,6 +76,8 @@ def _make(flags: Make) -> None:
 
     from kd_yolo.distill.defaults import project_folder
 
+    if not 0 <= flags.seed < 1 << 32:
+        raise ConfigError(f"--seed is {shown(flags.seed)}, expected a whole number from 0 to {(1 << 32) - 1}.")
     name = "diagram" if flags.what == "diagram" and flags.preset == "demo" else f"{flags.what}-{flags.preset}"
     folder = flags.out or project_folder("datasets") / name
     with Progress(transient=True) as bar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import tempfile
@@ -56,6 +57,9 @@ def run_guarded(command: Callable[[], None], *, detector: bool = True) -> int:
         detector: the command uses ultralytics; without, it is not imported.
     """
     guard_environment()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names that are no text are printed all the same
     try:
         if detector:
             _prepare_detector()

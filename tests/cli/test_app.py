@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kd_yolo.cli.app import COMMANDS, main
+from kd_yolo.cli.run import run_guarded
+from kd_yolo.errors import InputError
 
 
 def test_lists_commands(capsys: Any) -> None:
@@ -39,3 +45,37 @@ def test_data_make_and_check(capsys: Any, tmp_path: Path) -> None:
 def test_data_check_of_nothing_is_exit_3(capsys: Any, tmp_path: Path) -> None:
     assert main(["data", "check", str(tmp_path / "none.yaml")]) == 3
     assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["street", "diagram", "reid", "clip"])
+@pytest.mark.parametrize("seed", ["-1", str(1 << 32), "9" * 5000])
+def test_a_seed_that_is_none_draws_nothing(what: str, seed: str, capsys: Any, tmp_path: Path) -> None:
+    try:
+        code = main(["data", "make", what, "--preset", "smoke", f"--seed={seed}", "--out", str(tmp_path / "set")])
+    except SystemExit as stop:  # not a number that Python reads
+        code = int(stop.code or 0)
+    assert code == 2
+    assert len(capsys.readouterr().err) < 2000
+    assert not (tmp_path / "set").exists()
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_file(capsys: Any) -> None:
+    def command() -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    assert run_guarded(command, detector=False) == 1
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    assert error.startswith("error: RuntimeError: first line. This was not foreseen.")
+    traceback = Path(error.rpartition(" is in ")[2].partition(":")[0])
+    assert "second line" in traceback.read_text()
+    traceback.unlink()
+
+
+def test_a_file_name_that_is_no_text_is_printed(capsys: Any) -> None:
+    def command() -> None:
+        sys.stdout.write(os.fsdecode(b"caf\xe9"))
+        raise InputError(os.fsdecode(b"caf\xe9"))
+
+    assert run_guarded(command, detector=False) == 3
+    assert "caf" in capsys.readouterr().err
