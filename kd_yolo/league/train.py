@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from pathlib import Path
 
+from kd_yolo.base.lock import is_held
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.distill import job as distillation
 from kd_yolo.league.job import Job
@@ -37,8 +39,9 @@ def _plain(job: Job) -> None:
 def _shipped(job: Job) -> None:
     """Ultralytics' own distillation, which is not resumed: a run that was cut off starts anew."""
     assert job.teacher is not None
-    if progress_of(job.last, trust=True) is not Progress.FINISHED:  # written here; holds upstream's own classes
-        job.last.unlink(missing_ok=True)
+    is_finished = progress_of(job.last, trust=True) is Progress.FINISHED  # written here; holds upstream's own classes
+    if not is_finished and not is_held(job.folder):
+        shutil.rmtree(job.folder, ignore_errors=True)
     data = resolved_yaml(job.data, job.folder.parent / "data")
     arguments = {**job.arguments, "data": str(data), "distill_model": job.teacher}
     with trusted(job.weights, job.teacher, job.folder) if job.trust else contextlib.nullcontext():
