@@ -43,6 +43,11 @@ def shown(value: object, limit: int = _SHOWN) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
+def printable(text: object) -> str:
+    """Text for a terminal: control characters, invisible ones and half characters are written as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+
+
 def regular_file(path: str | Path, what: str = "file") -> Path:
     """Checks that a path is a regular file (or a link to one) and returns it.
 

@@ -140,6 +140,6 @@ def _finish(report: CropsReport, flags: CropsFlags) -> None:
 
 
 def _say(line: str) -> None:
-    from kd_yolo.search.listing import printable
+    from kd_yolo.base.reading import printable
 
     print(printable(line), flush=True)

@@ -120,8 +120,8 @@ def _print_statistics(folder: Path) -> None:
 
 
 def _check(flags: object) -> None:
+    from kd_yolo.base.reading import printable
     from kd_yolo.data.check import check_detection_data
-    from kd_yolo.data.split_check import printable
 
     assert isinstance(flags, Check), "the other subcommand"
     report = check_detection_data(flags.yaml, task=flags.task)
@@ -138,7 +138,7 @@ def _check(flags: object) -> None:
 
 
 def _print_split(split: str, found: SplitReport) -> None:
-    from kd_yolo.data.split_check import printable
+    from kd_yolo.base.reading import printable
 
     counts = [f"{printable(name)} {count}" for name, count in found.boxes.items()]
     boxes = ", ".join(counts[:MAX_CLASSES_SHOWN])

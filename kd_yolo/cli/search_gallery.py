@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd_yolo.base.reading import printable
 from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search_flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
 from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search.listing import check_names, printable
+from kd_yolo.search.listing import check_names
 
 if TYPE_CHECKING:
     from kd_yolo.search.detector import PersonDetector

@@ -207,6 +207,6 @@ def _finish(folder: Path, linked: Linked, *, has_network: bool) -> None:
 
 
 def _say(line: str) -> None:
-    from kd_yolo.search.listing import printable
+    from kd_yolo.base.reading import printable
 
     print(printable(line), flush=True)

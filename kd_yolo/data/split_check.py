@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd_yolo.base.reading import printable
 from kd_yolo.data.labels import LabelFile, LabelProblem, LabelRules, read_label_file
 from kd_yolo.data.spec import DataSpec, label_path
 from kd_yolo.data.suffixes import PASSED_OVER
@@ -195,8 +196,3 @@ def _few(items: list[str], separator: str = ", ") -> str:
     """The first few items and how many more there are."""
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return separator.join(items[:_SHOWN]) + more
-
-
-def printable(value: object) -> str:
-    """Text of a path, also of one whose name is no UTF-8."""
-    return str(value).encode("utf-8", "backslashreplace").decode()

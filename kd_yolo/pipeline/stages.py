@@ -115,8 +115,8 @@ def check_arguments(
     """
     placed = [f"'{key}=': every stage has its place in the chain's folder. Leave it out." for key in PLACE]
     problems = [line for key, line in zip(PLACE, placed, strict=True) if key in arguments]
-    problems += find_problems({k: v for k, v in arguments.items() if k not in PLACE}, command, own=own)
     if problems:
+        problems += find_problems({k: v for k, v in arguments.items() if k not in PLACE}, command, own=own)
         raise ConfigError("\n".join(problems))
     return arguments_checked(arguments, command, own=own)
 

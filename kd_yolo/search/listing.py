@@ -123,8 +123,3 @@ def check_folder(folder: Path | None) -> None:
     """Raises a ConfigError for a folder of results that is a file."""
     if folder is not None and folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out {folder} is a file: name a folder for the results.")
-
-
-def printable(text: object) -> str:
-    """Text for a terminal: control characters, invisible ones and half characters are written as escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))

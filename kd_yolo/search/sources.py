@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from kd_yolo.base.order import natural_key
-from kd_yolo.base.reading import read_text, regular_file, shown
+from kd_yolo.base.reading import printable, read_text, regular_file, shown
 from kd_yolo.data.frames import VIDEO_SUFFIXES
 from kd_yolo.errors import InputError
 from kd_yolo.reid.data.decode import is_readable
-from kd_yolo.search.listing import IMAGES, Passed, is_one, is_text, list_folder, printable
+from kd_yolo.search.listing import IMAGES, Passed, is_one, is_text, list_folder
 from kd_yolo.search.numbers import Number, number_all
 from kd_yolo.search.pictures import read_picture
 from kd_yolo.search.records import Frame

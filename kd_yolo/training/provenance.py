@@ -11,8 +11,8 @@ from typing import Any
 
 from kd_yolo import __version__
 from kd_yolo.atomic import write_atomically
+from kd_yolo.base.reading import printable
 from kd_yolo.data.check import DataReport
-from kd_yolo.data.split_check import printable
 
 log = logging.getLogger("kd_yolo")
 PACKAGES = ("torch", "torchvision", "ultralytics", "numpy", "opencv-python")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kd_yolo.base.reading import printable
 from kd_yolo.data.spec import IMAGE_SUFFIXES
 
 TRAIN, QUERY, GALLERY = SUBSETS = ("train", "query", "gallery")
@@ -56,8 +57,3 @@ def first(paths: Sequence[Path]) -> str:
     """The names of the first few, and how many more there are."""
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return (", ".join(printable(path.name) for path in paths[:_SHOWN]) or "nothing") + more
-
-
-def printable(text: str) -> str:
-    """A text that every terminal can show: file names may hold bytes that are no UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
