@@ -21,6 +21,7 @@ from tests.search.gallery_helpers import save_network
 from tests.search.ray_workers import MortalDetector, prepare_worker, write_weights
 
 pytest.importorskip("ray.data", reason="the Ray engine needs pip install 'kd-yolo[ray]'")
+ROOT = Path(__file__).parents[2]  # the workers import `tests`, whatever else of that name they could find
 pytestmark = pytest.mark.e2e  # a cluster starts in seconds, its processes import torch in as many
 
 
@@ -30,7 +31,7 @@ def ray() -> Iterator[Any]:
     ray.init(
         address="local", num_cpus=2, include_dashboard=False, object_store_memory=STORE_BYTES, log_to_driver=False,
         logging_level=logging.ERROR, _node_ip_address=LOOPBACK,
-        runtime_env={"worker_process_setup_hook": prepare_worker},
+        runtime_env={"worker_process_setup_hook": prepare_worker, "env_vars": {"PYTHONPATH": str(ROOT)}},
     )  # fmt: skip
     yield ray
     ray.shutdown()
