@@ -101,7 +101,7 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
     """Evaluates a network and writes its JSON."""
     from kd_yolo.report.comparison import setup
     from kd_yolo.yolo.evaluate import validate
-    from kd_yolo.yolo.loading import load_checkpoint
+    from kd_yolo.yolo.files.loading import load_checkpoint
     from kd_yolo.yolo.measure import measure_size
 
     target = args.out / args.set_name / f"{name}.json"

@@ -61,7 +61,7 @@ def score(weights: Path | str, args: argparse.Namespace) -> float:
 def run_pair(factor: float, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """All arms of one factor and seed."""
     from kd_yolo import PruneModel
-    from kd_yolo.yolo.loading import load_checkpoint
+    from kd_yolo.yolo.files.loading import load_checkpoint
     from kd_yolo.yolo.measure import measure_size
 
     base, folder = args.base[seed], args.runs / args.set_name / f"{factor:g}-s{seed}"

@@ -48,7 +48,7 @@ def networks(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The unpruned network as ``0`` and the pruned ones by factor, each from its file."""
     from kd_yolo.config.prune import PruneSettings
     from kd_yolo.prune.job import prune
-    from kd_yolo.yolo.loading import load_checkpoint
+    from kd_yolo.yolo.files.loading import load_checkpoint
 
     weights = write_weights(args.model, folder) if args.model.endswith((".yaml", ".yml")) else args.model
     found = {"0": load_checkpoint(weights)[0]}

@@ -56,7 +56,7 @@ def distance(first: Path, second: Path) -> dict[str, float]:
     """Largest difference of a training loss and of a weight between two runs."""
     import torch
 
-    from kd_yolo.yolo.loading import load_checkpoint
+    from kd_yolo.yolo.files.loading import load_checkpoint
 
     rows = [list(csv.DictReader((run / "results.csv").open())) for run in (first, second)]
     losses = [
@@ -78,7 +78,7 @@ def main() -> None:
     prepare_process()
     from step_cost import write_weights
 
-    from kd_yolo.data.detection import make_street
+    from kd_yolo.builtin.street_set import make_street
     from kd_yolo.distill.trainer import DistillationTrainer
 
     results = {}

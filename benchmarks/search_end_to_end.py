@@ -85,9 +85,9 @@ class Crops:
 
 def crops_of(clip: Any, detector: Any, rules: Any, stride: int) -> tuple[Crops, Crops, set[tuple[int, int, int]]]:
     """Crops at true boxes, crops at found ones, and the queries: person, camera and frame."""
-    from kd_yolo.search.flow import people_of
-    from kd_yolo.search.mot import read_mot
-    from kd_yolo.search.sources import open_source
+    from kd_yolo.search.frames.flow import people_of
+    from kd_yolo.search.frames.sources import open_source
+    from kd_yolo.search.tracks.mot import read_mot
 
     true, found = Crops(), Crops()
     best: dict[tuple[int, int], tuple[float, int]] = {}
@@ -110,8 +110,8 @@ def crops_of(clip: Any, detector: Any, rules: Any, stride: int) -> tuple[Crops, 
 
 def cut_one(frame: Any, box_xyxy: np.ndarray, rules: Any) -> Any:
     """The crop of a box; None where the rules leave it out."""
-    from kd_yolo.search.cut import cut
-    from kd_yolo.search.records import People
+    from kd_yolo.search.crops.cut import cut
+    from kd_yolo.search.frames.records import People
 
     crops = cut(frame, People(box_xyxy[None].astype(np.float32), np.ones(1, np.float32)), rules)
     return crops[0] if crops else None
@@ -157,12 +157,12 @@ def _others(key: tuple[int, int, int], crops: Crops) -> int:
 
 def tracked(clip: Any, detector: Any, reid: Path | None, folder: Path, args: argparse.Namespace) -> dict[str, float]:
     """IDF1 and switches over the cameras one by one, and of the linked tracks."""
-    from kd_yolo.config.tracking import TrackRules
-    from kd_yolo.search.embedder import Embedder
-    from kd_yolo.search.idf1 import score_tracks
-    from kd_yolo.search.mot import joined, read_mot
-    from kd_yolo.search.track_run import score_all, track_all
-    from kd_yolo.search.tracks import TrackTools
+    from kd_yolo.search.networks.embedder import Embedder
+    from kd_yolo.search.tracks.follow import TrackTools
+    from kd_yolo.search.tracks.idf1 import score_tracks
+    from kd_yolo.search.tracks.mot import joined, read_mot
+    from kd_yolo.search.tracks.rules import TrackRules
+    from kd_yolo.search.tracks.run import score_all, track_all
 
     given = {"appearance": args.appearance, "proximity": args.proximity}
     rules = TrackRules.parse({key: value for key, value in given.items() if value is not None}, "benchmark")
@@ -190,10 +190,10 @@ def _apart(truths: list[Any], tracks: list[Any], joined: Any) -> tuple[Any, Any]
 
 def measure(args: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     """A list over seeds of each figure of each row."""
-    from kd_yolo.config.search import CropRules, DetectorSettings
-    from kd_yolo.data.clip_set import make_clip
-    from kd_yolo.search.detector import PersonDetector
-    from kd_yolo.search.embedder import Embedder
+    from kd_yolo.builtin.clip_set import make_clip
+    from kd_yolo.search.networks.detector import PersonDetector
+    from kd_yolo.search.networks.embedder import Embedder
+    from kd_yolo.search.settings import CropRules, DetectorSettings
 
     rules, embedder = CropRules(conf=args.conf), Embedder.open(args.reid, "cpu")
     rows: dict[str, dict[str, list[float]]] = {}

@@ -64,9 +64,9 @@ class Parts:
         prepare_process()
         from ultralytics import YOLO
 
-        from kd_yolo.config.search import CropRules, DetectorSettings
-        from kd_yolo.search.detector import PersonDetector
-        from kd_yolo.search.embedder import Embedder
+        from kd_yolo.search.networks.detector import PersonDetector
+        from kd_yolo.search.networks.embedder import Embedder
+        from kd_yolo.search.settings import CropRules, DetectorSettings
 
         self.args, self.rules = args, CropRules()
         self.settings = DetectorSettings(weights=args.detector, imgsz=args.imgsz, device="cpu")
@@ -75,7 +75,7 @@ class Parts:
 
     def frames(self) -> Iterator[Any]:
         """Decoded frames, one after the other."""
-        from kd_yolo.search.sources import open_source
+        from kd_yolo.search.frames.sources import open_source
 
         source = open_source(str(self.args.video), camera=1, stride=self.args.stride, say=lambda _: None)
         return islice(source, self.args.frames)
@@ -86,8 +86,8 @@ class Parts:
 
     def pipeline(self) -> int:
         """Decode, detect, cut and embed as the commands do."""
-        from kd_yolo.search.cut import cut
-        from kd_yolo.search.flow import people_of
+        from kd_yolo.search.crops.cut import cut
+        from kd_yolo.search.frames.flow import people_of
 
         count, waiting = 0, []
         for frame, people in people_of(self.frames(), self.detector, self.rules.conf, self.settings.batch):
@@ -123,8 +123,8 @@ class Parts:
         import torch
         from ultralytics.data.augment import LetterBox
 
-        from kd_yolo.search.cut import cut
-        from kd_yolo.search.flow import people_of
+        from kd_yolo.search.crops.cut import cut
+        from kd_yolo.search.frames.flow import people_of
 
         pairs = list(people_of(self.frames(), self.detector, self.rules.conf, self.settings.batch))
         fit = LetterBox(new_shape=(self.args.imgsz, self.args.imgsz), auto=True, stride=32)
@@ -186,7 +186,7 @@ def fill(folder: Path) -> None:
     """A gallery with all vectors."""
     import cv2
 
-    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.gallery.gallery import Gallery
 
     jpeg = cv2.imencode(".jpg", np.zeros((8, 4, 3), np.uint8))[1].tobytes()
     gallery = Gallery.create(folder, "0" * 16, DIM)
@@ -198,7 +198,7 @@ def query_figures(folder: Path, rounds: int) -> dict[str, float]:
     """Times of queries against faiss alone."""
     import faiss
 
-    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.gallery.gallery import Gallery
 
     faiss.omp_set_num_threads(1)
     gallery, alone = Gallery.open(folder), faiss.IndexFlatIP(DIM)
@@ -228,7 +228,7 @@ def print_memory(folder: Path) -> None:
     import faiss
     import polars  # noqa: F401  # what is imported counts before
 
-    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.gallery.gallery import Gallery
 
     small = faiss.IndexFlatIP(DIM)
     small.add(unit_vectors(0)[:8])

@@ -128,7 +128,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     """CPU seconds of a step (median over rounds) for every method and for the fused teacher."""
     import torch
 
-    from kd_yolo.yolo.loading import load_checkpoint
+    from kd_yolo.yolo.files.loading import load_checkpoint
 
     trainers = {method: make_trainer(method, args) for method in args.methods}
     batch = next(iter(trainers["plain"].train_loader))
@@ -194,7 +194,7 @@ def main() -> None:
     if args.memory_of:
         run_for_memory(args)
         return
-    from kd_yolo.data.detection import make_street
+    from kd_yolo.builtin.street_set import make_street
 
     with tempfile.TemporaryDirectory() as folder:
         args.work = Path(folder)

@@ -1,8 +1,8 @@
 """kd-yolo: makes a trained YOLO detector small and fast without losing what it knows.
 
-Read top to bottom: ``errors``, ``base``, ``registry``, ``geometry``, ``losses``, ``config``, ``data``, ``yolo``,
-``prune``, ``training``, ``distill``, ``report``, ``pipeline``, ``league``, ``cli``. Each meets only what stands
-before it.
+Read top to bottom; each meets only what stands before it:
+``base``, ``geometry``, ``losses``, ``config``, ``data``, ``builtin``, ``yolo``, ``training``, ``prune``, ``distill``,
+``report``, ``pipeline``, ``league``, ``reid``, ``search``, ``cli``.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from kd_yolo.base.version import __version__
+
 if TYPE_CHECKING:
     from kd_yolo.distill.trainer import DistillationTrainer
     from kd_yolo.pipeline.model import PruneModel
 
-__all__ = ["DistillationTrainer", "PruneModel"]
-__version__ = "0.1.0"
+__all__ = ["DistillationTrainer", "PruneModel", "__version__"]
 
 _PLACES = {"DistillationTrainer": "kd_yolo.distill.trainer", "PruneModel": "kd_yolo.pipeline.model"}
 

@@ -14,6 +14,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from kd_yolo.builtin.street_set import StreetReport, make_street
+
 torch.set_num_threads(1)
 settings.register_profile(  # a busy machine fails no test; what fails in CI fails everywhere
     "suite",
@@ -32,6 +34,12 @@ def shared() -> Path:
     if not (SHARED / "weights" / "yolov8n.pt").is_file():
         pytest.skip("real pictures and weights are not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def smoke_set(tmp_path_factory: pytest.TempPathFactory) -> StreetReport:
+    """The smoke preset, drawn once; tests must not write to it."""
+    return make_street(tmp_path_factory.mktemp("street") / "smoke", "smoke")
 
 
 def write_tiny_data(folder: Path, *, classes: int = 2, images: int = 8, size_px: int = 64) -> Path:

@@ -6,8 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
-from kd_yolo.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch

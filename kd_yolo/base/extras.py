@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from kd_yolo.errors import MissingDependencyError
+from kd_yolo.base.errors import MissingDependencyError
 
 # What each extra adds, by the name that is imported, to what it is called in a package registry. Equal to
 # pyproject.toml, which a test holds.

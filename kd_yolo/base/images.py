@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import read_bytes, regular_file
-from kd_yolo.errors import InputError
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit, 13,377 x 13,377: scanner images fit, 60,000 x 60,000 does not
 MAX_BYTES = 1 << 30

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 
 LOCK = ".lock"
 POLL_S = 0.05

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 
 MAX_TEXT_BYTES = 64 << 20  # lists of millions of images fit
 MAX_YAML_BYTES = 4 << 20

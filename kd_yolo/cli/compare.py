@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import nearest
 from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
-from kd_yolo.errors import ConfigError
-from kd_yolo.registry import nearest
 
 DESCRIPTION = """Compares weights: layers, parameters, GFLOPs, file size, accuracy, latency.
 
@@ -50,8 +50,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo compare") -> in
 def _run(flags: CompareFlags, pairs: list[str]) -> None:
     settings = _settings(flags, pairs)
     project = Path(settings.pop("project", "runs/compare"))
-    from kd_yolo.data.folder import reserved
-    from kd_yolo.distill.defaults import find_weights
+    from kd_yolo.base.places import find_weights, reserved
     from kd_yolo.report.compare import compare
 
     result = compare(

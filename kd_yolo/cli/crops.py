@@ -16,8 +16,8 @@ from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
-    from kd_yolo.config.search import CropsConfig
-    from kd_yolo.search.crops import CropsReport
+    from kd_yolo.search.crops.run import CropsReport
+    from kd_yolo.search.settings import CropsConfig
 
 DESCRIPTION = """Finds people in a source and writes their crops, named as in Market-1501, with an index.
 
@@ -93,12 +93,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo crops") -> int:
 
 
 def _run(flags: CropsFlags, typed: str) -> None:
-    from kd_yolo.search.listing import check_folder, check_names
+    from kd_yolo.search.frames.listing import check_folder, check_names
 
     check_names(flags)
     check_folder(flags.out)
     config = _settings(flags)
-    from kd_yolo.search.crops import write_crops
+    from kd_yolo.search.crops.run import write_crops
 
     folder = flags.out or Path("runs/search") / f"{_stem(flags.source)}-crops"
     try:
@@ -110,8 +110,8 @@ def _run(flags: CropsFlags, typed: str) -> None:
 
 
 def _settings(flags: CropsFlags) -> CropsConfig:
-    from kd_yolo.config.search import resolve_crops
-    from kd_yolo.distill.defaults import find_weights
+    from kd_yolo.base.places import find_weights
+    from kd_yolo.search.settings import resolve_crops
 
     given: dict[str, Any] = {key: value for key, value in vars(flags).items() if value is not None}
     changes: dict[str, Any] = {key: given[key] for key in OWN if key in given}

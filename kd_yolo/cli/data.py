@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
 from kd_yolo.cli.closing import shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
-from kd_yolo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kd_yolo.data.clip_set import ClipReport
-    from kd_yolo.data.crops_set import CropsReport
-    from kd_yolo.data.detection import StreetReport
-    from kd_yolo.data.diagram_set import DiagramReport
+    from kd_yolo.builtin.clip_set import ClipReport
+    from kd_yolo.builtin.crops_set import CropsReport
+    from kd_yolo.builtin.diagram_set import DiagramReport
+    from kd_yolo.builtin.street_set import StreetReport
     from kd_yolo.data.split_check import SplitReport
 
     Report = StreetReport | DiagramReport | CropsReport | ClipReport
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
 def _make(flags: Make) -> None:
     from rich.progress import Progress
 
-    from kd_yolo.distill.defaults import project_folder
+    from kd_yolo.base.places import project_folder
 
     if not 0 <= flags.seed < 1 << 32:
         raise ConfigError(f"--seed is {shown(flags.seed)}, expected a whole number from 0 to {(1 << 32) - 1}.")
@@ -98,10 +98,10 @@ def _make(flags: Make) -> None:
 
 
 def _maker(what: str) -> Callable[..., Report]:
-    from kd_yolo.data.clip_set import make_clip
-    from kd_yolo.data.crops_set import make_crops
-    from kd_yolo.data.detection import make_street
-    from kd_yolo.data.diagram_set import make_diagram
+    from kd_yolo.builtin.clip_set import make_clip
+    from kd_yolo.builtin.crops_set import make_crops
+    from kd_yolo.builtin.diagram_set import make_diagram
+    from kd_yolo.builtin.street_set import make_street
 
     makers: dict[str, Callable[..., Report]] = {
         "street": make_street, "diagram": make_diagram, "reid": make_crops, "clip": make_clip,

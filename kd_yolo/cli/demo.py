@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo demo") -> int:
 
 
 def _run(flags: DemoFlags) -> None:
+    from kd_yolo.builtin.demo import demo_data
     from kd_yolo.cli.distill import finish
-    from kd_yolo.distill.demo import demo_data
     from kd_yolo.distill.demo_student import train_demo_student
     from kd_yolo.training.eta import duration
 

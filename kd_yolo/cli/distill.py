@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
-from kd_yolo.errors import ConfigError
 
 if TYPE_CHECKING:  # importing it costs an import of torch and ultralytics
     from kd_yolo.distill.job import Result
@@ -81,7 +81,7 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
         _print_losses()
         return
     from kd_yolo.distill import job
-    from kd_yolo.yolo.arguments import join_flags, parse_overrides
+    from kd_yolo.yolo.arguments.check import join_flags, parse_overrides
 
     own = {"device": flags.device, "seed": flags.seed, "name": flags.name}
     overrides = join_flags(parse_overrides(pairs), own, "distill")
@@ -153,7 +153,7 @@ def _is_drawn(result: Result) -> bool:
 
 def _draw(result: Result) -> None:
     """``distillation.png``, and ``side_by_side.png``: labels, teacher and student on val pictures; detectors only."""
-    from kd_yolo.report.distill_plots import draw_distillation
+    from kd_yolo.distill.plots import draw_distillation
     from kd_yolo.report.side_by_side import side_by_side
 
     draw_distillation(result.save_dir)

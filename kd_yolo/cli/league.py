@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
-from kd_yolo.errors import ConfigError, InputError, KDYoloError
 
 if TYPE_CHECKING:  # importing it costs an import of torch and ultralytics
     from kd_yolo.league.plan import League
+    from kd_yolo.league.report import LeagueReport
     from kd_yolo.league.request import Request
-    from kd_yolo.report.league import LeagueReport
 
 DESCRIPTION = """Trains the same student under each loss, from the same weights, in the same data order, seed by seed.
 
@@ -82,7 +82,7 @@ def _is_argument(key: str) -> bool:
     from kd_yolo.yolo.guard import prepare_process
 
     prepare_process()
-    from kd_yolo.yolo.arguments import is_argument
+    from kd_yolo.yolo.arguments.check import is_argument
 
     return is_argument(key)
 
@@ -118,7 +118,7 @@ def _run(flags: LeagueFlags, pairs: list[str], command: str) -> None:
 def _request(flags: LeagueFlags, pairs: list[str]) -> Request:
     from kd_yolo.config.league import parse_seeds
     from kd_yolo.league.request import Request
-    from kd_yolo.yolo.arguments import parse_overrides
+    from kd_yolo.yolo.arguments.check import parse_overrides
 
     return Request(
         flags.losses, parse_seeds(flags.seeds), flags.teacher, flags.student, flags.teacher_epochs, flags.name,
@@ -128,7 +128,7 @@ def _request(flags: LeagueFlags, pairs: list[str]) -> Request:
 
 def _show_table(request: Request) -> None:
     from kd_yolo.league.plan import folders
-    from kd_yolo.report.league import make_report
+    from kd_yolo.league.report import make_report
 
     arguments = request.arguments
     folder, out = folders(arguments.get("project"), request.name, request.out, arguments.get("data"))

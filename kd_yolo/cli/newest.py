@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from kd_yolo.base.errors import InputError, KDYoloError
 from kd_yolo.cli.closing import shell_path
-from kd_yolo.errors import InputError, KDYoloError
 
 OFFICIAL = "yolov8n.pt"
 
@@ -42,7 +42,7 @@ def find_model(*, train: bool) -> tuple[str, str]:
 
 def _in_weights() -> tuple[Path | None, str]:
     """The only file of ``weights/``, or the official one, else the newest; here, then beside the package."""
-    from kd_yolo.distill.defaults import ROOT
+    from kd_yolo.base.places import ROOT
 
     for folder in (Path("weights"), ROOT / "weights"):
         files = sorted(folder.glob("*.pt"))
@@ -63,7 +63,7 @@ def _newest(files: Iterable[Path]) -> Path | None:
 
 
 def _is_network(file: Path) -> bool:
-    from kd_yolo.yolo.loading import load_checkpoint
+    from kd_yolo.yolo.files.loading import load_checkpoint
 
     try:
         load_checkpoint(file)

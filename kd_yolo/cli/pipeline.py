@@ -10,10 +10,10 @@ from typing import Annotated
 
 import tyro
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
 from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
-from kd_yolo.errors import ConfigError
 
 DESCRIPTION = """Runs a chain: (base training, sparse training,) prune, retrain, distil, compare.
 
@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo pipeline") -> i
 def _run(flags: PipelineFlags, pairs: list[str]) -> None:
     from kd_yolo.config.base import find_recipe
     from kd_yolo.pipeline.chain import read_recipe, run_chain
-    from kd_yolo.yolo.argument_values import NAME
-    from kd_yolo.yolo.arguments import parse_overrides
+    from kd_yolo.yolo.arguments.check import parse_overrides
+    from kd_yolo.yolo.arguments.values import NAME
 
     recipe = find_recipe(flags.recipe, "prune")
     if recipe is None:

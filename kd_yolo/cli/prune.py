@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import nearest
 from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.newest import find_model
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
-from kd_yolo.errors import ConfigError
-from kd_yolo.registry import nearest
 
 if TYPE_CHECKING:  # importing them costs an import of torch and ultralytics
     from kd_yolo.config.prune import PruneSettings
@@ -105,8 +105,7 @@ def _run(flags: PruneFlags, pairs: list[str], command: str) -> None:
         model, note = find_model(train=not flags.dry_run)
         print(note, flush=True)
         settings = settings.model_copy(update={"model": model})
-    from kd_yolo.data.folder import reserved
-    from kd_yolo.distill.defaults import find_weights
+    from kd_yolo.base.places import find_weights, reserved
     from kd_yolo.prune.job import preview, prune
 
     settings = settings.model_copy(update={"model": find_weights(settings.model)})
@@ -168,7 +167,7 @@ def _check_output(flags: PruneFlags) -> None:
 def _analyse(settings: PruneSettings, first: Path, command: str) -> None:
     """Measures into a new folder, or goes on in that of the same analysis that was cut off."""
     from kd_yolo.base.lock import holding
-    from kd_yolo.data.folder import reserved
+    from kd_yolo.base.places import reserved
     from kd_yolo.prune.measured import find_unfinished
 
     unfinished = find_unfinished(first, settings)
@@ -181,7 +180,7 @@ def _analyse(settings: PruneSettings, first: Path, command: str) -> None:
 
 def _measure(settings: PruneSettings, folder: Path, command: str) -> None:
     from kd_yolo.prune.sensitivity import analyse
-    from kd_yolo.report.sensitivity_plot import draw_sensitivity
+    from kd_yolo.prune.sensitivity_plot import draw_sensitivity
 
     try:
         found = analyse(settings, say=_say, keep_in=folder)
@@ -211,8 +210,8 @@ def _print_plan(result: PruneResult) -> None:
 
 def _finish(result: PruneResult, save_dir: str | None) -> None:
     """The picture and the copy, where the results are, and what to type next."""
-    from kd_yolo.report.files import write_bytes
-    from kd_yolo.report.prune_plots import draw_channels
+    from kd_yolo.base.files import write_bytes
+    from kd_yolo.prune.plots import draw_channels
 
     assert result.path is not None
     folder, network = result.path.parents[1], str(result.path)

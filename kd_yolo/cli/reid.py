@@ -10,15 +10,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.reading import parse_yaml, shown
 from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.reid_flags import DESCRIPTIONS, KEYS, Export, Prune, Rank, Test, Train
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
-from kd_yolo.config.reid_rules import answer_elsewhere
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.reid.rules import answer_elsewhere
 
 if TYPE_CHECKING:
-    from kd_yolo.config.reid import ReIDConfig
+    from kd_yolo.reid.settings import ReIDConfig
 
 PATHS = {"data", "pretrained", "network.pretrained"}  # taken as they are typed
 OF_RERANKING = ("test.k1", "test.k2", "test.lambda_value")
@@ -62,7 +62,7 @@ def _no_teacher() -> None:
 
 
 def _train(flags: Train, pairs: list[str]) -> None:
-    from kd_yolo.data.folder import reserved
+    from kd_yolo.base.places import reserved
     from kd_yolo.reid.train.run import resume, train
 
     if flags.resume:
@@ -115,7 +115,7 @@ def _interruptible(work: Callable[[], Path], last: Path) -> Path:
 
 
 def _settings(flags: Train, pairs: list[str]) -> ReIDConfig:
-    from kd_yolo.config.reid import resolve_reid
+    from kd_yolo.reid.settings import resolve_reid
 
     changes = _parse(pairs)
     if "batch" in changes:
@@ -161,8 +161,8 @@ def _with_data(config: ReIDConfig) -> ReIDConfig:
     """The built-in set where none was given."""
     if config.data is not None:
         return config
-    from kd_yolo.data.crops_set import make_crops
-    from kd_yolo.distill.defaults import project_folder
+    from kd_yolo.base.places import project_folder
+    from kd_yolo.builtin.crops_set import make_crops
 
     folder = make_crops(project_folder("datasets") / "reid-demo", "demo").folder
     print(f"warning: no data=: the built-in crops, {folder} (--recipe demo fits them)")
@@ -191,8 +191,8 @@ def _test(flags: Test, pairs: list[str]) -> None:
 
 def _own_settings(weights: Path, pairs: list[str]) -> ReIDConfig:
     """How a network was to be tested when it was trained, with changes."""
-    from kd_yolo.config.reid import place_of, resolve_reid
     from kd_yolo.reid.model.checkpoint import load_checkpoint, settings_of
+    from kd_yolo.reid.settings import place_of, resolve_reid
 
     checkpoint = load_checkpoint(weights)
     settings = settings_of(checkpoint, weights)
@@ -212,8 +212,8 @@ def _own_settings(weights: Path, pairs: list[str]) -> ReIDConfig:
 
 
 def _measure(weights: Path, config: ReIDConfig, name: str, strips: int) -> None:
-    from kd_yolo.data.folder import reserved
-    from kd_yolo.reid.ranking import Source, measure
+    from kd_yolo.base.places import reserved
+    from kd_yolo.reid.measure import Source, measure
 
     source = Source(weights, str(config.data), config.train.device)
     with reserved(Path("runs/reid") / name) as folder:
@@ -228,7 +228,7 @@ def _measure(weights: Path, config: ReIDConfig, name: str, strips: int) -> None:
 
 
 def _rank(flags: Rank, pairs: list[str]) -> None:
-    from kd_yolo.reid.ranking import Source, rank_picture
+    from kd_yolo.reid.measure import Source, rank_picture
 
     useless = sorted(set(_parse(pairs)) & {f"{part}{key}" for key in NOT_OF_RANK for part in ("", "test.")})
     if useless:

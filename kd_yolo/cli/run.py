@@ -14,8 +14,8 @@ from typing import TypeVar
 import tyro
 
 from kd_yolo.base.environment import guard_environment
+from kd_yolo.base.errors import EXIT_INTERRUPTED, KDYoloError
 from kd_yolo.cli.foreign import explain
-from kd_yolo.errors import EXIT_INTERRUPTED, KDYoloError
 
 F = TypeVar("F")
 FULL = {errno.ENOSPC, errno.EDQUOT}

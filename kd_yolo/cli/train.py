@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
-from kd_yolo.errors import ConfigError
 
 SPARSE = """Sparse training: a share of the BatchNorm gammas becomes exactly zero (proximal L1), for pruning by gamma.
 
@@ -65,8 +65,8 @@ def _main(kind: type[TrainFlags], argv: Sequence[str] | None, prog: str, descrip
 
 
 def _run(flags: TrainFlags, pairs: list[str]) -> None:
-    from kd_yolo.data.folder import reserved
-    from kd_yolo.training.sparse import SPARSE_TRAINERS
+    from kd_yolo.base.places import reserved
+    from kd_yolo.prune.sparse import SPARSE_TRAINERS
     from kd_yolo.training.stage import resume_stage, train_stage
     from kd_yolo.training.trainers import RETRAINERS
 
@@ -87,7 +87,7 @@ def _changes(flags: TrainFlags, pairs: list[str]) -> dict[str, Any]:
     Raises:
         ConfigError: flags that only a new run takes.
     """
-    from kd_yolo.yolo.arguments import parse_overrides
+    from kd_yolo.yolo.arguments.check import parse_overrides
 
     kept = ("resume", "trust_weights", "device")
     given = [f"--{key}" for key, value in vars(flags).items() if value is not None and key not in kept]
@@ -99,10 +99,10 @@ def _changes(flags: TrainFlags, pairs: list[str]) -> dict[str, Any]:
 
 def _new_run(flags: TrainFlags, pairs: list[str], parent: Path) -> tuple[str, Path, dict[str, Any]]:
     """Weights, wanted folder and arguments of a run that starts."""
-    from kd_yolo.distill.defaults import find_weights
-    from kd_yolo.distill.demo import demo_data
+    from kd_yolo.base.places import find_weights
+    from kd_yolo.builtin.demo import demo_data
     from kd_yolo.training.fit import check_training
-    from kd_yolo.yolo.arguments import join_flags, parse_overrides
+    from kd_yolo.yolo.arguments.check import join_flags, parse_overrides
 
     if flags.model is None:
         raise ConfigError("--model is missing: weights, or a model YAML such as yolov8n.yaml.")
@@ -127,7 +127,7 @@ def _check_sparsity(value: float | None) -> None:
 
 
 def _finish(best: Path, *, is_sparse: bool) -> None:
-    from kd_yolo.training.sparse import SPARSE_FILE
+    from kd_yolo.prune.sparse import SPARSE_FILE
 
     result = best.with_name(SPARSE_FILE) if is_sparse else best
     print_results(best.parents[1], ("results.csv", "results.png"))

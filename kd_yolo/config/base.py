@@ -9,9 +9,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from kd_yolo.base.device import parse_device
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.reading import read_yaml_value, shown
-from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.registry import nearest
+from kd_yolo.base.registry import nearest
 
 M = TypeVar("M", bound="StrictModel")
 MAX_COUNT = 1_000_000  # rounds, images, epochs: beyond it is a typing error

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
 from kd_yolo.config.base import StrictModel, find_recipe, read_yaml
 from kd_yolo.config.term import AUTO, ScheduleConfig, TermConfig
-from kd_yolo.errors import ConfigError
 from kd_yolo.losses import losses
 
 DEFAULT_LOSS = "bkd"

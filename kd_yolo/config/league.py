@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import Field
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
 from kd_yolo.config.base import MAX_SEED, StrictModel, find_recipe
 from kd_yolo.config.distill import resolve_distill
 from kd_yolo.config.term import parse_taps
-from kd_yolo.errors import ConfigError
 from kd_yolo.losses import losses
 
 NONE, SHIPPED, TEACHER = "none", "shipped", "teacher"

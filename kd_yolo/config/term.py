@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
+from kd_yolo.base.registry import nearest
 from kd_yolo.config.base import StrictModel
-from kd_yolo.errors import ConfigError
 from kd_yolo.geometry.schedule import Schedule, ScheduleKind
 from kd_yolo.losses import build_loss, losses
-from kd_yolo.registry import nearest
 
 Taps = Literal["head", "cv2"] | list[int]
 

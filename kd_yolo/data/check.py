@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.reading import printable, read_bytes, shown
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.data.spec import DataSpec, label_path, list_images, read_data_yaml
 from kd_yolo.data.split_check import LeftOut, SplitReport, check_split
-from kd_yolo.errors import ConfigError, InputError
 
 __all__ = [
     "DataReport",

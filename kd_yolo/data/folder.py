@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.leftovers import remove_leftovers
-from kd_yolo.base.reading import shown
-from kd_yolo.errors import ConfigError, InputError
 
 Record = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -118,52 +115,3 @@ def _move_into_place(partial: Path, out_dir: Path) -> None:
         raise ConfigError(f"{out_dir} cannot be replaced ({error}): another process may use it. Try again.") from error
     finally:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def new_folder(first: Path) -> Path:
-    """Makes ``first``, or the first of ``first-2``, ``first-3``, ... that is free, and returns it.
-
-    A name is reserved by making its folder: of two processes that ask at once, each gets a folder of its own.
-
-    Raises:
-        InputError: a file is in the way.
-        ConfigError: the name is none that a folder can have.
-    """
-    folder, count = first, 1
-    while True:
-        try:
-            first.parent.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise InputError(f"{shown(str(first), 300)} cannot be made: a file is where a folder should be.") from None
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            count += 1
-            folder = first.with_name(f"{first.name}-{count}")
-        except FileNotFoundError:  # a process that failed has just removed the empty parent
-            continue
-        except (ValueError, OSError) as error:
-            if isinstance(error, PermissionError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EROFS):
-                raise
-            raise ConfigError(f"{shown(str(first), 300)} cannot be made: {error}"[:500]) from None
-        else:
-            return folder
-
-
-@contextmanager
-def reserved(first: Path) -> Iterator[Path]:
-    """A new folder, see :func:`new_folder`; work that fails before it wrote anything leaves none behind."""
-    missing = [parent for parent in first.parents if not parent.exists()]
-    folder = new_folder(first)
-    try:
-        yield folder
-    except BaseException:
-        remove_if_empty(folder, *missing)
-        raise
-
-
-def remove_if_empty(*folders: Path) -> None:
-    """Removes folders, inner ones first, but only those without anything in them."""
-    for folder in folders:
-        with suppress(OSError):
-            folder.rmdir()

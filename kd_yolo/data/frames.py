@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import read_json_value, regular_file
 from kd_yolo.data.folder import write_whole
-from kd_yolo.errors import InputError
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm"))
 MAX_FRAMES = 1000

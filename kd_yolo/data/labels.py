@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import read_text, shown
-from kd_yolo.errors import InputError
 
 _LOW, _HIGH = -0.01, 1.01  # ultralytics' tolerance for coordinates
 Array = npt.NDArray[np.float32]

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import read_text, shown
 from kd_yolo.data.labels import LabelProblem
-from kd_yolo.errors import InputError
 from kd_yolo.geometry.forest import as_parents, check_forest, find_cycle
 
 COLUMNS = "class cx cy w h parent_cx parent_cy parent_w parent_h parent_line"

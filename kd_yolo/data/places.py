@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import shown
 from kd_yolo.data.source import YAML_SUFFIXES
 from kd_yolo.data.suffixes import IMAGE_SUFFIXES
 from kd_yolo.data.upstream import datasets_dir
-from kd_yolo.errors import InputError
 
 SPLIT_KEYS = ("train", "val", "test")
 MAX_ENTRIES = 10_000

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.images import UNREADABLE, image_size, read_image
 from kd_yolo.base.reading import read_text
 from kd_yolo.data.labels import LabelProblem, read_labels
 from kd_yolo.data.plabels import ParentLabels, parse_plabels, plabel_path, raise_problems
 from kd_yolo.data.spec import IMAGE_SUFFIXES, DataSpec, label_path, list_images, read_data_yaml
 from kd_yolo.data.tree import files_below
-from kd_yolo.errors import InputError
 
 # What OpenCV or PIL opens beside what ultralytics trains on.
 PICTURE_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".jfif", ".jpe", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"}

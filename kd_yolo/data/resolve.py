@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from kd_yolo.atomic import write_atomically
+from kd_yolo.base.errors import InputError
+from kd_yolo.base.files import write_bytes
 from kd_yolo.data.source import find_class_folder
 from kd_yolo.data.spec import DataSpec, list_images, read_data_yaml
-from kd_yolo.errors import InputError
 
 
 def resolved_data(data: str | Path, task: str, out_dir: Path, split: str | None = None) -> str:
@@ -83,4 +83,4 @@ def _write(target: Path, text: str) -> None:
     except UnicodeEncodeError as error:
         name = text[max(error.start - 40, 0) : error.end].encode("utf-8", "backslashreplace").decode()
         raise InputError(f"a path of the data set is no UTF-8 text (...{name}): rename it.") from None
-    write_atomically(target, data)
+    write_bytes(target, data)

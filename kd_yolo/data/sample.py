@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import MAX_TEXT_BYTES, read_bytes
 from kd_yolo.data.source import find_class_folder, split_folder
 from kd_yolo.data.spec import IMAGE_SUFFIXES, label_path, list_images, read_data_yaml
-from kd_yolo.errors import InputError
 
 
 def sample_detection(data: str | Path, split: str, count: int, seed: int, folder: Path) -> Path:

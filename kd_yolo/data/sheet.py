@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.atomic import write_atomically
+from kd_yolo.base.errors import InputError
+from kd_yolo.base.files import write_bytes
 from kd_yolo.base.images import read_image
 from kd_yolo.data.labels import read_labels
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml
-from kd_yolo.errors import InputError
 
 Image = npt.NDArray[np.uint8]
 # Blue, green, red; told apart also by people who see red and green alike (Okabe and Ito).
@@ -97,4 +97,4 @@ def write_png(out_png: Path, sheet: Image) -> None:
     """Writes a picture beside and renames it; makes its folder."""
     encoded, data = cv2.imencode(".png", sheet)
     assert encoded, "OpenCV always has a PNG encoder"
-    write_atomically(out_png, data.tobytes())
+    write_bytes(out_png, data.tobytes())

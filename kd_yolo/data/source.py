@@ -10,10 +10,10 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import read_yaml_value, regular_file, shown
 from kd_yolo.data.tree import check_files, walk_folders
 from kd_yolo.data.upstream import datasets_dir, shipped_yaml
-from kd_yolo.errors import InputError
 
 YAML_SUFFIXES = frozenset((".yaml", ".yml"))
 ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".txz", ".tbz2", ".7z", ".rar"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import read_text, read_yaml_value, shown
 from kd_yolo.data.places import SPLIT_KEYS, Places, find_places
 from kd_yolo.data.source import find_data_yaml
@@ -19,7 +20,6 @@ from kd_yolo.data.suffixes import IMAGE_SUFFIXES
 from kd_yolo.data.tree import files_below
 from kd_yolo.data.upstream import datasets_dir, is_shipped
 from kd_yolo.data.values import class_names, duplicate_names, extra_values
-from kd_yolo.errors import InputError
 
 __all__ = ["IMAGE_SUFFIXES", "SPLIT_KEYS", "DataSpec", "label_path", "list_images", "read_data_yaml"]
 _MAKE = "kd-yolo data make"

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import printable
 from kd_yolo.data.labels import LabelFile, LabelProblem, LabelRules, read_label_file
 from kd_yolo.data.spec import DataSpec, label_path
 from kd_yolo.data.suffixes import PASSED_OVER
 from kd_yolo.data.tree import check_waits, files_below
 from kd_yolo.data.verify import Verdict, num_channels, verify_image
-from kd_yolo.errors import InputError
 
 _SHOWN = 5
 _READERS = 2

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 
 MAX_FOLDERS = 100_000
 

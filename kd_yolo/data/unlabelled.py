@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.order import natural_key
 from kd_yolo.base.reading import read_text
 from kd_yolo.data.frames import VIDEO_SUFFIXES, video_frames
 from kd_yolo.data.spec import IMAGE_SUFFIXES, label_path
 from kd_yolo.data.tree import check_waits, walk_folders
 from kd_yolo.data.verify import why_unusable
-from kd_yolo.errors import InputError
 
 _SHOWN = 5
 _READERS = 2

@@ -8,8 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import read_json_value
-from kd_yolo.errors import InputError
 
 _SETTINGS = Path("Ultralytics", "settings.json")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import shown
-from kd_yolo.errors import InputError
 
 MAX_CLASSES = 100_000
 MAX_NAME = 1000  # characters of a class name

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.images import MAX_BYTES, MAX_PIXELS
 from kd_yolo.base.reading import read_bytes
 from kd_yolo.data.suffixes import IMAGE_SUFFIXES
 from kd_yolo.data.tree import check_waits
-from kd_yolo.errors import InputError
 
 MIN_SIDE_PX = 10
 _FORMATS = frozenset({suffix[1:] for suffix in IMAGE_SUFFIXES} | {"jpeg2000"})

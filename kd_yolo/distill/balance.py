@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from kd_yolo.atomic import write_atomically
+from kd_yolo.base.files import write_bytes
 
 WARN_ABOVE = 0.6  # share of loss or gradient above which distillation crowds the labels out
 WARN_BELOW = (
@@ -147,7 +147,7 @@ def write_balance(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     writer = csv.DictWriter(text, keys, restval="")
     writer.writeheader()
     writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
-    write_atomically(path, text.getvalue().encode())
+    write_bytes(path, text.getvalue().encode())
 
 
 def weak_terms(row: Mapping[str, float]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.config.term import TermConfig
 from kd_yolo.distill.adapters import TrainingOnly
@@ -16,7 +17,6 @@ from kd_yolo.distill.response import ResponseTerm, reads_classes
 from kd_yolo.distill.taps import find_taps, match_by_stride, unpaired
 from kd_yolo.distill.teacher import Teacher
 from kd_yolo.distill.terms import FeatureTerm, MeanTerm, SingleTerm, Term
-from kd_yolo.errors import InputError
 from kd_yolo.losses import ResponseLoss, losses
 from kd_yolo.yolo.heads import head_facts, input_channels, probe_image
 

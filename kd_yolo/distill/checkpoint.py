@@ -12,7 +12,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.distill.criterion import DistillCriterion
 from kd_yolo.training.trainers import TrainerMixin
-from kd_yolo.yolo.loading import load_checkpoint_dict
+from kd_yolo.yolo.files.loading import load_checkpoint_dict
 
 TERMS = "kd_adapters"  # the live student's child that holds the terms
 

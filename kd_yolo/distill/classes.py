@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.reading import shown
 from kd_yolo.data.spec import DataSpec
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.yolo.classes import num_classes, set_classes
+from kd_yolo.yolo.files.pruned_file import is_pruned
 from kd_yolo.yolo.heads import head_facts, input_channels
-from kd_yolo.yolo.pruned_file import is_pruned
 
 HELP = "Use a feature loss (--loss cwd), a box loss (--loss box_iou), or fine-tune the teacher on this data first."
 ONE_CLASS = {0: "item"}  # what ultralytics calls the class that single_cls=True makes of all

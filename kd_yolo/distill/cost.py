@@ -7,11 +7,11 @@ from copy import deepcopy
 
 from torch import nn
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import EMA_TEACHER, DistillConfig
 from kd_yolo.distill.build import NO_HOOKS, build_terms, hooks_student, named_terms
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
 from kd_yolo.distill.teacher import EMATeacher, Teacher
-from kd_yolo.errors import ConfigError
 from kd_yolo.yolo.heads import head_facts
 
 

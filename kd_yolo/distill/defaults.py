@@ -6,29 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
+from kd_yolo.base.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"yolov9": "tsmce", "yolov10": "nsmblx"}
 DEFAULT_SIZES = "nsmlx"
 SCALED = re.compile(r"^(yolo(?:v\d+|\d+))([a-z])(-.*)?$")
-
-
-def project_folder(name: str) -> Path:
-    """``datasets`` or ``weights`` of the project: here if it is here, else in the checkout, else made here."""
-    is_checkout = (ROOT / "pyproject.toml").is_file()
-    return (ROOT / name if is_checkout and not Path(name).is_dir() else Path(name)).resolve()
-
-
-def find_weights(name: str | Path) -> str:
-    """``name`` itself, or the file of that name in ``weights/`` here or beside the package."""
-    path = Path(name)
-    try:
-        if path.exists() or path.name != str(name):
-            return str(name)
-        return next((str(d / path) for d in (Path("weights"), ROOT / "weights") if (d / path).is_file()), str(name))
-    except (OSError, ValueError):  # too long, or a NUL in it: whoever opens it says so
-        return str(name)
 
 
 def architecture(model: Any) -> str | None:

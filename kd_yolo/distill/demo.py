@@ -11,17 +11,15 @@ from typing import Any
 
 from ultralytics import YOLO
 
-from kd_yolo.atomic import write_atomically
-from kd_yolo.data.detection import make_street
+from kd_yolo.base.errors import InputError
+from kd_yolo.base.files import write_bytes
+from kd_yolo.base.places import find_weights, project_folder
 from kd_yolo.data.resolve import resolved_yaml
-from kd_yolo.distill.defaults import find_weights, project_folder
-from kd_yolo.errors import InputError
 from kd_yolo.training.eta import say_time_left
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 log = logging.getLogger("kd_yolo")
 
-DATA_DEFAULTS: dict[str, Any] = {"imgsz": 192}
 TEACHER = "yolov8s"
 STUDENT_RUN: dict[str, Any] = {  # small batches and no mosaic: from nothing, that learns fastest in few minutes
     "epochs": 10,
@@ -33,24 +31,6 @@ STUDENT_RUN: dict[str, Any] = {  # small batches and no mosaic: from nothing, th
     "mosaic": 0.0,
 }
 TEACHER_RUN: dict[str, Any] = {**STUDENT_RUN, "plots": False}
-
-
-def demo_data(*, write: bool) -> tuple[str, dict[str, Any]]:
-    """The built-in set, drawn into ``datasets/street-demo`` when it is not there.
-
-    Args:
-        write: may it be drawn.
-
-    Returns:
-        Its data YAML and the training arguments that fit it.
-
-    Raises:
-        InputError: it is not there and may not be drawn.
-    """
-    folder = project_folder("datasets") / "street-demo"
-    if not write and not (folder / "data.yaml").is_file():
-        raise InputError(f"no data=, and {folder} is not drawn yet: kd-yolo data make street --preset demo")
-    return str(make_street(folder, "demo").data_yaml), dict(DATA_DEFAULTS)
 
 
 def demo_teacher(data: str, overrides: dict[str, Any], *, write: bool) -> str:
@@ -84,7 +64,7 @@ def demo_teacher(data: str, overrides: dict[str, Any], *, write: bool) -> str:
     teacher.add_callback("on_fit_epoch_end", say_time_left)
     source = str(resolved_yaml(data, run / "data"))
     teacher.train(data=source, **TEACHER_RUN, **shared, project=str(run), name="teacher", exist_ok=True, verbose=False)
-    write_atomically(target, Path(teacher.trainer.best).read_bytes())
+    write_bytes(target, Path(teacher.trainer.best).read_bytes())
     return str(target)
 
 

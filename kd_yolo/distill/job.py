@@ -11,26 +11,28 @@ from typing import Any
 from torch import nn
 from ultralytics import YOLO
 
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.places import find_weights
+from kd_yolo.builtin.demo import demo_data
 from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, OTHER_CLASSES_LOSS, DistillConfig, resolve_distill
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import read_data_yaml
-from kd_yolo.distill.defaults import default_student, find_weights
-from kd_yolo.distill.demo import demo_data, demo_teacher
+from kd_yolo.distill.defaults import default_student
+from kd_yolo.distill.demo import demo_teacher
 from kd_yolo.distill.preview import check_distillation
 from kd_yolo.distill.trainer import TRAINERS
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.training.end import STATE
 from kd_yolo.training.provenance import say_left_out
 from kd_yolo.training.resume import check_changes, run_folder, saved_arguments
 from kd_yolo.training.run import Progress, progress_of, run_training
 from kd_yolo.training.stage import require_unfinished, task_of
-from kd_yolo.yolo.argument_fit import check_fits_data
-from kd_yolo.yolo.arguments import check_arguments
+from kd_yolo.yolo.arguments.check import check_arguments
+from kd_yolo.yolo.arguments.fit import check_fits_data
+from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
+from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
+from kd_yolo.yolo.files.locate import TEACHER, locate
+from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
 from kd_yolo.yolo.heads import check_distillable, detect_head, head_facts
-from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
-from kd_yolo.yolo.locate import TEACHER, locate
-from kd_yolo.yolo.model_yaml import check_model_yaml, is_model_yaml
-from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import nn
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.distill.classes import HELP, ClassMap, map_classes
-from kd_yolo.errors import ConfigError
-from kd_yolo.yolo.argument_fit import classes_of
+from kd_yolo.yolo.arguments.fit import classes_of
 from kd_yolo.yolo.heads import head_facts
 
 _SHOWN = 10

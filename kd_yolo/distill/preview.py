@@ -10,15 +10,15 @@ from typing import Any
 
 from torch import nn
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.data.spec import DataSpec
 from kd_yolo.data.unlabelled import check_unlabelled
 from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.cost import describe_cost
 from kd_yolo.distill.kept import KeptClasses
-from kd_yolo.errors import ConfigError
-from kd_yolo.yolo.argument_fit import check_fits_model
-from kd_yolo.yolo.arguments import DEFAULTS
+from kd_yolo.yolo.arguments.check import DEFAULTS
+from kd_yolo.yolo.arguments.fit import check_fits_model
 from kd_yolo.yolo.heads import head_facts
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.term import TermConfig
 from kd_yolo.distill.boxes import corners, expected_distances
 from kd_yolo.distill.classes import ClassMap
 from kd_yolo.distill.outputs import Labels, Outputs
 from kd_yolo.distill.terms import SingleTerm, select_levels
-from kd_yolo.errors import ConfigError
 from kd_yolo.losses import ResponseLoss, build_loss, losses
 from kd_yolo.losses.gate import balanced_confidence
 from kd_yolo.yolo.heads import HeadFacts

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.term import Taps
-from kd_yolo.errors import ConfigError
 from kd_yolo.yolo.heads import detect_head, head_facts
 
 Key = TypeVar("Key")

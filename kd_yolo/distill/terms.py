@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.term import TermConfig
 from kd_yolo.distill.adapters import build_adapter, standardize
 from kd_yolo.distill.outputs import Labels, Outputs
 from kd_yolo.distill.taps import TapPair
-from kd_yolo.errors import ConfigError
 from kd_yolo.losses import build_loss, losses
 from kd_yolo.yolo.heads import HeadFacts
 

@@ -25,6 +25,7 @@ from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import EMA_TEACHER, TERM_FLAGS, DistillConfig, resolve_distill
 from kd_yolo.distill.balance import WARN_ABOVE, WARN_BELOW, Balance, describe, weak_terms, write_balance
 from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
@@ -34,9 +35,8 @@ from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_schedule
 from kd_yolo.distill.teacher import EMATeacher, Teacher
 from kd_yolo.distill.unlabelled import UnlabelledMixin
-from kd_yolo.errors import ConfigError
+from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import detect_head
-from kd_yolo.yolo.loading import load_checkpoint
 
 
 class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):

@@ -14,11 +14,11 @@ import numpy as np
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import LOGGER, RANK
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.data.spec import DataSpec, list_images
 from kd_yolo.data.unlabelled import UnlabelledPictures, find_unlabelled
 from kd_yolo.distill.split import NUM_LABELLED, NUM_MASKS
-from kd_yolo.errors import ConfigError
 from kd_yolo.training.exact_resume import mixed_in
 from kd_yolo.training.trainers import TrainerMixin
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.geometry.boxes import PAIRS_AT_ONCE, Floats, Ints, as_boxes, box_areas, overlaps
 from kd_yolo.geometry.forest import as_parents, whole_numbers
 from kd_yolo.geometry.relation_draw import draw_relations

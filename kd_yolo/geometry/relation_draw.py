@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.geometry.boxes import Floats, as_boxes, box_areas
 from kd_yolo.geometry.forest import as_parents, depths, whole_numbers
 

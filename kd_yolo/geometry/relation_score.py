@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.geometry.boxes import Ints, as_boxes, iou_pairs
 from kd_yolo.geometry.forest import as_parents, whole_numbers
 

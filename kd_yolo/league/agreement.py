@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.files import write_text
 from kd_yolo.league.job import Job
 from kd_yolo.league.plan import League
+from kd_yolo.league.results import read_result
 from kd_yolo.pipeline.state import differences
-from kd_yolo.report.files import write_text
-from kd_yolo.report.league_results import read_result
 
 SHARED = ("student", "teacher", "data", "train")
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
+from kd_yolo.base.errors import ConfigError, KDYoloError
 from kd_yolo.config.distill import DistillConfig, resolve_distill
 from kd_yolo.config.league import Recipe
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.job import Plan, check_plan, load_student
-from kd_yolo.errors import ConfigError, KDYoloError
 from kd_yolo.league.request import Request
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 
 def check_recipes(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kd_yolo.errors import EXIT_INTERRUPTED
+from kd_yolo.base.errors import EXIT_INTERRUPTED
 from kd_yolo.league.job import Job
 from kd_yolo.league.worker import ERROR_FILE
 

@@ -7,27 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.places import find_weights
 from kd_yolo.base.reading import shown
+from kd_yolo.builtin.demo import demo_data
 from kd_yolo.config.base import MAX_COUNT
 from kd_yolo.config.league import NONE, SHIPPED, TEACHER, Recipe, parse_recipes
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import list_images, read_data_yaml
-from kd_yolo.distill.defaults import default_student, find_weights
-from kd_yolo.distill.demo import demo_data
+from kd_yolo.distill.defaults import default_student
 from kd_yolo.distill.job import trainer_for
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.league.fit import check_recipes
 from kd_yolo.league.job import Job, Kind
 from kd_yolo.league.request import Request
+from kd_yolo.league.results import TEACHER_FILE, run_name
 from kd_yolo.pipeline.stages import check_weights
 from kd_yolo.pipeline.state import file_hash
-from kd_yolo.report.league_results import TEACHER_FILE, run_name
 from kd_yolo.training.stage import task_of
-from kd_yolo.yolo.argument_fit import check_fits_data
-from kd_yolo.yolo.argument_values import NAME
-from kd_yolo.yolo.arguments import find_problems
+from kd_yolo.yolo.arguments.check import find_problems
+from kd_yolo.yolo.arguments.fit import check_fits_data
+from kd_yolo.yolo.arguments.values import NAME
 from kd_yolo.yolo.evaluate import check_data
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 NO_TEACHER = (
     "--teacher is missing: weights that know the data (--teacher runs/detect/train/weights/best.pt), or weights that"

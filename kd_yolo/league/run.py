@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kd_yolo.errors import KDYoloError
+from kd_yolo.base.errors import KDYoloError
 from kd_yolo.league.agreement import check_agreement, note_start
 from kd_yolo.league.job import Job
 from kd_yolo.league.launch import launch
 from kd_yolo.league.plan import League
-from kd_yolo.report.league import LeagueReport, make_report
+from kd_yolo.league.report import LeagueReport, make_report
 
 
 def run_league(league: League, *, say: Callable[[str], None] = lambda _: None) -> tuple[LeagueReport | None, list[str]]:

@@ -14,7 +14,7 @@ from kd_yolo.training.run import Progress, progress_of
 from kd_yolo.training.stage import prepare_folder, train_stage
 from kd_yolo.training.trainers import RETRAINERS
 from kd_yolo.training.usage import noting_usage
-from kd_yolo.yolo.safe_mode import trusted
+from kd_yolo.yolo.files.safe_mode import trusted
 
 UPSTREAM = dict.fromkeys(RETRAINERS)  # no trainer of ours: ultralytics takes its own
 

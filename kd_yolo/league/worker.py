@@ -16,11 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.errors import EXIT_INTERRUPTED, KDYoloError
+from kd_yolo.base.errors import EXIT_INTERRUPTED, KDYoloError
+from kd_yolo.base.files import write_bytes, write_text
+from kd_yolo.league.images import ImageScores
 from kd_yolo.league.job import Job
-from kd_yolo.report.files import write_bytes, write_text
-from kd_yolo.report.league_images import ImageScores
-from kd_yolo.report.league_results import IMAGES_FILE
+from kd_yolo.league.results import IMAGES_FILE
 
 ERROR_FILE = "error.txt"
 
@@ -86,8 +86,8 @@ def work(job: Job) -> None:
 def _evaluate(job: Job, weights: Path) -> tuple[dict[str, float], ImageScores]:
     """Accuracy on the split, and what it is made of."""
     from kd_yolo.yolo.evaluate import validate
+    from kd_yolo.yolo.files.loading import load_checkpoint
     from kd_yolo.yolo.image_statistics import ImageStatistics
-    from kd_yolo.yolo.loading import load_checkpoint
 
     model, _ = load_checkpoint(weights, trust=job.trust)
     statistics, device = ImageStatistics(), job.arguments.get("device")

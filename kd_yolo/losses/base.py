@@ -42,8 +42,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from kd_yolo.errors import ConfigError
-from kd_yolo.registry import Registry
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import Registry
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import ResponseLoss, losses
 from kd_yolo.losses.gate import gated_sum
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 
 
 @dataclass(frozen=True)

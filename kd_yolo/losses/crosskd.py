@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import ResponseLoss, at_least_float32, losses
 from kd_yolo.losses.bkd import binary_distillation
 from kd_yolo.losses.checks import COUNT, NOT_NEGATIVE, POSITIVE, check_parameter

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import FeatureLoss, losses, run_in_precision_of
 from kd_yolo.losses.checks import COUNT, NOT_NEGATIVE, POSITIVE, SEED, check_parameter
 from kd_yolo.losses.fgd_masks import background_mask, check_boxes, foreground_mask

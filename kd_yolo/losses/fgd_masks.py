@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 
 
 def check_boxes(boxes_xyxy: Any, image_hw: Any, num_images: int) -> tuple[list[Tensor], tuple[float, float]]:

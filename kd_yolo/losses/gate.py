@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 
 RAREST = 10.0  # how much more than its confidence an anchor of a rare class may count
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import ResponseLoss, losses
 from kd_yolo.losses.checks import POSITIVE, check_parameter
 from kd_yolo.losses.gate import gated_sum

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import FeatureLoss, losses, run_in_precision_of
 from kd_yolo.losses.checks import COUNT, POSITIVE, SEED, SHARE, check_parameter
 

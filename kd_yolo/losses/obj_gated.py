@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import ResponseLoss, losses
 from kd_yolo.losses.checks import NOT_NEGATIVE, POSITIVE, check_choice, check_parameter
 from kd_yolo.losses.gate import gated_sum

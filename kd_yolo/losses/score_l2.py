@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import FeatureLoss, losses
 
 # Keeps a level without any score at 0 instead of 0/0.

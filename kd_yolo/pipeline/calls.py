@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.errors import ConfigError
-from kd_yolo.registry import nearest
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import nearest
 
 PathLike = str | os.PathLike[str]
 # What the class that PruneModel replaces, and the articles around it, call ours.

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from kd_yolo.base.errors import ConfigError, GateError
+from kd_yolo.base.registry import nearest
 from kd_yolo.config.base import read_yaml
 from kd_yolo.config.pipeline import PipelineConfig
-from kd_yolo.errors import ConfigError, GateError
 from kd_yolo.pipeline.model import PruneModel
 from kd_yolo.pipeline.stages import Job, check_arguments
 from kd_yolo.pipeline.step import Step
-from kd_yolo.registry import nearest
+from kd_yolo.prune.plots import draw_channels, draw_gammas, draw_timeline
 from kd_yolo.report.compare import Comparison, compare
-from kd_yolo.report.prune_plots import draw_channels, draw_gammas, draw_timeline
 
 log = logging.getLogger("kd_yolo")
 GATES = ("max-map-drop",)

@@ -8,17 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.atomic import write_atomically
-from kd_yolo.data.folder import new_folder, remove_if_empty
-from kd_yolo.distill.defaults import find_weights
-from kd_yolo.distill.demo import demo_data
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.files import write_bytes
+from kd_yolo.base.places import find_weights, new_folder, remove_if_empty
+from kd_yolo.builtin.demo import demo_data
 from kd_yolo.pipeline import calls, stages
 from kd_yolo.pipeline.calls import PathLike
 from kd_yolo.pipeline.state import State, file_hash
 from kd_yolo.pipeline.step import Step
 from kd_yolo.pipeline.use import ModelUse
-from kd_yolo.yolo.arguments import DEFAULTS
+from kd_yolo.yolo.arguments.check import DEFAULTS
 
 log = logging.getLogger("kd_yolo")
 EPOCHS = {"base": 50, "sparse": 50, "retrain": 50, "distill": 100}  # when nobody says it
@@ -277,4 +276,4 @@ class PruneModel(ModelUse):
 
 
 def _copy(source: Path, target: Path) -> None:
-    write_atomically(target, source.read_bytes())
+    write_bytes(target, source.read_bytes())

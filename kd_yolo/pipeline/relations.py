@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.data.relation_set import PICTURE_SUFFIXES, RelationSample, read_picture, read_relation_set
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.geometry.relation import (
     RelationReport,
     Relations,
@@ -20,7 +20,7 @@ from kd_yolo.geometry.relation import (
     find_parent_nodes,
     learn_allowed_pairs,
 )
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.predict import Prediction, predict_boxes
 
 log = logging.getLogger("kd_yolo")

@@ -8,25 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, TERM_FLAGS, resolve_distill
 from kd_yolo.config.prune import PruneSettings
 from kd_yolo.data.check import check_for_training
 from kd_yolo.distill import job as distillation
-from kd_yolo.errors import ConfigError
 from kd_yolo.pipeline.step import Step
 from kd_yolo.prune.job import prune as run_prune
+from kd_yolo.prune.sparse import SPARSE_FILE, SPARSE_TRAINERS, SparseSettings
 from kd_yolo.training.fit import check_data_arguments
 from kd_yolo.training.run import Progress, progress_of
-from kd_yolo.training.sparse import SPARSE_FILE, SPARSE_TRAINERS, SparseSettings
 from kd_yolo.training.stage import prepare_folder, task_of, train_stage
 from kd_yolo.training.trainers import RETRAINERS
-from kd_yolo.yolo.argument_table import Command
-from kd_yolo.yolo.arguments import check_arguments as arguments_checked
-from kd_yolo.yolo.arguments import find_problems
+from kd_yolo.yolo.arguments.check import check_arguments as arguments_checked
+from kd_yolo.yolo.arguments.check import find_problems
+from kd_yolo.yolo.arguments.table import Command
+from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.evaluate import validate
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.measure import measure_size
-from kd_yolo.yolo.model_yaml import check_model_yaml, is_model_yaml
 
 __all__ = [
     "Job",
@@ -108,7 +108,7 @@ class Job:
 def check_arguments(
     arguments: Mapping[str, Any], command: Command = "train", *, own: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """:func:`kd_yolo.yolo.arguments.check_arguments` for a stage of a chain, which has a folder already.
+    """:func:`kd_yolo.yolo.arguments.check.check_arguments` for a stage of a chain, which has a folder already.
 
     Raises:
         ConfigError: every problem found.

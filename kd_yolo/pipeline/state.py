@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.atomic import write_atomically
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.files import write_bytes
 from kd_yolo.base.fingerprint import file_hash
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.lock import holding
+from kd_yolo.base.places import remove_if_empty
 from kd_yolo.base.reading import read_json_value
-from kd_yolo.data.folder import remove_if_empty
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.pipeline.step import Step
 
 __all__ = ["State", "differences", "file_hash", "has_made_something"]
@@ -146,7 +146,7 @@ class State:
 
     def _write(self) -> None:
         text = json.dumps({"version": VERSION, "stages": self._stages}, indent=1) + "\n"
-        write_atomically(self.file, text.encode())
+        write_bytes(self.file, text.encode())
 
 
 def has_made_something(folder: Path) -> bool:

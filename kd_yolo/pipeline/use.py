@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.data.folder import reserved
-from kd_yolo.distill.defaults import find_weights
+from kd_yolo.base.places import find_weights, reserved
 from kd_yolo.pipeline import calls
 from kd_yolo.pipeline.calls import PathLike, name
 from kd_yolo.report.compare import Comparison, compare

@@ -9,11 +9,11 @@ from typing import Any
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import nearest
 from kd_yolo.prune.coupling import Coupling, find_couplings
 from kd_yolo.prune.ignore import matching_convs
 from kd_yolo.prune.surgery import Removal, prove, remove_channels
-from kd_yolo.registry import nearest
 from kd_yolo.yolo.prunable import TraceView, synchronise
 
 Importance = Callable[[Any], Tensor | None]

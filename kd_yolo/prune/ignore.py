@@ -6,8 +6,8 @@ import fnmatch
 import re
 from collections.abc import Iterator, Sequence
 
-from kd_yolo.errors import ConfigError
-from kd_yolo.registry import nearest
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import nearest
 
 
 def matching_convs(patterns: Sequence[str], convs: Sequence[str]) -> set[str]:

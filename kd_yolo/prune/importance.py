@@ -9,8 +9,8 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.config.prune import ImportanceName
-from kd_yolo.errors import InputError
 
 Importance = Callable[[Any], Tensor | None]
 

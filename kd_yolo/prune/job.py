@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.files import write_text
 from kd_yolo.config.base import read_yaml
 from kd_yolo.config.prune import PlanFile, PruneSettings
-from kd_yolo.errors import ConfigError
 from kd_yolo.prune import network
 from kd_yolo.prune.network import Study
 from kd_yolo.prune.plan import (
@@ -32,11 +33,11 @@ from kd_yolo.prune.plan import (
     whole_units,
     widths_of,
 )
-from kd_yolo.prune.result import PruneResult, plan_text, report_text, write_text
+from kd_yolo.prune.result import PruneResult, plan_text, report_text
 from kd_yolo.prune.target import Reached, blocks_between, search
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.pruned_file import save_pruned
 from kd_yolo.yolo.measure import measure_size
-from kd_yolo.yolo.pruned_file import save_pruned
 
 log = logging.getLogger("kd_yolo")
 Say = Callable[[str], None]

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.atomic import write_atomically
+from kd_yolo.base.errors import InputError
+from kd_yolo.base.files import write_bytes
 from kd_yolo.base.fingerprint import file_hash
 from kd_yolo.base.lock import is_held
 from kd_yolo.base.reading import read_text
 from kd_yolo.config.prune import PruneSettings
-from kd_yolo.errors import InputError
 
 ROWS = "measured.jsonl"
 MAX_BYTES = 16 << 20
@@ -38,7 +38,7 @@ class Measured:
         self.scores[unit] = metric, score
         if self.file is not None:
             rows = [self.header, *({"unit": k, "metric": m, "score": s} for k, (m, s) in self.scores.items())]
-            write_atomically(self.file, "".join(json.dumps(row) + "\n" for row in rows).encode())
+            write_bytes(self.file, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def header_of(settings: PruneSettings) -> dict[str, Any]:

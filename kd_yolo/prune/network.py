@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kd_yolo.base.device import choose_device
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.config.prune import ImportanceName, PruneSettings, Target
 from kd_yolo.data.spec import read_data_yaml
-from kd_yolo.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.prune.graph import ChannelGraph, ChannelGroup
 from kd_yolo.prune.importance import build_importance, collect_gradients
 from kd_yolo.prune.plan import Widths, choose, widths_of
 from kd_yolo.prune.recover import recalibrate
-from kd_yolo.yolo.batches import Pictures, batches, task_loss
+from kd_yolo.yolo.data.batches import Pictures, batches, task_loss
 from kd_yolo.yolo.evaluate import check_data
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.pruned_file import is_pruned
 from kd_yolo.yolo.heads import input_channels
-from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.measure import Latency, measure_latency, measure_size, onnx_runner, torch_runner
 from kd_yolo.yolo.prunable import head_maps
-from kd_yolo.yolo.pruned_file import is_pruned
 
 NORMAL = (
     "mAP near zero is normal after pruning without retraining: kd-yolo retrain brings it back (plain yolo train builds"

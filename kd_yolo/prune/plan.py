@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
-from kd_yolo.registry import nearest
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import nearest
 
 MAX_SHARE = 0.9  # a global ranking takes no more of a group: a layer that is cut through carries nothing
 Widths = dict[str, int]

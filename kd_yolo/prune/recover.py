@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 
 
 def recalibrate(model: nn.Module, images: Iterable[Tensor], forward: Callable[[Any, Tensor], object]) -> int:

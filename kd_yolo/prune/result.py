@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -131,12 +130,3 @@ def report_text(result: PruneResult) -> str:
         "notes": list(result.notes),
     }
     return json.dumps(body, indent=1) + "\n"
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Writes beside and renames: no reader ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-    return path

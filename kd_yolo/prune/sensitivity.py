@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.files import write_text
 from kd_yolo.config.prune import PruneSettings
 from kd_yolo.data.sample import sample_classes, sample_detection
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.prune import network
 from kd_yolo.prune.measured import ROWS, WHOLE, Measured
 from kd_yolo.prune.plan import MAX_SHARE, Rules, Unit, Widths, units_of
-from kd_yolo.prune.result import plan_yaml, write_text
+from kd_yolo.prune.result import plan_yaml
 from kd_yolo.yolo.evaluate import check_data, validate
 
 # Ultralytics' names, the one that decides for a task first.

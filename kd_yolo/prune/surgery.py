@@ -11,7 +11,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from kd_yolo.errors import KDYoloError
+from kd_yolo.base.errors import KDYoloError
 from kd_yolo.yolo.prunable import head_maps
 
 # float64 sums in another order differ by 1e-13; a channel that is mixed up, by 1e-3 and more

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.prune import Target
-from kd_yolo.errors import ConfigError
 from kd_yolo.prune.plan import Rules, Unit, Widths
 
 BISECTIONS = 10  # of the factor: to a thousandth

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from kd_yolo.base.errors import ConfigError, KDYoloError
 from kd_yolo.base.extras import check_installed, require
-from kd_yolo.errors import ConfigError, KDYoloError
-from kd_yolo.registry import nearest
+from kd_yolo.base.files import written_beside
+from kd_yolo.base.registry import nearest
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sets import read_reid_set
 from kd_yolo.reid.model.network import ReIDModel
@@ -109,13 +110,11 @@ def _difference(graph: EmbeddingGraph, run: Runner, crops_nchw: Tensor) -> float
 
 
 def _write_onnx(graph: EmbeddingGraph, target: Path, crops_nchw: Tensor) -> None:
-    part = target.with_name(f".{target.name}.part")
-    with contextlib.redirect_stdout(io.StringIO()):  # the exporter prints its progress
+    with written_beside(target) as part, contextlib.redirect_stdout(io.StringIO()):  # the exporter prints its progress
         torch.onnx.export(
             graph, (crops_nchw,), str(part), input_names=["images"], output_names=["embeddings"], opset_version=OPSET,
             dynamic_axes={"images": {0: "batch"}, "embeddings": {0: "batch"}}, dynamo=False,
         )  # fmt: skip
-    part.replace(target)
 
 
 def _open_onnx(target: Path) -> Runner:
@@ -126,10 +125,9 @@ def _open_onnx(target: Path) -> Runner:
 
 
 def _write_torchscript(graph: EmbeddingGraph, target: Path, crops_nchw: Tensor) -> None:
-    part = target.with_name(f".{target.name}.part")
     traced: Any = torch.jit.trace(graph, crops_nchw)  # type: ignore[no-untyped-call]
-    traced.save(str(part))
-    part.replace(target)
+    with written_beside(target) as part:
+        traced.save(str(part))
 
 
 def _open_torchscript(target: Path) -> Runner:

@@ -11,7 +11,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.export import EmbeddingGraph
 from kd_yolo.reid.model.backbones import residual_stages
 from kd_yolo.reid.model.ibn import IBN

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from kd_yolo.errors import MissingDependencyError
+from kd_yolo.base.errors import MissingDependencyError
 
 NAME = "reid_botsort.yaml"
 PLACE = Path("cfg") / "trackers"

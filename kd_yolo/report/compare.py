@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.config.compare import CompareConfig
 from kd_yolo.data.spec import read_data_yaml
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.report.comparison import Comparison, Row
 from kd_yolo.yolo.evaluate import check_data, validate
-from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.locate import EXPORTED, locate
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.locate import EXPORTED, locate
 from kd_yolo.yolo.measure import measure_latency, measure_size, onnx_runner, torch_runner
 from kd_yolo.yolo.onnx_session import require_onnx
 

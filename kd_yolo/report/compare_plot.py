@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from kd_yolo.report.files import write_figure
+from kd_yolo.base.figure import write_figure
 
 # Okabe and Ito: told apart also by people who see red and green alike
 BARS = {"parameters": "#0072B2", "gflops": "#E69F00", "latency": "#009E73"}

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from kd_yolo.base.files import write_text
 from kd_yolo.config.compare import CompareConfig
 from kd_yolo.report.compare_plot import Point, draw_comparison
-from kd_yolo.report.files import write_text
 from kd_yolo.yolo.measure import Latency, Size
 
 VERSIONS = ("torch", "ultralytics", "onnxruntime")

@@ -14,8 +14,8 @@ import torch
 from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from kd_yolo.atomic import write_atomically
-from kd_yolo.errors import KDYoloError
+from kd_yolo.base.errors import KDYoloError
+from kd_yolo.base.files import write_bytes
 from kd_yolo.training.end import ENDED, STATE, EndMixin, is_trained, load
 from kd_yolo.training.exact_resume import (
     CarriedAccumulation,
@@ -28,7 +28,7 @@ from kd_yolo.training.exact_resume import (
     restore_mosaic,
     restore_random,
 )
-from kd_yolo.yolo.saving import save_atomically
+from kd_yolo.yolo.files.saving import save_atomically
 
 __all__ = ["STATE", "CheckpointMixin"]
 
@@ -185,7 +185,7 @@ class CheckpointMixin(EndMixin):
             return
         columns = header.count(",")
         kept = [r for r in rows if r.endswith("\n") and r.count(",") == columns and _epoch_of(r) <= self.start_epoch]
-        write_atomically(self.csv, "".join([header, *kept]).encode())
+        write_bytes(self.csv, "".join([header, *kept]).encode())
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Upstream's recovery from ``last.pt``, then what is ours: it may hold the NaN as well."""

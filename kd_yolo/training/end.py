@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,12 @@ import ultralytics.nn.tasks as tasks
 from ultralytics.utils import LOCAL_RANK, LOGGER, RANK
 from ultralytics.utils.torch_utils import strip_optimizer, torch_distributed_zero_first
 
+from kd_yolo.base.errors import InputError
+from kd_yolo.base.files import written_beside
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.lock import holding
-from kd_yolo.errors import InputError
+from kd_yolo.yolo.files.saving import save_atomically
 from kd_yolo.yolo.quiet import quiet
-from kd_yolo.yolo.saving import save_atomically
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer as _Base
@@ -129,14 +129,10 @@ def finish_checkpoint(path: Path, updates: dict[str, Any] | None = None) -> None
     ckpt = load(path)
     if ckpt.get("optimizer") is None:
         return
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.pt")
-    try:
+    with written_beside(path) as part:
         save_atomically(without_state(ckpt), part)
         with quiet():
             strip_optimizer(part, updates=updates)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     LOGGER.info(f"Optimizer stripped from {path}, {path.stat().st_size / 1e6:.1f}MB")
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.data.spec import read_data_yaml
-from kd_yolo.errors import ConfigError
 from kd_yolo.training.stage import task_of
 from kd_yolo.training.trainers import RETRAINERS
-from kd_yolo.yolo.argument_fit import check_fits_data, check_fits_model, wrong_for_task
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.arguments.fit import check_fits_data, check_fits_model, wrong_for_task
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 
 def check_data_arguments(arguments: Mapping[str, Any]) -> None:

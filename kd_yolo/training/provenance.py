@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo import __version__
-from kd_yolo.atomic import write_atomically
+from kd_yolo.base.files import write_bytes
 from kd_yolo.base.reading import printable
 from kd_yolo.data.check import DataReport
 
@@ -36,7 +36,7 @@ def write_provenance(folder: Path, settings: dict[str, Any], seed: int, kind: st
         "data_sha256": settings.get("data_sha256"),
         kind: settings.get("config"),
     }
-    return write_atomically(folder / "run.json", (json.dumps(values, indent=1) + "\n").encode())
+    return write_bytes(folder / "run.json", (json.dumps(values, indent=1) + "\n").encode())
 
 
 def _version(package: str) -> str | None:

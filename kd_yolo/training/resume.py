@@ -16,10 +16,10 @@ from typing import Any
 from ultralytics.cfg import get_cfg
 from ultralytics.utils import DEFAULT_CFG_DICT
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.reading import shown
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import list_images, read_data_yaml
-from kd_yolo.errors import ConfigError, InputError
 
 log = logging.getLogger("kd_yolo")
 # What ultralytics lets a resumed run change, but for where it writes, and for its own distillation.

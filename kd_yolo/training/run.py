@@ -11,7 +11,7 @@ from ultralytics import YOLO
 
 from kd_yolo.training.end import is_trained
 from kd_yolo.training.eta import say_time_left
-from kd_yolo.yolo.loading import load_checkpoint_dict
+from kd_yolo.yolo.files.loading import load_checkpoint_dict
 
 log = logging.getLogger("kd_yolo")
 

@@ -10,18 +10,18 @@ from ultralytics.cfg import get_save_dir
 from ultralytics.utils import DEFAULT_CFG, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.places import new_folder
 from kd_yolo.data.check import check_for_training
-from kd_yolo.data.folder import new_folder
 from kd_yolo.data.resolve import resolved_data
-from kd_yolo.errors import ConfigError
 from kd_yolo.training.end import load
 from kd_yolo.training.provenance import say_left_out, write_provenance
 from kd_yolo.training.resume import run_folder, saved_arguments, settle_data
-from kd_yolo.yolo.argument_fit import check_fits_data, check_fits_model
-from kd_yolo.yolo.argument_table import Command
-from kd_yolo.yolo.arguments import check_trainer_arguments
+from kd_yolo.yolo.arguments.check import check_trainer_arguments
+from kd_yolo.yolo.arguments.fit import check_fits_data, check_fits_model
+from kd_yolo.yolo.arguments.table import Command
+from kd_yolo.yolo.files.safe_mode import enforce_safe_loading
 from kd_yolo.yolo.guard import check_ultralytics, switch_off_telemetry
-from kd_yolo.yolo.safe_mode import enforce_safe_loading
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer as _Base

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from ultralytics.utils.callbacks.base import default_callbacks
 
-from kd_yolo.atomic import write_atomically
+from kd_yolo.base.files import write_bytes
 
 USAGE = "usage.json"
 STATUS = Path("/proc/self/status")
@@ -113,4 +113,4 @@ def peak_mib() -> float:
 
 
 def _write(path: Path, usage: Usage) -> None:
-    write_atomically(path, (json.dumps(asdict(usage)) + "\n").encode())
+    write_bytes(path, (json.dumps(asdict(usage)) + "\n").encode())

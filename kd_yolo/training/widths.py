@@ -14,9 +14,9 @@ import ultralytics.nn.tasks as tasks
 from torch import nn
 from ultralytics.utils import LOGGER, RANK
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.yolo.classes import num_classes, set_classes
-from kd_yolo.yolo.pruned_file import is_pruned
+from kd_yolo.yolo.files.pruned_file import is_pruned
 
 if TYPE_CHECKING:
     from ultralytics.engine.trainer import BaseTrainer as _Base

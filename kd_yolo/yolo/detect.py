@@ -17,9 +17,9 @@ from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import scale_boxes
 
 from kd_yolo.base.device import choose_device
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
+from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import detect_head, head_facts, input_channels
-from kd_yolo.yolo.loading import load_checkpoint
 
 Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

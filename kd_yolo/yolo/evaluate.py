@@ -18,12 +18,12 @@ from ultralytics.models.yolo.pose import PoseValidator
 from ultralytics.models.yolo.segment import SegmentationValidator
 from ultralytics.nn.tasks import RTDETRDetectionModel, guess_model_task
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.data.check import check_for_validation
 from kd_yolo.data.resolve import resolved_data
 from kd_yolo.data.source import find_class_folder, split_folder
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import input_channels
-from kd_yolo.yolo.loading import load_checkpoint
 from kd_yolo.yolo.quiet import quiet
 
 VALIDATORS: dict[str, Any] = {

@@ -13,13 +13,13 @@ from ultralytics.cfg import get_cfg
 from ultralytics.engine.exporter import Exporter, export_formats
 from ultralytics.utils import DEFAULT_CFG, SETTINGS
 
+from kd_yolo.base.errors import ConfigError, KDYoloError
 from kd_yolo.base.extras import check_installed, missing
 from kd_yolo.base.reading import shown
+from kd_yolo.base.registry import nearest
 from kd_yolo.data.resolve import resolved_data
-from kd_yolo.errors import ConfigError, KDYoloError
-from kd_yolo.registry import nearest
 from kd_yolo.yolo.export_formats import require_format
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.quiet import quiet
 
 NEEDED_INT8 = {"onnx": ("onnxruntime",), "openvino": ("nncf",)}

@@ -8,7 +8,7 @@ import os
 import torch
 
 from kd_yolo.base.environment import guard_environment
-from kd_yolo.errors import ConfigError, MissingDependencyError
+from kd_yolo.base.errors import ConfigError, MissingDependencyError
 
 SUPPORTED = ">=8.4.176,<8.5"
 SEAMS = (
@@ -42,7 +42,7 @@ def prepare_process() -> None:
     switch_off_telemetry()
     from ultralytics.utils import torch_utils
 
-    from kd_yolo.yolo.safe_mode import enforce_safe_loading
+    from kd_yolo.yolo.files.safe_mode import enforce_safe_loading
 
     torch_utils.NUM_THREADS = threads
     enforce_safe_loading()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules.head import OBB, Detect, RTDETRDecoder
 
-from kd_yolo.errors import InputError
-from kd_yolo.yolo.model_yaml import RTDETR
+from kd_yolo.base.errors import InputError
+from kd_yolo.yolo.description.model_yaml import RTDETR
 
 BRANCHES = ("cv2", "cv3")  # of a head: boxes, classes
 
@@ -62,7 +62,7 @@ def check_distillable(task: str, role: str) -> None:
     """Refuses a network of a kind that has no distillation.
 
     Args:
-        task: as :func:`kd_yolo.yolo.model_yaml.check_model_yaml` gives it.
+        task: as :func:`kd_yolo.yolo.description.model_yaml.check_model_yaml` gives it.
         role: what the network is to the user.
 
     Raises:

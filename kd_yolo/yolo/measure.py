@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from ultralytics.utils.torch_utils import get_flops
 
-from kd_yolo.errors import ConfigError, KDYoloError
+from kd_yolo.base.errors import ConfigError, KDYoloError
 from kd_yolo.yolo.heads import input_channels
 from kd_yolo.yolo.onnx_session import onnx_runner
 

@@ -14,8 +14,8 @@ from ultralytics.trackers.track import TRACKER_MAP
 from ultralytics.utils import IterableSimpleNamespace
 
 from kd_yolo.base.device import choose_device
-from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.registry import nearest
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.registry import nearest
 from kd_yolo.yolo.quiet import quiet
 
 Floats = npt.NDArray[np.float32]

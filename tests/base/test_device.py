@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kd_yolo.base.device import check_devices, choose_device, parse_device, parse_devices
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[2] / "kd_yolo"
 NAMES = {None: None, "": None, "cpu": "cpu", " CPU ": "cpu", "cuda": "cuda", "cuda:1": "cuda:1", "0": "cuda:0"}

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from kd_yolo.base.errors import MissingDependencyError
 from kd_yolo.base.extras import EXTRAS, INCLUDES, OTHERS, check_installed, install_line, missing_of, require
-from kd_yolo.errors import MissingDependencyError
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONAL = {module: extra for extra, modules in EXTRAS.items() for module in modules}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.lock import LOCK, holding, is_alive, is_held
-from kd_yolo.errors import ConfigError
 
 
 def in_a_fork(work: Callable[[int], None]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.images import image_size, read_image
 from kd_yolo.base.reading import (
     parse_yaml,
@@ -21,7 +22,6 @@ from kd_yolo.base.reading import (
     regular_file,
     shown,
 )
-from kd_yolo.errors import InputError
 
 ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(12)

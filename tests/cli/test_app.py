@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.cli.app import COMMANDS, main
 from kd_yolo.cli.run import run_guarded
-from kd_yolo.errors import InputError
 
 
 def test_lists_commands(capsys: Any) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.cli.app import main
-from kd_yolo.errors import ConfigError, InputError
 from tests.yolo.test_arguments import PAIRS
 
 FOREIGN = "kd-yolo {} does not know these words:\n"  # a heading over what to write instead
@@ -204,7 +204,7 @@ def test_retrain_goes_where_project_and_name_say(
         return place / "weights" / "best.pt"
 
     monkeypatch.setattr("kd_yolo.training.stage.train_stage", stage)
-    monkeypatch.setattr("kd_yolo.data.folder.new_folder", lambda place: Path(place))
+    monkeypatch.setattr("kd_yolo.base.places.new_folder", lambda place: Path(place))
     code, printed = run(["retrain", "--model", "yolov8n.yaml", f"data={tiny_data}", "epochs=1e1", *more], capsys)
     assert code == 0, printed
     assert seen[1] == Path(folder)

@@ -100,7 +100,7 @@ def test_distill(drawn: bool, weights: str, tiny_data: Path, monkeypatch: pytest
         (folder / "distillation.png").touch()
 
     monkeypatch.setattr(job, "distil", distil)
-    monkeypatch.setattr("kd_yolo.report.distill_plots.draw_distillation", draw)
+    monkeypatch.setattr("kd_yolo.distill.plots.draw_distillation", draw)
     monkeypatch.setattr("kd_yolo.report.side_by_side.side_by_side", lambda _m, _d, out, **_: out.touch())
     words = ["distill", "--teacher", weights, "--student", weights, "--name", "x", f"data={tiny_data}", *SMALL]
     assert main([*words, "plots=False"]) == 0

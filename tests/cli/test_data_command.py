@@ -26,7 +26,7 @@ def test_make_reid_prints_the_statistics_and_what_is_next(capsys: Any, tmp_path:
 
 
 def test_reid_lies_in_its_own_folder(monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path) -> None:
-    monkeypatch.setattr("kd_yolo.distill.defaults.project_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr("kd_yolo.base.places.project_folder", lambda name: tmp_path / name)
     assert main(["make", "reid", "--preset", "smoke"]) == 0
     assert (tmp_path / "datasets" / "reid-smoke" / "bounding_box_train").is_dir()
 

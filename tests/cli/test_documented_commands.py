@@ -13,7 +13,7 @@ import pytest
 from kd_yolo.cli import app
 from kd_yolo.config.base import RECIPES
 from kd_yolo.losses import losses
-from kd_yolo.yolo.arguments import parse_overrides
+from kd_yolo.yolo.arguments.check import parse_overrides
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/README.md"))]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from kd_yolo.base.errors import MissingDependencyError
 from kd_yolo.cli.app import main
-from kd_yolo.errors import MissingDependencyError
 from kd_yolo.reid.model.checkpoint import Checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.settings import NetworkConfig
@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def test_exit_5_with_the_install_line(
     module: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    from kd_yolo.data.crops_set import make_crops
+    from kd_yolo.builtin.crops_set import make_crops
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("kd_yolo.cli.run._fail_unforeseen", lambda error: pytest.fail(repr(error)))

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.cli import newest
 from kd_yolo.cli.newest import find_model
 from kd_yolo.cli.prune import main
-from kd_yolo.errors import InputError
 
 Put = Callable[..., Path]
 
@@ -24,7 +24,7 @@ Put = Callable[..., Path]
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr("kd_yolo.distill.defaults.ROOT", tmp_path / "package")
+    monkeypatch.setattr("kd_yolo.base.places.ROOT", tmp_path / "package")
     return tmp_path / "here"
 
 

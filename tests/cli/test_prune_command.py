@@ -9,7 +9,7 @@ import pytest
 
 from kd_yolo.cli.app import main as app
 from kd_yolo.cli.prune import main
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 QUICK = ["imgsz=64", "batch=4", "device=cpu", "--batches", "1"]
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.cli.app import main
-from kd_yolo.data.crops_set import make_crops
 from kd_yolo.reid.model.checkpoint import Checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.settings import NetworkConfig

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.cli.reid import _settings, main
 from kd_yolo.cli.reid_flags import Train
-from kd_yolo.data.crops_set import make_crops
 
 SMALL = [
     "backbone=resnet18", "pretrained=none", "height=64", "width=32", "ids=3", "images=3", "device=cpu", "workers=0",

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config import base
 from kd_yolo.config.base import StrictModel, find_recipe, read_yaml
-from kd_yolo.errors import ConfigError
 
 
 class Inner(StrictModel):

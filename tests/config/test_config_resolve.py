@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DEFAULT_LOSS, DistillConfig, resolve_distill
-from kd_yolo.errors import ConfigError
 
 RECIPE = """# train_distill.py --loss mine
 terms:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.config.term import TERM_DEFAULTS, TermConfig
-from kd_yolo.errors import ConfigError
 from kd_yolo.losses import loss_names, losses
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.prune import PlanFile, PruneSettings, parse_target
-from kd_yolo.errors import ConfigError
 
 
 def settings(**values: Any) -> PruneSettings:

@@ -1,4 +1,4 @@
-"""One small street set for all tests of this folder, and a hand-made set to spoil."""
+"""A hand-made set to spoil."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-
-from kd_yolo.data.detection import StreetReport, make_street
-
-
-@pytest.fixture(scope="session")
-def smoke_set(tmp_path_factory: pytest.TempPathFactory) -> StreetReport:
-    """The smoke preset, drawn once; tests must not write to it."""
-    return make_street(tmp_path_factory.mktemp("street") / "smoke", "smoke")
 
 
 @pytest.fixture

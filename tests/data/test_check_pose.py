@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.data.check import check_for_training
-from kd_yolo.errors import InputError
 from tests.conftest import write_tiny_data
 
 

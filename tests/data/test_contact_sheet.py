@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kd_yolo.data.detection import StreetReport
+from kd_yolo.base.errors import InputError
+from kd_yolo.builtin.street_set import StreetReport
 from kd_yolo.data.sheet import contact_sheet
-from kd_yolo.errors import InputError
 
 
 def test_the_grid_has_the_asked_size(smoke_set: StreetReport, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.builtin.street_set import StreetReport
 from kd_yolo.data.check import check_detection_data, resolved_yaml
-from kd_yolo.data.detection import StreetReport
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml
-from kd_yolo.errors import ConfigError, InputError
 
 ROOT = Path(__file__).parents[2]
 

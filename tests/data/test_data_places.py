@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.cli.app import main
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.source import find_data_yaml
 from kd_yolo.data.spec import list_images, read_data_yaml
 from kd_yolo.data.unlabelled import find_unlabelled
 from kd_yolo.data.upstream import datasets_dir, shipped_yaml
-from kd_yolo.errors import InputError
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kd_yolo.data.folder import new_folder, remove_if_empty, reserved
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.places import new_folder, remove_if_empty, reserved
 
 
 def test_names_are_counted_up(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.data.check import check_detection_data
 from kd_yolo.data.labels import LabelRules, read_label_file
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.data.spec import DataSpec, label_path, list_images, read_data_yaml
-from kd_yolo.errors import InputError
 from tests.data.odd_sets import write_set
 
 utils = pytest.importorskip("ultralytics.data.utils")

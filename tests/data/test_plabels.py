@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.data.plabels import format_plabels, plabel_path, read_plabels
-from kd_yolo.errors import InputError
 
 ROOT = "0 0.5 0.5 0.8 0.6 0 0 0 0 -1"
 CHILD = "2 0.4 0.5 0.2 0.2 0.5 0.5 0.8 0.6 0"

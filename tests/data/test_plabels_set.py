@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.data.plabels import format_plabels
 from kd_yolo.data.relation_set import read_picture, read_relation_set
-from kd_yolo.errors import InputError
 
 BOXES, PARENTS, CLASSES = [(0.5, 0.5, 0.8, 0.6), (0.4, 0.5, 0.2, 0.2)], [-1, 0], [0, 1]
 

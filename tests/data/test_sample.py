@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.data.check import check_detection_data
 from kd_yolo.data.sample import sample_classes, sample_detection
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml
-from kd_yolo.errors import InputError
 
 
 def test_pictures_keep_their_labels(tiny_data: Path, tmp_path: Path) -> None:

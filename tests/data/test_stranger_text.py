@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import yaml
 
+from kd_yolo.base.errors import InputError, KDYoloError
 from kd_yolo.cli.app import main
 from kd_yolo.data.source import find_class_folder, find_data_yaml
-from kd_yolo.errors import InputError, KDYoloError
 
 LAYERS = {
     "nc": 2,
@@ -163,7 +163,7 @@ def test_a_whole_set_with_a_download_and_a_pickle_runs_neither(
     assert not canary.exists()
     if command == "compare":
         return
-    from kd_yolo.yolo.label_cache import load_label_cache
+    from kd_yolo.yolo.data.label_cache import load_label_cache
 
     found = load_label_cache(folder / "labels" / "train.cache")
     assert len(found["labels"]) == 8, "a new one was written, and it is read"
@@ -174,7 +174,7 @@ def test_a_whole_set_with_a_download_and_a_pickle_runs_neither(
 
 
 def test_a_cache_may_hold_values_and_arrays_only(tmp_path: Path) -> None:
-    from kd_yolo.yolo.label_cache import load_label_cache
+    from kd_yolo.yolo.data.label_cache import load_label_cache
 
     good = {"labels": [{"cls": np.zeros((2, 1), np.float32)}], "results": (1, 0, 0, 0, 1), "msgs": [], "hash": "x"}
     bad: list[Any] = [Touch(tmp_path / CANARY), {**good, "hash": Touch(tmp_path / CANARY)}, {**good, "hash": os.system}]

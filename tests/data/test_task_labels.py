@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.data.check import check_for_training, check_for_validation
-from kd_yolo.errors import InputError
 from tests.conftest import write_tiny_data
 from tests.data.odd_sets import LABELS
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.data import frames
 from kd_yolo.data.frames import video_frames
 from kd_yolo.data.unlabelled import UnlabelledPictures, find_unlabelled
-from kd_yolo.errors import InputError
 
 
 def write_picture(path: Path, value: int = 90) -> Path:

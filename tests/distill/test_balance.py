@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import resolve_distill
 from kd_yolo.distill.balance import Balance, crossing_of, describe, gradient_norms
-from kd_yolo.errors import ConfigError
 
 Train = Callable[..., Any]
 

@@ -11,9 +11,9 @@ import torch
 import yaml
 from ultralytics.nn.tasks import DetectionModel
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.classes import ClassMap, class_names, map_classes, student_for
-from kd_yolo.errors import ConfigError
 from kd_yolo.yolo.heads import input_channels
 
 LAYERS = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 Train = Callable[..., Any]
 FAMILIES = ["v10Detect", pytest.param("yolo26n.yaml", marks=pytest.mark.slow)]

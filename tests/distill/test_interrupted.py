@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from kd_yolo import atomic
-from kd_yolo.errors import KDYoloError
-from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
+from kd_yolo.base import files as atomic
+from kd_yolo.base.errors import KDYoloError
+from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
 
 Train = Callable[..., Any]
 

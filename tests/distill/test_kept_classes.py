@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.outputs import Labels, Outputs
 from kd_yolo.distill.teacher import Teacher
-from kd_yolo.errors import ConfigError
 from kd_yolo.losses import losses
 
 Build = Callable[..., Any]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.distill.trainer import DistillationTrainer
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.training.checkpoint import STATE
 
 Train = Callable[..., Any]

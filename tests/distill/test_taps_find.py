@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.distill.taps import Tap, find_taps
-from kd_yolo.errors import ConfigError
 from kd_yolo.yolo.heads import probe_image
 
 Build = Callable[..., Any]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.distill.trainer import DistillationTrainer
-from kd_yolo.errors import ConfigError, InputError
 
 Train = Callable[..., Any]
 Weights = Callable[..., str]

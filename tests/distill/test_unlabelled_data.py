@@ -18,10 +18,10 @@ from ultralytics.cfg import get_cfg
 from ultralytics.data.build import build_dataloader, build_yolo_dataset
 from ultralytics.utils import DEFAULT_CFG
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.data.unlabelled import UnlabelledPictures
 from kd_yolo.distill.split import split_batch
 from kd_yolo.distill.unlabelled import mix_unlabelled
-from kd_yolo.errors import ConfigError
 
 TASKS = ("detect", "segment", "pose", "obb")
 ALL_ON = dict(mosaic=1.0, mixup=0.5, cutmix=0.5, copy_paste=0.5, degrees=10.0, shear=5.0, flipud=0.5)

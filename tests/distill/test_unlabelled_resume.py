@@ -17,7 +17,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from kd_yolo.distill.split import split_batch, split_predictions
 from kd_yolo.distill.unlabelled import UnlabelledMixin
 from kd_yolo.training.exact_resume import mixed_in
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 
 class Killed(BaseException):

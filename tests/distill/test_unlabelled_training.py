@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig, resolve_distill
 from kd_yolo.distill.build import build_terms
 from kd_yolo.distill.criterion import DistillCriterion, WeightedTerm
 from kd_yolo.distill.teacher import Teacher
-from kd_yolo.errors import ConfigError
 from kd_yolo.geometry.schedule import Schedule
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 Train = Callable[..., Any]
 

@@ -19,11 +19,11 @@ import pytest
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from kd_yolo.data.crops_set import make_crops
+from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.prune import sensitivity
 from kd_yolo.reid.model.checkpoint import load_checkpoint as load_reid
-from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.pruned_file import save_pruned
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.pruned_file import save_pruned
 from tests.conftest import write_tiny_data
 from tests.kill_server import run_command
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.geometry import relation
 from kd_yolo.geometry.relation import SHARE_MIN, find_parent_nodes, learn_allowed_pairs
 

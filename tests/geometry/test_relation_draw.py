@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.geometry.relation import draw_relations
 from kd_yolo.geometry.relation_draw import _COLOURS
 

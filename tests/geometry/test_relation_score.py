@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.geometry import boxes as boxes_module
 from kd_yolo.geometry.boxes import iou_pairs
 from kd_yolo.geometry.forest import as_parents, depths, find_cycle

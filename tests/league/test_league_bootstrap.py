@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ultralytics.utils.metrics import ap_per_class
 
-from kd_yolo.errors import InputError
-from kd_yolo.report import league_images
-from kd_yolo.report.league_bootstrap import Pair, compare_pairs, draw, two_sided
-from kd_yolo.report.league_images import ImageScores
+from kd_yolo.base.errors import InputError
+from kd_yolo.league import images as league_images
+from kd_yolo.league.bootstrap import Pair, compare_pairs, draw, two_sided
+from kd_yolo.league.images import ImageScores
 from kd_yolo.yolo.evaluate import validate
 from kd_yolo.yolo.image_statistics import ImageStatistics
 from tests.yolo.test_evaluate import grid_model
@@ -148,6 +148,6 @@ def test_other_pictures_are_refused(tmp_path: Path) -> None:
 
 
 def test_reports_need_no_ultralytics() -> None:
-    script = "import sys; import kd_yolo.report.league; print('ultralytics' in sys.modules, 'torch' in sys.modules)"
+    script = "import sys; import kd_yolo.league.report; print('ultralytics' in sys.modules, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -19,7 +19,7 @@ from kd_yolo.league.request import Request
 from kd_yolo.league.worker import work
 from kd_yolo.training.checkpoint import CheckpointMixin
 from kd_yolo.training.run import Progress, progress_of
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 
 def small_league(tiny_data: Path, folder: Path, teacher: str, **more: Any) -> League:

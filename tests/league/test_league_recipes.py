@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.cli.league import split_recipes
 from kd_yolo.config.distill import resolve_distill
 from kd_yolo.config.league import Recipe, parse_recipe, parse_recipes, parse_seeds
-from kd_yolo.errors import ConfigError
 
 
 def test_none_and_shipped_are_always_there_and_first() -> None:

@@ -14,7 +14,7 @@ import torch
 from kd_yolo.cli.app import main as app
 from kd_yolo.league.job import Job
 from kd_yolo.league.worker import work
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 TRAIN = ["imgsz=64", "batch=4", "device=cpu", "workers=0", "optimizer=SGD", "nbs=4", "warmup_epochs=0"]
 RUNS = ["none-s0", "shipped-s0", "cwd-s0"]

@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 import pytest
 
-from kd_yolo.errors import InputError
-from kd_yolo.report.league import make_report
-from kd_yolo.report.league_results import read_results
-from kd_yolo.report.league_table import make_rows
+from kd_yolo.base.errors import InputError
+from kd_yolo.league.report import make_report
+from kd_yolo.league.results import read_results
+from kd_yolo.league.table import make_rows
 from tests.league.test_league_bootstrap import random_scores
 
 SETTINGS = {

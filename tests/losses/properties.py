@@ -10,7 +10,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses import DistillationLoss, build_loss
 
 few_examples = settings(deadline=None, max_examples=12, derandomize=True, database=None)

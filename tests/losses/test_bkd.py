@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses import DistillationLoss, build_loss
 
 from .properties import NOT_NUMBERS, ResponseContract, assert_rejects, few_examples, random

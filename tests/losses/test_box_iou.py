@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses import build_loss
 from kd_yolo.losses.box_iou import giou
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses import DistillationLoss, build_loss
 from kd_yolo.losses.fgd import channel_attention, spatial_attention
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kd_yolo import PruneModel
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.pipeline import stages
 from kd_yolo.pipeline.calls import data_and_target, factor_and_target
 from kd_yolo.pipeline.step import Step

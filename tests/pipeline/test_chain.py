@@ -12,12 +12,12 @@ import pytest
 import torch
 from ultralytics import YOLO
 
+from kd_yolo.base.errors import ConfigError, GateError
 from kd_yolo.config.pipeline import PipelineConfig
-from kd_yolo.errors import ConfigError, GateError
 from kd_yolo.pipeline import stages
 from kd_yolo.pipeline.chain import ChainResult, read_recipe, run_chain
 from kd_yolo.training.checkpoint import CheckpointMixin
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 STAGES = ("sparse", "prune", "retrain", "distill")
 RECIPE: dict[str, Any] = {

@@ -11,9 +11,9 @@ import pytest
 from ultralytics import YOLO
 
 from kd_yolo import PruneModel
-from kd_yolo.data.diagram_set import make_diagram
+from kd_yolo.builtin.diagram_set import make_diagram
 from kd_yolo.report.comparison import Comparison
-from kd_yolo.yolo.pruned_file import is_pruned
+from kd_yolo.yolo.files.pruned_file import is_pruned
 
 TINY: dict[str, Any] = {
     "imgsz": 64, "batch": 4, "epochs": 1, "device": "cpu", "workers": 0, "plots": False, "verbose": False,

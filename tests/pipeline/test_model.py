@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from kd_yolo import PruneModel
-from kd_yolo.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.pipeline import stages
 from kd_yolo.pipeline.step import Step
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 TRAIN: dict[str, Any] = {"imgsz": 64, "batch": 4, "device": "cpu", "workers": 0, "plots": False, "verbose": False}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.pipeline.state import State, differences, file_hash
 from kd_yolo.pipeline.step import Step
 

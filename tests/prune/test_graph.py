@@ -12,9 +12,9 @@ import torch
 import torch_pruning as tp
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.prune.graph import ChannelGraph
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.prunable import head_maps
 
 Build = Callable[..., Any]

@@ -13,7 +13,7 @@ from ultralytics.nn.modules import C2fAttn, Conv, RepConv
 from ultralytics.nn.modules.block import C2f
 
 import kd_yolo.yolo.prunable.standins as standins
-from kd_yolo.errors import InputError, KDYoloError
+from kd_yolo.base.errors import InputError, KDYoloError
 from kd_yolo.prune.graph import ChannelGraph
 
 WIDTH = 32

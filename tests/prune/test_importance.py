@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.prune.graph import ChannelGraph
 from kd_yolo.prune.importance import build_importance, collect_gradients
 

@@ -12,15 +12,15 @@ import torch
 import yaml
 from torch import nn
 
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.config.prune import PruneSettings
-from kd_yolo.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.prune import network as networks
 from kd_yolo.prune.graph import ChannelGraph
 from kd_yolo.prune.job import preview, prune
 from kd_yolo.prune.plan import choose
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.pruned_file import save_pruned
 from kd_yolo.yolo.measure import measure_size
-from kd_yolo.yolo.pruned_file import save_pruned
 
 QUICK: dict[str, Any] = {
     "imgsz": 64, "batch": 4, "batches": 1, "recalibration_images": 8, "latency_rounds": 1, "device": "cpu",

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from kd_yolo.base.errors import KDYoloError
 from kd_yolo.config.prune import PruneSettings
-from kd_yolo.errors import KDYoloError
 from kd_yolo.prune.job import prune
-from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.pruned_file import save_pruned
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.pruned_file import save_pruned
 from tests.prune.test_job import QUICK, data, silent, state, weights, widths
 
 __all__ = ["data", "weights"]  # fixtures

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from torch import nn
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.lock import holding
 from kd_yolo.config.prune import PlanFile, PruneSettings
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.prune import sensitivity
 from kd_yolo.prune.graph import ChannelGroup
 from kd_yolo.prune.job import prune

@@ -13,7 +13,7 @@ from ultralytics import YOLO
 from ultralytics.nn.modules.block import C2f
 from ultralytics.nn.modules.conv import RepConv
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.prune.graph import ChannelGraph
 
 

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 import torch
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.prune import Target, parse_target
-from kd_yolo.errors import ConfigError
 from kd_yolo.prune.graph import ChannelGroup
 from kd_yolo.prune.plan import Rules, Widths, uniform, units_of, widths_of
 from kd_yolo.prune.target import blocks_between, search

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 
 NOT_NUMBERS: list[object] = ["1", True, float("nan"), float("inf")]
 

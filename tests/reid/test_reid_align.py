@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.evaluation.align import local_distance
 from kd_yolo.reid.evaluation.realign import realign_top
 from kd_yolo.reid.evaluation.top import nearest_items

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_yolo.errors import ConfigError, MissingDependencyError
+from kd_yolo.base.errors import ConfigError, MissingDependencyError
 from kd_yolo.reid.model import timm_backbone
 from kd_yolo.reid.model.backbones import full_name, last_norms, random_backbone
 from kd_yolo.reid.model.ibn import IBN

@@ -13,8 +13,8 @@ import pytest
 import torch
 import torchvision
 
-from kd_yolo import atomic
-from kd_yolo.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.base import files as atomic
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.reid.model.checkpoint import Checkpoint, check_identities, load_checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.settings import NetworkConfig

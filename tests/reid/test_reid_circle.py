@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.losses.circle import CircleLoss, circle_loss
 
 from .loss_helpers import NOT_NUMBERS, assert_precise, assert_rejects, random

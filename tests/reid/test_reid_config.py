@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.base import RECIPES
-from kd_yolo.config.reid import ReIDConfig, resolve_reid
-from kd_yolo.errors import ConfigError
+from kd_yolo.reid.settings import ReIDConfig, resolve_reid
 
 SHIPPED = sorted(path.stem for path in (RECIPES / "reid").glob("*.yaml"))
 

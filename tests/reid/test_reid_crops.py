@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.data import dataset
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.decode import is_readable, read_rgb

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from kd_yolo.data.crops_set import make_crops
+from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.reid.model.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.evaluation.expansion import average_query_expansion
 
 

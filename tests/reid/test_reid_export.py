@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from kd_yolo.errors import ConfigError, KDYoloError
+from kd_yolo.base.errors import ConfigError, KDYoloError
 from kd_yolo.reid import export as exporting
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.settings import NetworkConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.reid.data.layouts import Listing, read_layout
 from tests.reid.data_helpers import write_market, write_picture
 

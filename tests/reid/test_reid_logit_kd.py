@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.losses.logit_kd import LOGIT_LOSSES, LogitDistillation, mean_teacher
 
 from .loss_helpers import (

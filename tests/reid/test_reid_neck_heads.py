@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.model.heads import ArcFaceHead, CircleHead, CosFaceHead, Head, build_head
 from kd_yolo.reid.model.local import LocalBranch
 from kd_yolo.reid.model.neck import BNNeck, GeM, unit_rows

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid import ReIDModel
 from kd_yolo.reid.model.network import Features
 from kd_yolo.reid.model.settings import NetworkConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from kd_yolo.config.reid import TrainSettings
+from kd_yolo.reid.settings import TrainSettings
 from kd_yolo.reid.train.optimizer import learning_rate, make_optimizer, set_learning_rate
 
 

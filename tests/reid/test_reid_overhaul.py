@@ -9,7 +9,7 @@ import torch
 from scipy.stats import truncnorm
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.losses.overhaul import OverhaulLoss, negative_mean, partial_l2
 
 from .loss_helpers import assert_batch_mean, assert_precise, assert_student_only, random

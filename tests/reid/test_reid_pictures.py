@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.reid.evaluation import strips
 from kd_yolo.reid.evaluation.curves import draw_cmc, draw_pair_histogram, pair_histogram
 from kd_yolo.reid.evaluation.strips import draw_strip, write_strips

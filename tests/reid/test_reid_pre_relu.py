@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.losses.overhaul import OverhaulLoss
 from kd_yolo.reid.model.backbones import last_norms, random_backbone
 from kd_yolo.reid.model.pre_relu import pre_relu_features

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.reid.model import pretrained
 from kd_yolo.reid.model.pretrained import backbone_of, build_backbone
 from kd_yolo.reid.model.resnet import RESNET_NAMES, ResNetBackbone

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.model.checkpoint import Checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.settings import NetworkConfig

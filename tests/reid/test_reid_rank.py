@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.evaluation import rank_kernel
 from kd_yolo.reid.evaluation.distance import distance_matrix
 from kd_yolo.reid.evaluation.matches import Gallery, Labels

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.losses.relation import RelationLoss, angle_relation, distance_relation
 
 from .loss_helpers import NOT_NUMBERS, assert_precise, assert_rejects, assert_student_only, random

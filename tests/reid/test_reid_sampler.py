@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.data.sampler import Draw, PKSampler
 
 sizes = st.lists(st.integers(1, 9), min_size=2, max_size=9)

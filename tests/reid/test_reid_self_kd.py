@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.losses.self_kd import AuxiliaryHead, SelfDistillation, SelfKDWeights, feature_hint
 
 from .loss_helpers import NOT_NUMBERS, assert_batch_mean, assert_precise, assert_rejects, assert_student_only, random

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.reid.data.sample import Sample
 from kd_yolo.reid.data.sets import read_reid_set
 from kd_yolo.reid.data.statistics import Counts, as_markdown, as_table, count

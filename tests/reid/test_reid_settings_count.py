@@ -11,21 +11,21 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from kd_yolo.config.reid import SECTIONS, ReIDConfig, TestSettings, resolve_reid
-from kd_yolo.config.reid_rules import RULES, useless_settings
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sample import Sample
 from kd_yolo.reid.data.sampler import PKSampler
 from kd_yolo.reid.data.split import hold_out
 from kd_yolo.reid.data.transforms import Augment
 from kd_yolo.reid.model.network import ReIDModel
+from kd_yolo.reid.rules import RULES, useless_settings
+from kd_yolo.reid.settings import SECTIONS, ReIDConfig, TestSettings, resolve_reid
+from kd_yolo.reid.testing import Embedded, distances, score
 from kd_yolo.reid.train.distributed import World
 from kd_yolo.reid.train.objective import Objective
 from kd_yolo.reid.train.optimizer import learning_rate, make_optimizer
 from kd_yolo.reid.train.start import network_of
 from kd_yolo.reid.train.teachers import Teacher
-from kd_yolo.reid.train.testing import Embedded, distances, score
 from tests.reid.data_helpers import made_up, write_picture
 
 NUM_IDS = 4

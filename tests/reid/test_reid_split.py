@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.data.sample import Sample
 from kd_yolo.reid.data.split import as_targets, divide, hold_out, list_identities, name_identities
 from tests.reid.data_helpers import made_up

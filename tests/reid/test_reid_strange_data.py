@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.reid.data import decode
 from kd_yolo.reid.data.copies import copy_notes, num_copies
 from kd_yolo.reid.data.decode import is_readable, read_rgb

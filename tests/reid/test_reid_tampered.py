@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.pickle_scan import MAX_PICKLE_BYTES

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from kd_yolo.config.reid import ReIDConfig, resolve_reid
-from kd_yolo.data.crops_set import make_crops
-from kd_yolo.errors import InputError, KDYoloError
+from kd_yolo.base.errors import InputError, KDYoloError
+from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.prune import prune
+from kd_yolo.reid.settings import ReIDConfig, resolve_reid
 from kd_yolo.reid.train import run as running
 from kd_yolo.reid.train.engine import Trainer
 

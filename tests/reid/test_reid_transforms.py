@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.data.sampler import Draw
 from kd_yolo.reid.data.transforms import IMAGENET_MEAN, Augment, as_unit, resize
 

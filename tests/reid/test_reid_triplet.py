@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.losses.triplet import TripletLoss, batch_hard_triplet, mine_hardest
 
 from .loss_helpers import NOT_NUMBERS, assert_precise, assert_rejects, random

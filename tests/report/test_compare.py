@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from ultralytics.nn.tasks import SegmentationModel
 
-from kd_yolo.errors import ConfigError, InputError, MissingDependencyError
+from kd_yolo.base.errors import ConfigError, InputError, MissingDependencyError
 from kd_yolo.report import compare as module
 from kd_yolo.report.compare import Comparison, compare, short_names
 from kd_yolo.yolo.evaluate import validate
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.saving import save_atomically
 from kd_yolo.yolo.measure import measure_size
-from kd_yolo.yolo.saving import save_atomically
 
 QUICK: dict[str, Any] = {"imgsz": 64, "rounds": 2, "batch": 4, "device": "cpu"}
 

@@ -69,7 +69,7 @@ def bad_place(bad_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bright boxes for people."""
-    from kd_yolo.search.detector import PersonDetector
+    from kd_yolo.search.networks.detector import PersonDetector
 
     def opened(cls: object, settings: object, *, trust: bool = False) -> BrightDetector:
         return BrightDetector()

@@ -12,10 +12,10 @@ import numpy as np
 import polars
 import pytest
 
-from kd_yolo.config.search import CropsConfig, DetectorSettings
-from kd_yolo.search.crops import CropsReport, write_crops
-from kd_yolo.search.detector import PersonDetector
-from kd_yolo.search.records import People, Picture
+from kd_yolo.search.crops.run import CropsReport, write_crops
+from kd_yolo.search.frames.records import People, Picture
+from kd_yolo.search.networks.detector import PersonDetector
+from kd_yolo.search.settings import CropsConfig, DetectorSettings
 
 SIZE_HW = (96, 128)
 CONFIG = CropsConfig.parse({"rules": {"min_height": 8, "min_width": 4, "pad": 0}, "detector": {"batch": 3}}, "test")

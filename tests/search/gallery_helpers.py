@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kd_yolo.search.gallery import Gallery
-from kd_yolo.search.records import Floats
+from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.gallery.gallery import Gallery
 
 DIM, HASH = 8, "0123456789abcdef"
 

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from kd_yolo.search.gallery import Gallery
+from kd_yolo.search.frames.records import Floats, People, Picture
+from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.page.finder import Finder
 from kd_yolo.search.page.upload import Limits
-from kd_yolo.search.records import Floats, People, Picture
 
 GREY = 128
 RED, GREEN, BLUE = (40, 40, 220), (40, 200, 40), (220, 60, 40)  # BGR

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kd_yolo.errors import InputError
-from kd_yolo.search.annotate import Drawing, annotate_video
-from kd_yolo.search.tracks import Tracks, track_video
+from kd_yolo.base.errors import InputError
+from kd_yolo.search.tracks.annotate import Drawing, annotate_video
+from kd_yolo.search.tracks.follow import Tracks, track_video
 from tests.search.crops_helpers import write_pictures
 from tests.search.track_helpers import tools, two_walk, write_two
 

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("faiss", reason="needs the extra search")
 
-from kd_yolo.search.gallery import Gallery
+from kd_yolo.search.gallery.gallery import Gallery
 from tests.search.bad_helpers import CROPS, code_of, content
 
 DAMAGED = [
@@ -80,7 +80,7 @@ def runs() -> Iterator[tuple[str, bytes | str]]:
 @pytest.fixture(scope="module")
 def tracked(bad_files: Path) -> Path:
     """A run of `search track`."""
-    from kd_yolo.search.track_run import track_all
+    from kd_yolo.search.tracks.run import track_all
     from tests.search.track_helpers import tools
 
     track_all([str(bad_files / "cam1.avi")], bad_files / "tracked", tools(), lambda _: None)
@@ -125,8 +125,8 @@ def test_names_of_a_strangers_gallery_cannot_reach_the_terminal(
     row = {"source": "a\x1b]0;owned\x07\n.mp4", "frame": 0, "seconds": 0.0, "camera": 1, "track": 1, "x1": 0, "y1": 0,
            "x2": 1, "y2": 1, "score": 1.0, "identity": "\x1b[2J\u202e"}  # fmt: skip
     gallery.add(np.eye(3, dtype=np.float32)[:1], [row], [b"\xff\xd8\xff"])
-    from kd_yolo.cli.search_gallery import _print_matches
-    from kd_yolo.search.query import ask
+    from kd_yolo.cli.search.gallery import _print_matches
+    from kd_yolo.search.gallery.query import ask
 
     _print_matches(ask(gallery, np.eye(3, dtype=np.float32)[0], 1))
     out = capsys.readouterr().out

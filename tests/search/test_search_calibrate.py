@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search import calibrate as module
-from kd_yolo.search.calibrate import calibrate
-from kd_yolo.search.records import Floats
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.gallery.calibrate import calibrate
+from kd_yolo.search.gallery.gallery import calibrate as module
 from tests.search.gallery_helpers import vectors
 
 

@@ -10,15 +10,15 @@ import pytest
 
 pytest.importorskip("faiss", reason="needs the extra search")
 
-from kd_yolo.cli import search_gallery
-from kd_yolo.cli.search import main
-from kd_yolo.config.tracking import TrackRules
-from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search.asked import is_crop_shaped, person_in
-from kd_yolo.search.calibrate import is_worse
-from kd_yolo.search.gallery_files import Threshold
-from kd_yolo.search.track_settings import check_used, settings_of
-from kd_yolo.search.tracks import track_video
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.cli.search.app import gallery as search_gallery
+from kd_yolo.cli.search.app import main
+from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
+from kd_yolo.search.gallery.calibrate import is_worse
+from kd_yolo.search.gallery.files import Threshold
+from kd_yolo.search.tracks.follow import track_video
+from kd_yolo.search.tracks.rules import TrackRules
+from kd_yolo.search.tracks.settings import check_used, settings_of
 from tests.search.page_helpers import GREEN, RED, FakeDetector, scene
 from tests.search.track_helpers import tools, write_two
 
@@ -54,10 +54,10 @@ def test_a_whole_image_is_never_embedded_without_a_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a detector the person is cut out; without one a warning says what is searched for; a crop needs neither."""
-    from kd_yolo.cli.search_flags import Query
+    from kd_yolo.cli.search.flags import Query
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("kd_yolo.distill.defaults.ROOT", tmp_path)
+    monkeypatch.setattr("kd_yolo.base.places.ROOT", tmp_path)
     cv2.imwrite("frame.png", scene((30, RED)))
     cv2.imwrite("crop.png", scene((30, RED))[60:180, 30:70])
     monkeypatch.setattr(search_gallery, "_detector", lambda weights, device: FakeDetector())
@@ -127,7 +127,7 @@ def test_few_pairs_do_not_replace_many(new: int, old: int, worse: bool) -> None:
 def test_calibrate_keeps_the_good_threshold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.gallery.gallery import Gallery
     from tests.reid.data_helpers import write_picture
     from tests.search.gallery_helpers import save_network
 
@@ -154,8 +154,8 @@ def test_a_network_without_normalisation_gets_one_for_the_tracker(tmp_path: Path
     from torch import nn
 
     from kd_yolo.reid.model.settings import IMAGENET_MEAN, IMAGENET_STD
-    from kd_yolo.search.embedder import Embedder
-    from kd_yolo.search.embedder_onnx import has_normalisation, with_normalisation
+    from kd_yolo.search.networks.embedder import Embedder
+    from kd_yolo.search.networks.embedder_onnx import has_normalisation, with_normalisation
 
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -12,12 +12,13 @@ import polars
 import pytest
 from PIL import Image
 
-from kd_yolo.errors import ConfigError, InputError, KDYoloError, MissingDependencyError
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError, MissingDependencyError
 from kd_yolo.reid.data.market import NAME
-from kd_yolo.search import crops, ledger
-from kd_yolo.search.crops_index import COLUMNS
-from kd_yolo.search.gallery_lock import locked
-from kd_yolo.search.video import read_video
+from kd_yolo.search.crops.index import COLUMNS
+from kd_yolo.search.crops.run import ledger
+from kd_yolo.search.crops.run import run as crops
+from kd_yolo.search.frames.video import read_video
+from kd_yolo.search.gallery.lock import locked
 from tests.search.crops_helpers import (
     CONFIG,
     BrightDetector,

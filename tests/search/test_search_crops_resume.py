@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import pytest
 
-from kd_yolo.search import ledger
-from kd_yolo.search.video import read_video
+from kd_yolo.search.crops.run import ledger
+from kd_yolo.search.frames.video import read_video
 from tests.search.crops_helpers import (
     BrightDetector,
     content,
@@ -156,7 +156,7 @@ def test_a_finished_video_is_not_decoded_again(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(KeyboardInterrupt):
         run(source, tmp_path / "out")
     monkeypatch.setattr(ledger.Ledger, "add", add)
-    from kd_yolo.search import sources
+    from kd_yolo.search.frames import sources
 
     def watched(name: str, **options: Any) -> Any:
         opened.append((Path(name).name, options["start"]))

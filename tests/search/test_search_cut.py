@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_yolo.config.search import CropRules, resolve_crops
-from kd_yolo.errors import ConfigError
-from kd_yolo.search.cut import GREY, REASONS, Box, cut, sharpness, touched, widen
-from kd_yolo.search.records import Frame, People
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.search.crops.cut import GREY, REASONS, Box, cut, sharpness, touched, widen
+from kd_yolo.search.frames.records import Frame, People
+from kd_yolo.search.settings import CropRules, resolve_crops
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (60, 80, 3), np.uint8)

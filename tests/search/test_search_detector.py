@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from kd_yolo.config.search import DetectorSettings
-from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search.detector import PersonDetector, class_of_people
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.search.networks.detector import PersonDetector, class_of_people
+from kd_yolo.search.settings import DetectorSettings
 
 RNG = np.random.default_rng(0)
 NAMES = {0: "bicycle", 1: "Person", 2: "person", 3: "dog"}

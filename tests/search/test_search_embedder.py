@@ -13,13 +13,13 @@ import torch
 from onnx import TensorProto, helper
 from PIL import Image
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.data.transforms import as_unit, resize
 from kd_yolo.reid.export import export
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.search.embedder import Embedder
-from kd_yolo.search.embedder_onnx import open_onnx
-from kd_yolo.search.records import Picture
+from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.networks.embedder import Embedder
+from kd_yolo.search.networks.embedder_onnx import open_onnx
 from tests.search.gallery_helpers import save_network
 
 

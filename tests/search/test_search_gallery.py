@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search import gallery_index, gallery_shards
-from kd_yolo.search.gallery import Gallery
-from kd_yolo.search.gallery_files import Threshold
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.search.gallery.files import Threshold
+from kd_yolo.search.gallery.gallery import Gallery
+from kd_yolo.search.gallery.gallery import index as gallery_index
+from kd_yolo.search.gallery.gallery import shards as gallery_shards
 from tests.search.gallery_helpers import DIM, HASH, add, files, jpeg, row, vectors
 
 

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from kd_yolo.cli.app import main as app
-from kd_yolo.cli.search import main
-from kd_yolo.search import indexing
-from kd_yolo.search.gallery import Gallery
-from kd_yolo.search.intake import LARGEST_PX, list_crops, load_crop
+from kd_yolo.cli.search.app import main
+from kd_yolo.search.gallery.gallery import Gallery, indexing
+from kd_yolo.search.gallery.intake import LARGEST_PX, list_crops, load_crop
 from tests.reid.data_helpers import write_picture
 from tests.search.gallery_helpers import row, save_network
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_yolo.errors import InputError
-from kd_yolo.search.idf1 import score_tracks
-from kd_yolo.search.mot import Sightings, joined, mot_text, read_mot
+from kd_yolo.base.errors import InputError
+from kd_yolo.search.tracks.idf1 import score_tracks
+from kd_yolo.search.tracks.mot import Sightings, joined, mot_text, read_mot
 
 SLOTS = 4  # places of 10 x 10 pixels that never overlap
 

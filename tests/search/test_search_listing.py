@@ -12,16 +12,16 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import printable
-from kd_yolo.errors import InputError
-from kd_yolo.search.best_crops import BestCrops
-from kd_yolo.search.gallery import Gallery
-from kd_yolo.search.indexing import index_crops
-from kd_yolo.search.intake import list_crops
-from kd_yolo.search.listing import IMAGES, Passed, list_folder
-from kd_yolo.search.records import Frame, People
-from kd_yolo.search.sources import Reader, find_inputs, list_files
-from kd_yolo.search.tracks import track_video
+from kd_yolo.search.frames.listing import IMAGES, Passed, list_folder
+from kd_yolo.search.frames.records import Frame, People
+from kd_yolo.search.frames.sources import Reader, find_inputs, list_files
+from kd_yolo.search.gallery.gallery import Gallery
+from kd_yolo.search.gallery.indexing import index_crops
+from kd_yolo.search.gallery.intake import list_crops
+from kd_yolo.search.tracks.best_crops import BestCrops
+from kd_yolo.search.tracks.follow import track_video
 from tests.search.page_helpers import FakeEmbedder
 from tests.search.track_helpers import tools, two_walk, write_two
 

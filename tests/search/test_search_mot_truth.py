@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd_yolo.errors import InputError
-from kd_yolo.search.idf1 import score_tracks, summed
-from kd_yolo.search.mot import FORGIVING, FORGIVING_MOT20, Sightings, read_mot, read_truth
+from kd_yolo.base.errors import InputError
+from kd_yolo.search.tracks.idf1 import score_tracks, summed
+from kd_yolo.search.tracks.mot import FORGIVING, FORGIVING_MOT20, Sightings, read_mot, read_truth
 from tests.search.mot_reference import Line, random_lines, reference_scores
 
 GOOD = "1,1,0,0,10,20,1,1,1\n2,1,0,0,10,20,1,1,1\n"

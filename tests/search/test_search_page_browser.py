@@ -13,9 +13,9 @@ pytest.importorskip("gradio", reason="needs the extra ui")
 pytest.importorskip("faiss", reason="needs the extra search")
 pytest.importorskip("polars", reason="needs the extra search")
 
+from kd_yolo.search.frames.records import Picture
 from kd_yolo.search.page.comparison import Comparison, Model, Seen
 from kd_yolo.search.page.draw import Shown, draw_classes
-from kd_yolo.search.records import Picture
 from tests.search.page_browser import THUMBNAIL, chromium, crops, opened, say, send
 from tests.search.page_helpers import GREEN, RED, empty_finder, encoded, fill, filled_finder, scene, served
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 pytest.importorskip("faiss", reason="needs the extra search")
 pytest.importorskip("polars", reason="needs the extra search")
 
-from kd_yolo.search.forget import Which, forget
+from kd_yolo.search.gallery.forget import Which, forget
 from kd_yolo.search.page.comparison import titles
 from kd_yolo.search.page.draw import LONG_SIDE_PX, Shown, draw_classes, draw_match, draw_people
 from kd_yolo.search.page.finder import Finder, Match, person_at

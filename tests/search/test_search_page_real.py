@@ -12,13 +12,13 @@ pytest.importorskip("gradio", reason="needs the extra ui")
 pytest.importorskip("faiss", reason="needs the extra search")
 pytest.importorskip("polars", reason="needs the extra search")
 
-from kd_yolo.config.search import CropRules, DetectorSettings
-from kd_yolo.search.detector import PersonDetector
-from kd_yolo.search.embedder import Embedder
-from kd_yolo.search.gallery import Gallery
+from kd_yolo.search.frames.images import read_picture
+from kd_yolo.search.gallery.gallery import Gallery
+from kd_yolo.search.networks.detector import PersonDetector
+from kd_yolo.search.networks.embedder import Embedder
 from kd_yolo.search.page.comparison import Comparison
 from kd_yolo.search.page.finder import Finder
-from kd_yolo.search.pictures import read_picture
+from kd_yolo.search.settings import CropRules, DetectorSettings
 from tests.search.gallery_helpers import save_network
 from tests.search.page_browser import chromium, crops, opened, say, send
 from tests.search.page_helpers import fill, served

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.search.page.upload import Limits, read_upload
 from tests.search.page_helpers import GREEN, RED, encoded, scene, turned_jpeg
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.evaluation.rerank import rerank
-from kd_yolo.search.gallery import Gallery
-from kd_yolo.search.gallery_files import Threshold
-from kd_yolo.search.query import ask
-from kd_yolo.search.ranking_picture import draw_ranking, time_of
+from kd_yolo.search.gallery.files import Threshold
+from kd_yolo.search.gallery.gallery import Gallery
+from kd_yolo.search.gallery.query import ask
+from kd_yolo.search.gallery.ranking_picture import draw_ranking, time_of
 from tests.search.gallery_helpers import DIM, HASH, add, vectors
 
 

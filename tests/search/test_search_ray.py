@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kd_yolo.search.crops.run.ray import plan as ray_plan
 
-from kd_yolo.config.search import CropsConfig
-from kd_yolo.errors import ConfigError, InputError, KDYoloError
-from kd_yolo.search import ray_plan
-from kd_yolo.search.crop_vectors import StoredVectors
-from kd_yolo.search.detector import PersonDetector
-from kd_yolo.search.ray_cluster import LOOPBACK, STORE_BYTES, require_ray
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.search.crops.ray.cluster import LOOPBACK, STORE_BYTES, require_ray
+from kd_yolo.search.frames.crop_vectors import StoredVectors
+from kd_yolo.search.networks.detector import PersonDetector
+from kd_yolo.search.settings import CropsConfig
 from tests.search.crops_helpers import CONFIG, content, run, walk, write_pictures, write_video
 from tests.search.gallery_helpers import save_network
 from tests.search.ray_workers import MortalDetector, prepare_worker, write_weights

@@ -10,19 +10,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kd_yolo.search.crops.run.ray import cluster as ray_cluster
+from kd_yolo.search.crops.run.ray import plan as ray_plan
 
 from kd_yolo.base import extras
-from kd_yolo.config.search import CropsConfig
-from kd_yolo.errors import ConfigError, InputError, MissingDependencyError
-from kd_yolo.search import crop_work, ray_cluster, ray_plan
-from kd_yolo.search.crop_work import Progress
-from kd_yolo.search.ledger import Note
-from kd_yolo.search.numbers import Number
-from kd_yolo.search.ray_cluster import Share, share_of
-from kd_yolo.search.ray_engine import in_order
-from kd_yolo.search.ray_plan import plan
-from kd_yolo.search.ray_worker import Chunk
-from kd_yolo.search.sources import Input
+from kd_yolo.base.errors import ConfigError, InputError, MissingDependencyError
+from kd_yolo.search.crops.ledger import Note
+from kd_yolo.search.crops.ray.cluster import Share, share_of
+from kd_yolo.search.crops.ray.engine import in_order
+from kd_yolo.search.crops.ray.plan import plan
+from kd_yolo.search.crops.ray.worker import Chunk
+from kd_yolo.search.crops.run import work as crop_work
+from kd_yolo.search.crops.work import Progress
+from kd_yolo.search.frames.numbers import Number
+from kd_yolo.search.frames.sources import Input
+from kd_yolo.search.settings import CropsConfig
 from tests.search.crops_helpers import CONFIG
 
 RAY = CONFIG.model_copy(update={"engine": "ray"})

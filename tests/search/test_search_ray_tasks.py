@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kd_yolo.search.crops.run.ray import engine as ray_engine
+from kd_yolo.search.crops.run.ray import plan as ray_plan
+from kd_yolo.search.crops.run.ray import worker as ray_worker
 
-from kd_yolo.errors import ConfigError, InputError, KDYoloError
-from kd_yolo.search import ledger, ray_engine, ray_plan, ray_worker
-from kd_yolo.search.ledger import Note
-from kd_yolo.search.ray_cluster import Share
-from kd_yolo.search.ray_engine import RayEngine
-from kd_yolo.search.ray_plan import Task
-from kd_yolo.search.ray_worker import Job, Worker
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.search.crops.ledger import Note
+from kd_yolo.search.crops.ray.cluster import Share
+from kd_yolo.search.crops.ray.engine import RayEngine
+from kd_yolo.search.crops.ray.plan import Task
+from kd_yolo.search.crops.ray.worker import Job, Worker
+from kd_yolo.search.crops.run import ledger
 from tests.search.crops_helpers import CONFIG, content, run, use_bright_detector, walk, write_pictures, write_video
 from tests.search.gallery_helpers import save_network
 
@@ -53,7 +56,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch, workers: int = 2) -> list[Task]
                 else:
                     yield pickle.loads(table["chunk"][0])
 
-    monkeypatch.setattr("kd_yolo.search.crops.require_ray", lambda **options: None)
+    monkeypatch.setattr("kd_yolo.search.crops.run.require_ray", lambda **options: None)
     monkeypatch.setattr(ray_engine, "cluster", lambda config: Cluster())
     monkeypatch.setattr(ray_engine, "share_of", lambda ray, config: Share(workers, 0.0, 1))
     monkeypatch.setattr(ray_engine, "_deal", deal)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from kd_yolo.cli.search_serve import main
-from kd_yolo.config.search import DetectorSettings
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.search.serve import main
 from kd_yolo.search.page.serve import ServeSettings, address, is_loopback, listen, open_site, serve
+from kd_yolo.search.settings import DetectorSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,7 +75,7 @@ def test_no_gallery_and_wrong_limits_end_with_a_message(tmp_path: Path, capsys: 
 
 def test_help_starts_without_heavy_packages() -> None:
     script = (
-        "import sys; from kd_yolo.cli.search_serve import main\n"
+        "import sys; from kd_yolo.cli.search.serve import main\n"
         "try: main(['--help'])\n"
         "finally: print(sorted({'torch', 'gradio', 'ultralytics', 'faiss'} & set(sys.modules)))"
     )
@@ -86,8 +86,8 @@ def test_help_starts_without_heavy_packages() -> None:
 
 def gallery_and_network(folder: Path) -> tuple[Path, Path]:
     """An empty gallery of a network with random weights."""
-    from kd_yolo.search.embedder import Embedder
-    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.gallery.gallery import Gallery
+    from kd_yolo.search.networks.embedder import Embedder
     from tests.search.gallery_helpers import save_network
 
     reid = save_network(folder / "reid.pt")
@@ -117,7 +117,7 @@ def test_the_command_serves_warns_and_stops(tmp_path: Path, make_weights: Any, h
     weights = make_weights("yolov8n.yaml", 1)
     words = ["--gallery", str(gallery), "--reid", str(reid), "--weights", weights, "--compare", weights, weights]
     words += ["--imgsz", "64", "--device", "cpu", "--port", "0", "--host", host]
-    script = f"import sys; from kd_yolo.cli.search_serve import main; sys.exit(main({words!r}))"
+    script = f"import sys; from kd_yolo.cli.search.serve import main; sys.exit(main({words!r}))"
     env = {**os.environ, "TMPDIR": str(tmp_path), "GRADIO_SHARE": "True", "GRADIO_ALLOWED_PATHS": "/"}
     process = subprocess.Popen(
         [sys.executable, "-c", script], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -18,8 +18,8 @@ pytest.importorskip("uvicorn", reason="needs the extra ui")
 
 from PIL import Image
 
-from kd_yolo.cli.search_serve import main
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.cli.search.serve import main
 from kd_yolo.search.page.serve import listen, running
 from kd_yolo.search.page.upload import Limits, read_upload
 from tests.search.bad_helpers import png_of

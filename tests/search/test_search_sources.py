@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kd_yolo.errors import InputError
-from kd_yolo.search import pictures
-from kd_yolo.search.numbers import camera_said, number_all
-from kd_yolo.search.pictures import read_picture
-from kd_yolo.search.records import Frame
-from kd_yolo.search.sources import find_inputs, list_files, open_source
-from kd_yolo.search.video import read_video
+from kd_yolo.base.errors import InputError
+from kd_yolo.search.frames import images as pictures
+from kd_yolo.search.frames.images import read_picture
+from kd_yolo.search.frames.numbers import camera_said, number_all
+from kd_yolo.search.frames.records import Frame
+from kd_yolo.search.frames.sources import find_inputs, list_files, open_source
+from kd_yolo.search.frames.video import read_video
 from tests.search.crops_helpers import picture_of, walk, write_pictures, write_video
 
 

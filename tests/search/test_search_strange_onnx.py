@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kd_yolo.errors import InputError
-from kd_yolo.search.embedder import Embedder
+from kd_yolo.base.errors import InputError
+from kd_yolo.search.networks.embedder import Embedder
 
 CROPS = ["n", 3, 32, 16]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kd_yolo.cli import search_track
-from kd_yolo.cli.search_track import main
-from kd_yolo.search import track_run
+from kd_yolo.cli.search.app import track as search_track
+from kd_yolo.cli.search.track import main
+from kd_yolo.search.tracks.follow import run as track_run
 from tests.search.crops_helpers import BrightDetector
 from tests.search.track_helpers import ColourEmbedder, write_two
 
@@ -18,8 +18,8 @@ from tests.search.track_helpers import ColourEmbedder, write_two
 @pytest.fixture
 def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two videos, a detector of bright boxes, and a network for colours that ByteTrack does not use."""
-    from kd_yolo.search.detector import PersonDetector
-    from kd_yolo.search.embedder import Embedder
+    from kd_yolo.search.networks.detector import PersonDetector
+    from kd_yolo.search.networks.embedder import Embedder
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(PersonDetector, "open", classmethod(lambda cls, settings: BrightDetector()))

@@ -9,16 +9,16 @@ import numpy as np
 import polars
 import pytest
 
-from kd_yolo.config.tracking import TrackRules
-from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search import tracks as module
-from kd_yolo.search.best_crops import BestCrops, covered
-from kd_yolo.search.idf1 import score_tracks
-from kd_yolo.search.mot import read_mot
-from kd_yolo.search.records import Frame, People
-from kd_yolo.search.track_files import read_tracks
-from kd_yolo.search.track_settings import least_score, settings_of
-from kd_yolo.search.tracks import Tracks, track_video
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.search.frames.records import Frame, People
+from kd_yolo.search.tracks.best_crops import BestCrops, covered
+from kd_yolo.search.tracks.files import read_tracks
+from kd_yolo.search.tracks.follow import Tracks, track_video
+from kd_yolo.search.tracks.follow import follow as module
+from kd_yolo.search.tracks.idf1 import score_tracks
+from kd_yolo.search.tracks.mot import read_mot
+from kd_yolo.search.tracks.rules import TrackRules
+from kd_yolo.search.tracks.settings import least_score, settings_of
 from kd_yolo.yolo.track import Follower
 from tests.search.crops_helpers import picture_of, write_pictures, write_video
 from tests.search.track_helpers import tools, truth_text, two_walk, write_two

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_yolo.config.tracking import TrackRules
-from kd_yolo.search.records import Floats, Picture
-from kd_yolo.search.tracks import TrackTools
+from kd_yolo.search.frames.records import Floats, Picture
+from kd_yolo.search.tracks.follow import TrackTools
+from kd_yolo.search.tracks.rules import TrackRules
 from tests.search.crops_helpers import BrightDetector, write_video
 
 RED, BLUE = (40, 40, 250), (250, 40, 40)  # BGR

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 KEEP = 8  # of the 16 outputs of the first conv of a scale-n network
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from kd_yolo.errors import ConfigError
-from kd_yolo.training.gammas import GammaRange, find_gammas
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.prune.gammas import GammaRange, find_gammas
 from tests.training.networks import same_weights
 
 

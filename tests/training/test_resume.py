@@ -11,14 +11,14 @@ import pytest
 import torch
 import yaml
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.cli.app import main
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.training.checkpoint import STATE
 from kd_yolo.training.end import EndMixin
 from kd_yolo.training.resume import CHANGEABLE, check_changes, run_folder
 from kd_yolo.training.run import Progress, progress_of
-from kd_yolo.yolo.loading import load_checkpoint_dict
-from kd_yolo.yolo.pruned_file import save_pruned
+from kd_yolo.yolo.files.loading import load_checkpoint_dict
+from kd_yolo.yolo.files.pruned_file import save_pruned
 from tests.conftest import write_tiny_data
 from tests.e2e.test_kills import small
 from tests.training.networks import Killed, kill_at, saved_weights

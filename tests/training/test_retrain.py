@@ -11,13 +11,13 @@ import pytest
 import torch
 from ultralytics import YOLO
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.distill.trainer import DistillationTrainer
-from kd_yolo.errors import ConfigError
+from kd_yolo.prune.sparse import SPARSE_TRAINERS, SparseTrainer
 from kd_yolo.training.checkpoint import STATE
 from kd_yolo.training.end import finish_checkpoint
-from kd_yolo.training.sparse import SPARSE_TRAINERS, SparseTrainer
 from kd_yolo.training.trainers import RETRAINERS, RetrainTrainer, TrainerMixin
-from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
+from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
 from tests.conftest import write_tiny_data
 from tests.training.networks import KEEP, Killed, kill_at, same_weights, saved_weights, widths
 

@@ -16,9 +16,9 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.training.trainers import PoseRetrainTrainer, RetrainTrainer
-from kd_yolo.yolo.pruned_file import is_pruned
+from kd_yolo.yolo.files.pruned_file import is_pruned
 from tests.training.networks import narrow, same_weights, widths
 
 FAMILIES = [

@@ -142,7 +142,7 @@ ultralytics.utils.checks check_requirements touch
 ultralytics.utils.downloads safe_download touch
 ultralytics.utils.torch_utils strip_optimizer canary
 ultralytics.utils.patches torch_load canary
-kd_yolo.yolo.unpickle unpickle_trusted canary
+kd_yolo.yolo.files.unpickle unpickle_trusted canary
 """
 
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from ultralytics.cfg import CFG_BOOL_KEYS, CFG_FLOAT_KEYS, CFG_FRACTION_KEYS, CFG_INT_KEYS, get_cfg
 from ultralytics.utils import DEFAULT_CFG_DICT
 
-from kd_yolo.errors import ConfigError
-from kd_yolo.yolo.argument_table import COMMANDS, REMOVED, RENAMED, TABLE
-from kd_yolo.yolo.arguments import (
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.yolo.arguments.check import (
     check_arguments,
     check_trainer_arguments,
     find_problems,
     join_flags,
     parse_overrides,
 )
+from kd_yolo.yolo.arguments.table import COMMANDS, REMOVED, RENAMED, TABLE
 
 TRAINED = sorted(key for key, known in TABLE.items() if "train" not in known.refused)
 REFUSED = sorted(key for key, known in TABLE.items() if "train" in known.refused)

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.yolo.batches import Pictures, batches, task_loss
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.yolo.data.batches import Pictures, batches, task_loss
+from kd_yolo.yolo.files.loading import load_checkpoint
 
 
 @pytest.fixture

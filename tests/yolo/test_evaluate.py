@@ -15,10 +15,10 @@ from ultralytics import YOLO
 from ultralytics.engine import validator
 from ultralytics.nn.tasks import ClassificationModel, DetectionModel, RTDETRDetectionModel
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.yolo import evaluate
 from kd_yolo.yolo.evaluate import validate
-from kd_yolo.yolo.saving import save_atomically
+from kd_yolo.yolo.files.saving import save_atomically
 
 TINY = {"imgsz": 64, "batch": 4, "device": "cpu"}
 

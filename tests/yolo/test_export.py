@@ -11,7 +11,7 @@ import pytest
 from ultralytics.engine.exporter import Exporter
 
 from kd_yolo import PruneModel
-from kd_yolo.errors import ConfigError, KDYoloError, MissingDependencyError
+from kd_yolo.base.errors import ConfigError, KDYoloError, MissingDependencyError
 from kd_yolo.yolo import export as exporting
 
 SMALL = {"imgsz": 64, "device": "cpu"}

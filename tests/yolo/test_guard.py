@@ -43,7 +43,7 @@ print(checks.AUTOINSTALL, os.environ["YOLO_AUTOINSTALL"], tasks.SAFE_LOAD, tasks
 USES = {
     "the class of the customer": "from kd_yolo import PruneModel; PruneModel",
     "the trainer": "from kd_yolo import DistillationTrainer; DistillationTrainer",
-    "the loader": "import kd_yolo.yolo.loading",
+    "the loader": "import kd_yolo.yolo.files.loading",
 }
 
 
@@ -57,7 +57,7 @@ def test_nothing_is_installed_even_when_ultralytics_came_first(use: str) -> None
 
 def test_the_check_of_mixed_precision_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU ultralytics opens yolo26n.pt, and makes a warning of this error; of any other one the run dies."""
-    from kd_yolo.yolo import locate, safe_mode
+    from kd_yolo.yolo.files import locate, safe_mode
 
     monkeypatch.setattr(safe_mode, "AMP_WEIGHTS", tmp_path / "yolo26n.pt")
     monkeypatch.setattr(locate, "_download", lambda *_: pytest.fail("a download was asked for"))

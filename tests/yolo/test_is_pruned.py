@@ -13,9 +13,9 @@ from ultralytics.nn.tasks import DetectionModel
 
 from kd_yolo.prune.graph import ChannelGraph
 from kd_yolo.training import widths
-from kd_yolo.yolo import pruned_file
 from kd_yolo.yolo.classes import set_classes
-from kd_yolo.yolo.pruned_file import is_pruned
+from kd_yolo.yolo.files import pruned_file
+from kd_yolo.yolo.files.pruned_file import is_pruned
 
 BRANCH = [f"model.22.cv3.{level}.{conv}.conv" for level in range(3) for conv in range(2)]
 

@@ -15,9 +15,9 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Norma
 from ultralytics.utils import DEFAULT_CFG_DICT, IterableSimpleNamespace
 from ultralytics.utils.loss import v8DetectionLoss
 
-from kd_yolo.errors import InputError, MissingDependencyError
-from kd_yolo.yolo import unpickle
-from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
+from kd_yolo.base.errors import InputError, MissingDependencyError
+from kd_yolo.yolo.files import unpickle
+from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
 
 pytestmark = pytest.mark.usefixtures("no_installs")
 
@@ -162,7 +162,7 @@ def test_quantisation_aware_checkpoint_needs_modelopt(
     with pytest.raises(MissingDependencyError, match=r"needs nvidia-modelopt.* pip install"):
         load_checkpoint(tmp_path / "qat.pt")
     restored: list[Any] = []
-    monkeypatch.setattr("kd_yolo.yolo.loading.check_installed", lambda *names, purpose: None)
+    monkeypatch.setattr("kd_yolo.yolo.files.loading.check_installed", lambda *names, purpose: None)
     monkeypatch.setattr(tasks, "restore_qat", lambda model, state: restored.append(state), raising=False)
     load_checkpoint(tmp_path / "qat.pt")
     assert restored == [{"ranges": {}}]

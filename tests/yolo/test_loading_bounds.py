@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd_yolo.distill.defaults import find_weights
-from kd_yolo.errors import InputError
-from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.locate import locate
-from kd_yolo.yolo.pickle_scan import MAX_DEPTH, MAX_OPCODES, Name, Storage, TooLargeError, scan_pickle
-from kd_yolo.yolo.unpickle import unpickle_safely
+from kd_yolo.base.errors import InputError
+from kd_yolo.base.places import find_weights
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.locate import locate
+from kd_yolo.yolo.files.pickle_scan import MAX_DEPTH, MAX_OPCODES, Name, Storage, TooLargeError, scan_pickle
+from kd_yolo.yolo.files.unpickle import unpickle_safely
 
 Archive = Callable[[bytes], Path]
 MANY = 3_000_000

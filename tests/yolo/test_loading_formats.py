@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from ultralytics import utils
 
-from kd_yolo.errors import InputError
-from kd_yolo.yolo import locate as locate_module
-from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.locate import locate
+from kd_yolo.base.errors import InputError
+from kd_yolo.yolo.files import locate as locate_module
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.locate import locate
 
 pytestmark = pytest.mark.usefixtures("no_installs")
 

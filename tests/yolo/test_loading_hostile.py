@@ -13,9 +13,9 @@ import torch
 import ultralytics.nn.tasks as tasks
 from torch import nn
 
-from kd_yolo.errors import InputError
-from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.pickle_scan import Name, ScanError, scan_pickle
+from kd_yolo.base.errors import InputError
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.pickle_scan import Name, ScanError, scan_pickle
 
 pytestmark = pytest.mark.usefixtures("no_installs")
 Archive = Callable[[bytes], Path]
@@ -182,7 +182,7 @@ REFUSED = [
     "ultralytics.nn.tasks_evil.Conv",
     "torchvision.transforms.transforms.Lambda",
     "pathlib.Path.unlink",
-    "kd_yolo.yolo.loading.load_checkpoint",
+    "kd_yolo.yolo.files.loading.load_checkpoint",
 ]
 
 

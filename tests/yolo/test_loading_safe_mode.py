@@ -15,9 +15,9 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.utils import torch_utils
 
-from kd_yolo.errors import InputError
-from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.safe_mode import enforce_safe_loading, trusted
+from kd_yolo.base.errors import InputError
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
 
 pytestmark = pytest.mark.usefixtures("no_installs")
 

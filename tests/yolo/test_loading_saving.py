@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd_yolo.errors import KDYoloError
-from kd_yolo.yolo.loading import load_checkpoint_dict
-from kd_yolo.yolo.saving import save_atomically
+from kd_yolo.base.errors import KDYoloError
+from kd_yolo.yolo.files.loading import load_checkpoint_dict
+from kd_yolo.yolo.files.saving import save_atomically
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from kd_yolo.errors import KDYoloError
-from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.module_check import TamperedError, check_modules
+from kd_yolo.base.errors import KDYoloError
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.module_check import TamperedError, check_modules
 from tests.yolo import tampering
 from tests.yolo.tampering import HARMLESS, SHADOWS, STRUCTURE, TENSORS, UNSAVED, checkpoint
 from tests.yolo.tampering_yaml import YAML

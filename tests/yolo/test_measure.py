@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from ultralytics.nn.tasks import ClassificationModel, DetectionModel
 
-from kd_yolo.errors import KDYoloError
+from kd_yolo.base.errors import KDYoloError
 from kd_yolo.yolo import measure
 from kd_yolo.yolo.measure import deployed_copy, measure_size
 

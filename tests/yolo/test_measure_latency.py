@@ -16,7 +16,7 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import SETTINGS
 
-from kd_yolo.errors import ConfigError, MissingDependencyError
+from kd_yolo.base.errors import ConfigError, MissingDependencyError
 from kd_yolo.yolo import measure, onnx_session
 from kd_yolo.yolo.measure import Latency, deployed_copy, measure_latency, onnx_runner, torch_runner
 
@@ -114,7 +114,7 @@ def test_onnx_keeps_an_end_to_end_head(tmp_path: Path) -> None:
 def test_onnx_is_quiet_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any, caplog: Any, make_weights: Any
 ) -> None:
-    from kd_yolo.yolo.loading import load_checkpoint
+    from kd_yolo.yolo.files.loading import load_checkpoint
 
     path = Path(make_weights("yolov8n.yaml"))
     beside = sorted(path.parent.iterdir())

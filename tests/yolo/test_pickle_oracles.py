@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd_yolo.errors import InputError
-from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
+from kd_yolo.base.errors import InputError
+from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
 from tests.yolo.hostile_pickles import corpus, forms, is_pickle
 
 pytestmark = pytest.mark.usefixtures("no_installs")

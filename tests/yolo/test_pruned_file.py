@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from kd_yolo.errors import KDYoloError
+from kd_yolo.base.errors import KDYoloError
 from kd_yolo.prune.graph import ChannelGraph
-from kd_yolo.yolo.loading import load_checkpoint
-from kd_yolo.yolo.pruned_file import save_pruned
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.pruned_file import save_pruned
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from ultralytics.utils import DEFAULT_CFG_DICT, IterableSimpleNamespace
 
-from kd_yolo.yolo.loading import load_checkpoint, load_checkpoint_dict
-from kd_yolo.yolo.train_args import safe_train_args
+from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
+from kd_yolo.yolo.files.train_args import safe_train_args
 
 DEEP: Any = []
 for _ in range(50):

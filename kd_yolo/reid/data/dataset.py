@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.data.decode import read_rgb
 from kd_yolo.reid.data.sample import Sample
 from kd_yolo.reid.data.sampler import Draw

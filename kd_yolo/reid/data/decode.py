@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.images import MAX_PIXELS, UNREADABLE
 from kd_yolo.base.reading import regular_file, shown
-from kd_yolo.errors import InputError
 
 MAX_CROP_PIXELS = MAX_PIXELS // 2  # from here on Pillow warns
 _DEEP = ("I", "I;16", "I;16B", "I;16L")  # 16 bits a pixel; PIL clips them at 255 when asked for RGB

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import shown
-from kd_yolo.errors import InputError
 from kd_yolo.reid.data.identity_folders import has_identity_folders, read_identity_folders
 from kd_yolo.reid.data.market import read_market
 from kd_yolo.reid.data.msmt17 import LISTS, has_lists, read_msmt17

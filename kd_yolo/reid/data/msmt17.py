@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import read_text, shown
-from kd_yolo.errors import InputError
 from kd_yolo.reid.data.sample import GALLERY, MAX_NUMBER, QUERY, TRAIN, Listing, Sample
 
 LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")

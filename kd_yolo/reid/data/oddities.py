@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.reid.data.market import DISTRACTOR
 from kd_yolo.reid.data.sample import Sample
 

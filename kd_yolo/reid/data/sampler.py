@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-from kd_yolo.data.street.rng import Rng, stream
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.rng import Rng, stream
 
 Ints = npt.NDArray[np.int64]
 

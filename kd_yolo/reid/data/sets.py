@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.reid.data.copies import copy_notes, file_size
 from kd_yolo.reid.data.decode import is_readable
 from kd_yolo.reid.data.layouts import read_layout

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kd_yolo.data.street.rng import stream
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.rng import stream
 from kd_yolo.reid.data.sample import Sample
 
 HELD_OUT_MIN = TRAINED_MIN = 2  # identities

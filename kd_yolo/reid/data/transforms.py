@@ -14,8 +14,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
-from kd_yolo.data.street.rng import stream
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.rng import stream
 from kd_yolo.reid.data.sampler import Draw
 from kd_yolo.reid.model.settings import IMAGENET_MEAN
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.reid.evaluation.align_kernel import cells_from_products, shortest_paths
 from kd_yolo.reid.evaluation.distance import Floats, as_embeddings, distance_blocks, to_numpy
 

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.data.sheet import write_png
-from kd_yolo.errors import InputError
 from kd_yolo.reid.evaluation.distance import BLOCK_QUERIES
 from kd_yolo.reid.evaluation.matches import JUNK_ID, as_labels
 

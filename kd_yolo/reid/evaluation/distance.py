@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 
 Metric = Literal["cosine", "euclidean", "sqeuclidean"]
 Floats = npt.NDArray[np.float32]

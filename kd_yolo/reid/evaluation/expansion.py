@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.evaluation.distance import Floats, as_embeddings, check_same_size, distance_blocks, unit_rows
 from kd_yolo.reid.evaluation.top import nearest_items
 

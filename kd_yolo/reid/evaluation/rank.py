@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.evaluation.distance import BLOCK_QUERIES, Metric, distance_blocks, to_numpy
 from kd_yolo.reid.evaluation.matches import Gallery, Labels, as_labels
 from kd_yolo.reid.evaluation.rank_kernel import MAX_ITEMS, hit_places

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.evaluation.align import as_stripes, check_same_stripes
 from kd_yolo.reid.evaluation.align_kernel import local_of_near
 from kd_yolo.reid.evaluation.distance import Floats

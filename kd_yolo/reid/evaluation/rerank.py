@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.extras import require
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.evaluation.distance import Floats, as_embeddings, check_same_size
 from kd_yolo.reid.evaluation.neighbours import Neighbours, find_neighbours
 from kd_yolo.reid.evaluation.reciprocal import expand, mix_jaccard, mutual, soften

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.data.sheet import write_png
-from kd_yolo.errors import InputError
 from kd_yolo.reid.evaluation.distance import to_numpy
 from kd_yolo.reid.evaluation.matches import JUNK_ID
 from kd_yolo.reid.evaluation.rank import evaluate

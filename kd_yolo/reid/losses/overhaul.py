@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.losses.precision import in_full_precision
 
 TINY = 1e-12  # smallest deviation: a norm with gamma 0 gives a constant

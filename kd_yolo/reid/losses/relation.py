@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.checks import NOT_NEGATIVE, check_parameter
 from kd_yolo.reid.losses.precision import in_full_precision
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import nearest
 from kd_yolo.losses.checks import NOT_NEGATIVE, POSITIVE, SHARE, check_parameter
-from kd_yolo.registry import nearest
 from kd_yolo.reid.losses.id import identity_loss
 from kd_yolo.reid.losses.logit_kd import kl
 from kd_yolo.reid.losses.precision import in_full_precision

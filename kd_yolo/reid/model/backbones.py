@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.extras import install_line, is_installed, require
-from kd_yolo.errors import ConfigError
-from kd_yolo.registry import nearest
+from kd_yolo.base.registry import nearest
 from kd_yolo.reid.model.resnet import RESNET_NAMES, ResNetBackbone, last_norm_of_block
 from kd_yolo.reid.model.timm_backbone import TimmBackbone
 

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd_yolo.atomic import write_atomically
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.files import write_bytes
 from kd_yolo.base.reading import shown
-from kd_yolo.config.reid import ReIDConfig
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.model.contents import FORMAT, VERSION, Identity, check_contents
 from kd_yolo.reid.model.foreign import name_of_foreign, tensors_inside
 from kd_yolo.reid.model.pretrained import backbone_of
 from kd_yolo.reid.model.read_file import FETCH_AGAIN, GIVE, read_safely
 from kd_yolo.reid.model.settings import NetworkConfig
+from kd_yolo.reid.settings import ReIDConfig
 
 MAX_SHOWN = 3
 
@@ -72,7 +72,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     _check_plain(values, "checkpoint")
     buffer = io.BytesIO()
     torch.save(values, buffer)
-    return write_atomically(Path(path), buffer.getbuffer())
+    return write_bytes(Path(path), buffer.getbuffer())
 
 
 def load_checkpoint(path: str | Path, *, backbone: str | None = None) -> Checkpoint:

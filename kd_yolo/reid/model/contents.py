@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import shown
-from kd_yolo.config.reid_network import MAX_EPOCHS, NetworkShape
-from kd_yolo.errors import InputError
+from kd_yolo.reid.network_settings import MAX_EPOCHS, NetworkShape
 
 FORMAT = "kd-yolo reid"
 VERSION = 1
@@ -72,7 +72,7 @@ class Extra(_Strict):
     """What our commands add.
 
     Attributes:
-        settings: of the run, see :class:`kd_yolo.config.reid.ReIDConfig`.
+        settings: of the run, see :class:`kd_yolo.reid.settings.ReIDConfig`.
         train: of a run that is not finished.
         pruned: where a pruned network came from.
     """

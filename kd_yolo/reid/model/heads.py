@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import Registry
 from kd_yolo.losses.base import at_least_float32
 from kd_yolo.losses.checks import NOT_NEGATIVE, POSITIVE, check_parameter
-from kd_yolo.registry import Registry
 
 heads: Registry[Head] = Registry("head")
 TINY = 1e-7  # of sin^2: keeps the root's gradient finite

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.model.neck import unit_rows
 
 NUM_STRIPES = 8

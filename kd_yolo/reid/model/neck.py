@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import nearest
 from kd_yolo.losses.base import at_least_float32
-from kd_yolo.registry import nearest
 
 
 class GeM(nn.Module):

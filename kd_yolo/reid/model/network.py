@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.model.backbones import full_name
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint
 from kd_yolo.reid.model.heads import Head, build_head

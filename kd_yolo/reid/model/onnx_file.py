@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
 from kd_yolo.base.reading import read_bytes, shown
-from kd_yolo.errors import InputError
 
 MAX_BYTES = (1 << 31) - 1  # of a message of protobuf
 MAX_NODES = 200_000

@@ -10,8 +10,8 @@ import pickle
 from collections.abc import Iterator
 from typing import IO, Any, ClassVar
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import shown
-from kd_yolo.errors import InputError
 
 MAX_PICKLE_BYTES = 2 << 20  # a network of 1,000 tensors with its optimizer has 0.5 MB
 MAX_VALUES = 5_000_000  # with what is referred to twice counted twice

@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
 
-from kd_yolo.errors import ConfigError
-from kd_yolo.registry import nearest
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import nearest
 from kd_yolo.reid.model.backbones import Backbone, final_relu, last_norms, residual_stages
 
 

@@ -12,8 +12,8 @@ import torchvision
 from torch import Tensor
 from torch.hub import load_state_dict_from_url
 
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.base.reading import regular_file, shown
-from kd_yolo.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.reid.model.backbones import TIMM_PREFIX, Backbone, full_name, random_backbone
 from kd_yolo.reid.model.contents import FORMAT
 from kd_yolo.reid.model.foreign import name_of_foreign, tensors_inside

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import torch
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import regular_file, shown
-from kd_yolo.errors import InputError
 from kd_yolo.reid.model.pickle_scan import MAX_PICKLE_BYTES, scan
 
 FETCH_AGAIN = "Copy or download it again."

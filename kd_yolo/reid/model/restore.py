@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.base.reading import shown
-from kd_yolo.errors import ConfigError, InputError, KDYoloError
 
 
 @contextmanager

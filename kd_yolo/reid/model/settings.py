@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from kd_yolo.errors import ConfigError
-from kd_yolo.registry import nearest
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import nearest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.extras import require
-from kd_yolo.errors import ConfigError
 from kd_yolo.reid.model.resnet import STAGES
 
 _LOG = logging.getLogger(__name__)

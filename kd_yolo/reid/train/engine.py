@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.config.reid import ReIDConfig
-from kd_yolo.errors import KDYoloError
+from kd_yolo.base.errors import KDYoloError
 from kd_yolo.reid.model.checkpoint import Checkpoint, save_checkpoint
 from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.restore import as_input_error
+from kd_yolo.reid.settings import ReIDConfig
 from kd_yolo.reid.train.distributed import World, average, average_gradients
 from kd_yolo.reid.train.objective import Objective, Step
 from kd_yolo.reid.train.optimizer import learning_rate, make_optimizer, set_learning_rate

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.config.reid import ReIDConfig
 from kd_yolo.reid.losses.center import CenterLoss
 from kd_yolo.reid.losses.circle import circle_loss
 from kd_yolo.reid.losses.id import identity_loss
@@ -22,6 +21,7 @@ from kd_yolo.reid.losses.triplet import batch_hard_triplet, mine_hardest
 from kd_yolo.reid.model.backbones import last_norms
 from kd_yolo.reid.model.network import Features, ReIDModel
 from kd_yolo.reid.model.pre_relu import pre_relu_features
+from kd_yolo.reid.settings import ReIDConfig
 from kd_yolo.reid.train.distributed import World, gather
 from kd_yolo.reid.train.teachers import Lesson, Teacher
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from kd_yolo.config.reid import TrainSettings
+from kd_yolo.reid.settings import TrainSettings
 
 FLOOR = 0.01  # of the peak: where warm-up starts and the cosine ends
 DROP = 0.1

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kd_yolo import __version__
-from kd_yolo.config.reid import ReIDConfig
-from kd_yolo.report.files import write_figure, write_text
+from kd_yolo.base.figure import write_figure
+from kd_yolo.base.files import write_text
+from kd_yolo.reid.settings import ReIDConfig
 
 Row = dict[str, float]
 PACKAGES = ("torch", "torchvision", "numpy")

@@ -14,12 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from kd_yolo.base.device import choose_device
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.lock import holding
+from kd_yolo.base.places import remove_if_empty
 from kd_yolo.base.reading import shown
-from kd_yolo.config.reid import ReIDConfig, place_of
-from kd_yolo.data.folder import remove_if_empty
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sample import TRAIN
 from kd_yolo.reid.data.sampler import PKSampler
@@ -30,6 +29,8 @@ from kd_yolo.reid.data.transforms import Augment
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint
 from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
+from kd_yolo.reid.settings import ReIDConfig, place_of
+from kd_yolo.reid.testing import as_metrics, distances, embed, score
 from kd_yolo.reid.train.distributed import World, join_world, leave_world, synchronise_norms
 from kd_yolo.reid.train.engine import Say, Stage, Trainer
 from kd_yolo.reid.train.objective import Objective
@@ -37,7 +38,6 @@ from kd_yolo.reid.train.records import write_settings
 from kd_yolo.reid.train.start import continue_from, network_of, settings_for
 from kd_yolo.reid.train.state import settings_to_go_on
 from kd_yolo.reid.train.teachers import load_teachers
-from kd_yolo.reid.train.testing import as_metrics, distances, embed, score
 
 CHANGEABLE = {(None, "data"), ("train", "device"), ("train", "workers"), ("train", "cache")}
 SPLIT_SEED = 0  # of every run: teacher and student have the same identities whatever their seeds

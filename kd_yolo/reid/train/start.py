@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kd_yolo.config.reid import ReIDConfig
-from kd_yolo.config.reid_network import NetworkSettings
-from kd_yolo.errors import ConfigError, InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.model.backbones import full_name
 from kd_yolo.reid.model.checkpoint import Checkpoint
 from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.settings import NetworkConfig
 from kd_yolo.reid.model.widths import fit_widths
+from kd_yolo.reid.network_settings import NetworkSettings
+from kd_yolo.reid.settings import ReIDConfig
 
 _KEPT = ("backbone", "embedding")  # weights of another one do not fit
 _NEW = ("head.", "local.", "neck.pool.")  # parts that another setting adds or takes away

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import shown
-from kd_yolo.config.reid import ReIDConfig
-from kd_yolo.errors import InputError
 from kd_yolo.reid.model.checkpoint import Checkpoint, settings_of
 from kd_yolo.reid.model.restore import as_input_error, check_shapes
+from kd_yolo.reid.settings import ReIDConfig
 
 _ADAM = frozenset({"step", "exp_avg", "exp_avg_sq"})
 KEPT = {"adam": _ADAM, "adamw": _ADAM, "sgd": frozenset({"momentum_buffer"})}  # for each parameter

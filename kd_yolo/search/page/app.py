@@ -14,7 +14,7 @@ import gradio as gr
 import numpy as np
 from fastapi import FastAPI
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.search.page.compare_tab import CompareTab, explain_comparison
 from kd_yolo.search.page.comparison import Comparison
 from kd_yolo.search.page.finder import Finder

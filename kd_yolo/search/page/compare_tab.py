@@ -10,13 +10,13 @@ import cv2
 import gradio as gr
 import numpy as np
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
+from kd_yolo.search.frames.records import Picture
 from kd_yolo.search.page.comparison import Comparison, Seen
 from kd_yolo.search.page.draw import Shown
 from kd_yolo.search.page.parts import SESSION_S, Update, html, picture_input, private
 from kd_yolo.search.page.text import NONE, empty, plural, status, step, table
 from kd_yolo.search.page.upload import Limits, read_upload
-from kd_yolo.search.records import Picture
 
 START = "Drop a picture, or choose one: every model looks at it."
 WAITING = "The two models appear here, with a slider between them."

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kd_yolo.search.frames.records import Picture
 from kd_yolo.search.page.draw import Shown, draw_classes
-from kd_yolo.search.records import Picture
-from kd_yolo.yolo.loading import load_checkpoint
+from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.predict import predict_boxes
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.search.records import Picture
+from kd_yolo.search.frames.records import Picture
 
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]

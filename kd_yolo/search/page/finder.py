@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from kd_yolo.config.search import CropRules
-from kd_yolo.errors import InputError
-from kd_yolo.search.cut import cut
-from kd_yolo.search.records import Crop, Frame, Picture
+from kd_yolo.base.errors import InputError
+from kd_yolo.search.crops.cut import cut
+from kd_yolo.search.frames.records import Crop, Frame, Picture
+from kd_yolo.search.settings import CropRules
 
 if TYPE_CHECKING:
-    from kd_yolo.search.detector import PersonDetector
-    from kd_yolo.search.embedder import Embedder
-    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.gallery.gallery import Gallery
+    from kd_yolo.search.networks.detector import PersonDetector
+    from kd_yolo.search.networks.embedder import Embedder
 
 WHOLE = -1
 
@@ -31,7 +31,7 @@ class Match:
     Attributes:
         place: its number in the gallery.
         distance: 1 - cosine of the two embeddings: 0 to 2, small is alike.
-        row: what the gallery says of the crop (:func:`kd_yolo.search.records.as_row`).
+        row: what the gallery says of the crop (:func:`kd_yolo.search.frames.records.as_row`).
         crop_hw3: RGB; None where the gallery has lost the file.
     """
 

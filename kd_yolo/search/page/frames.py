@@ -9,15 +9,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kd_yolo.errors import InputError
-from kd_yolo.search.listing import IMAGES
+from kd_yolo.base.errors import InputError
+from kd_yolo.search.frames.images import read_picture
+from kd_yolo.search.frames.listing import IMAGES
+from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.sources import VIDEOS
+from kd_yolo.search.frames.video import check_video, read_video
 from kd_yolo.search.page.draw import Box, Shown, draw_match
 from kd_yolo.search.page.finder import Match
 from kd_yolo.search.page.text import clock
-from kd_yolo.search.pictures import read_picture
-from kd_yolo.search.records import Picture
-from kd_yolo.search.sources import VIDEOS
-from kd_yolo.search.video import check_video, read_video
 
 SAME_S = 0.005  # frames are further apart than that
 

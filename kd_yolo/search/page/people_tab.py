@@ -9,15 +9,15 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from kd_yolo.errors import InputError, KDYoloError
-from kd_yolo.search.gallery_files import Threshold
+from kd_yolo.base.errors import InputError, KDYoloError
+from kd_yolo.search.frames.records import Crop, Picture
+from kd_yolo.search.gallery.files import Threshold
 from kd_yolo.search.page.draw import Shown, draw_people
 from kd_yolo.search.page.finder import WHOLE, Finder, Match, person_at
 from kd_yolo.search.page.frames import show_match, source_name
 from kd_yolo.search.page.parts import SESSION_S, Say, Update, html, picture_input, private
 from kd_yolo.search.page.text import NONE, clock, empty, plural, status, step, table
 from kd_yolo.search.page.upload import Limits, read_upload
-from kd_yolo.search.records import Crop, Picture
 
 TOP, MOST = 10, 50
 COLUMNS = ("Rank", "Camera", "Time", "Distance", "Source", "Frame")

@@ -14,11 +14,11 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.extras import require
-from kd_yolo.config.search import CropRules, DetectorSettings, ServeRules
-from kd_yolo.errors import ConfigError, InputError
 from kd_yolo.search.page.guard import LOOPBACK, Guard
 from kd_yolo.search.page.upload import Limits
+from kd_yolo.search.settings import CropRules, DetectorSettings, ServeRules
 
 if TYPE_CHECKING:
     import uvicorn
@@ -93,9 +93,9 @@ def open_site(settings: ServeSettings, say: Say) -> Site:
     Raises:
         InputError: see :func:`serve`.
     """
-    from kd_yolo.search.detector import PersonDetector
-    from kd_yolo.search.embedder import Embedder
-    from kd_yolo.search.gallery import Gallery
+    from kd_yolo.search.gallery.gallery import Gallery
+    from kd_yolo.search.networks.detector import PersonDetector
+    from kd_yolo.search.networks.embedder import Embedder
     from kd_yolo.search.page.app import Site
     from kd_yolo.search.page.comparison import Comparison
     from kd_yolo.search.page.finder import Finder

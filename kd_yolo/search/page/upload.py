@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from kd_yolo.errors import ConfigError, InputError
-from kd_yolo.search.records import Picture
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.search.frames.records import Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 NAMES = "JPEG, PNG, WebP, BMP, TIFF or GIF"

@@ -20,7 +20,7 @@ from ultralytics.nn.modules.head import (
     v10Detect,
 )
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 
 _DETECT = frozenset({Detect, OBB, OBB26, Pose, Pose26, Segment, Segment26, v10Detect})
 _BRANCHES = ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4")

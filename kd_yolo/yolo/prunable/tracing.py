@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 
 # Layers that keep channels apart, or mix them by a weight that is cut with them.
 _LAYERS: tuple[type[nn.Module], ...] = (

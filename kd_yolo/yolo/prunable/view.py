@@ -14,7 +14,7 @@ from ultralytics.nn.modules.conv import Conv, ConvTranspose, RepConv
 from ultralytics.nn.modules.head import RTDETRDecoder
 from ultralytics.nn.modules.transformer import AIFI
 
-from kd_yolo.errors import InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.yolo.prunable.maps import head_maps, require_known_head, task_outputs
 from kd_yolo.yolo.prunable.splits import Split, split_convs
 from kd_yolo.yolo.prunable.standins import put_standins

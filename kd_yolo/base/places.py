@@ -1,0 +1,79 @@
+"""Where things lie: the project's folders, weights by their name, new folders for runs."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.reading import shown
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def project_folder(name: str) -> Path:
+    """``datasets`` or ``weights`` of the project: here if it is here, else in the checkout, else made here."""
+    is_checkout = (ROOT / "pyproject.toml").is_file()
+    return (ROOT / name if is_checkout and not Path(name).is_dir() else Path(name)).resolve()
+
+
+def find_weights(name: str | Path) -> str:
+    """``name`` itself, or the file of that name in ``weights/`` here or beside the package."""
+    path = Path(name)
+    try:
+        if path.exists() or path.name != str(name):
+            return str(name)
+        return next((str(d / path) for d in (Path("weights"), ROOT / "weights") if (d / path).is_file()), str(name))
+    except (OSError, ValueError):  # too long, or a NUL in it: whoever opens it says so
+        return str(name)
+
+
+def new_folder(first: Path) -> Path:
+    """Makes ``first``, or the first of ``first-2``, ``first-3``, ... that is free, and returns it.
+
+    A name is reserved by making its folder: of two processes that ask at once, each gets a folder of its own.
+
+    Raises:
+        InputError: a file is in the way.
+        ConfigError: the name is none that a folder can have.
+    """
+    folder, count = first, 1
+    while True:
+        try:
+            first.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(f"{shown(str(first), 300)} cannot be made: a file is where a folder should be.") from None
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            count += 1
+            folder = first.with_name(f"{first.name}-{count}")
+        except FileNotFoundError:  # a process that failed has just removed the empty parent
+            continue
+        except (ValueError, OSError) as error:
+            if isinstance(error, PermissionError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EROFS):
+                raise
+            raise ConfigError(f"{shown(str(first), 300)} cannot be made: {error}"[:500]) from None
+        else:
+            return folder
+
+
+@contextmanager
+def reserved(first: Path) -> Iterator[Path]:
+    """A new folder, see :func:`new_folder`; work that fails before it wrote anything leaves none behind."""
+    missing = [parent for parent in first.parents if not parent.exists()]
+    folder = new_folder(first)
+    try:
+        yield folder
+    except BaseException:
+        remove_if_empty(folder, *missing)
+        raise
+
+
+def remove_if_empty(*folders: Path) -> None:
+    """Removes folders, inner ones first, but only those without anything in them."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,130 @@
+"""Writes crops of the built-in people as a re-identification set in the layout of Market-1501."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from kd_yolo.builtin.presets import CropsPreset, get_crops_preset
+from kd_yolo.builtin.sightings import DISTRACTOR, JUNK, Sighting, draw_sightings
+from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+
+GENERATOR = "reid"
+VERSION = 2  # raise it whenever the same seed gives other pictures
+TRAIN, QUERY, GALLERY = FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
+_LISTING = "meta.jsonl"
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class CropsReport:
+    """What ``make_crops`` made, or found already made.
+
+    Args:
+        folder: the set.
+        images: crops by folder.
+        identities: people by folder, without distractors.
+        cameras: cameras.
+        reused: the set was already there and was not drawn again.
+    """
+
+    folder: Path
+    images: dict[str, int]
+    identities: dict[str, int]
+    cameras: int
+    reused: bool
+
+
+def make_crops(
+    out_dir: Path, preset: str = "demo", seed: int = 0, *, force: bool = False, progress: Progress | None = None
+) -> CropsReport:
+    """Makes the built-in re-identification set.
+
+    It holds ``bounding_box_train``, ``query``, ``bounding_box_test`` with names as ``0002_c1s1_000451_03.jpg``
+    (identity, camera, scene, person), ``meta.json`` and ``meta.jsonl`` (a line a crop). Identities and cameras are
+    those of the drawn world; nobody is in both train and test. One crop of each test identity and camera is a query.
+    The gallery has distractors (0) and junk (-1) besides, as Market-1501 has. Nothing appears under ``out_dir`` before
+    the set is complete.
+
+    Args:
+        out_dir: the set's folder; a set with the same preset, seed and version that is already there is reused.
+        preset: "smoke", "demo" or "bench".
+        seed: of everything.
+        force: replace another set of crops that is in ``out_dir``.
+        progress: called with (crops of identities done, crops of identities in all).
+
+    Raises:
+        ConfigError: unknown preset, or ``out_dir`` holds something else.
+    """
+    plan, out_dir = get_crops_preset(preset), Path(out_dir).absolute()
+    wanted = {"preset": plan.name, "seed": seed, "version": VERSION}
+    found = find_made(out_dir, GENERATOR, wanted, {".": "jpg"}, force=force, listing=_LISTING)
+    header = found or write_whole(out_dir, lambda partial: _write_set(partial, plan, seed, progress))
+    return CropsReport(out_dir, header["images"], header["identities"], header["cameras"], reused=found is not None)
+
+
+def _write_set(folder: Path, plan: CropsPreset, seed: int, progress: Progress | None) -> Record:
+    """Draws everything into ``folder`` and returns the header of ``meta.json``."""
+    for name in FOLDERS:
+        (folder / name).mkdir()
+    lines, images, people = [], dict.fromkeys(FOLDERS, 0), defaultdict[str, set[int]](set)
+    asked: set[tuple[int, int]] = set()
+    done, total = 0, sum(plan.identities) * plan.cameras * plan.shots
+    for sighting in _sightings(plan, seed):
+        name = _folder_of(sighting, asked)
+        _write(folder / name / f"{sighting.stem}.jpg", sighting)
+        lines.append(json.dumps(_record(sighting, name)) + "\n")
+        images[name] += 1
+        if sighting.identity in (JUNK, DISTRACTOR):
+            continue
+        people[name].add(sighting.identity)
+        done += 1
+        if progress is not None:
+            progress(done, total)
+    (folder / _LISTING).write_text("".join(lines))
+    return {
+        "generator": GENERATOR,
+        "version": VERSION,
+        "preset": plan.name,
+        "seed": seed,
+        "cameras": plan.cameras,
+        "images": images,
+        "identities": {name: len(people[name]) for name in FOLDERS},
+    }
+
+
+def _sightings(plan: CropsPreset, seed: int) -> Iterator[Sighting]:
+    for split in ("train", "test"):
+        for camera in range(plan.cameras):
+            yield from draw_sightings(plan, seed, split, camera)
+
+
+def _folder_of(sighting: Sighting, asked: set[tuple[int, int]]) -> str:
+    """The first crop of a test identity and camera is a query."""
+    if sighting.split == "train":
+        return TRAIN
+    key = sighting.identity, sighting.camera
+    if sighting.identity in (JUNK, DISTRACTOR) or key in asked:
+        return GALLERY
+    asked.add(key)
+    return QUERY
+
+
+def _write(file: Path, sighting: Sighting) -> None:
+    if not cv2.imwrite(str(file), sighting.picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
+        raise OSError(f"cannot write {file}: is the disk full?")
+
+
+def _record(sighting: Sighting, folder: str) -> Record:
+    height, width = sighting.picture.shape[:2]
+    return {
+        "file": f"{folder}/{sighting.stem}.jpg",
+        "identity": sighting.identity,
+        "camera": sighting.camera,
+        "size_px": [width, height],
+    }

@@ -1,0 +1,127 @@
+"""Writes the built-in diagrams as a YOLO detection set with ``plabels``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from kd_yolo.builtin.diagram.render import Drawing, draw_diagram
+from kd_yolo.builtin.diagram.tree import CLASS_NAMES
+from kd_yolo.builtin.presets import DiagramPreset, get_diagram_preset
+from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+from kd_yolo.data.plabels import format_plabels
+
+GENERATOR = "diagram"
+VERSION = 1  # raise it whenever the same seed gives other pictures or labels
+_KINDS = {"images": "jpg", "labels": "txt", "plabels": "txt"}
+_JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class DiagramReport:
+    """What ``make_diagram`` made, or found already made.
+
+    Args:
+        folder: the set.
+        data_yaml: what training takes.
+        images: pictures by split.
+        boxes: boxes by split and class name.
+        links: boxes with a parent by split.
+        reused: the set was already there and was not drawn again.
+    """
+
+    folder: Path
+    data_yaml: Path
+    images: dict[str, int]
+    boxes: dict[str, dict[str, int]]
+    links: dict[str, int]
+    reused: bool
+
+
+def make_diagram(
+    out_dir: Path,
+    preset: str = "demo",
+    seed: int = 0,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> DiagramReport:
+    """Makes the built-in diagrams.
+
+    The set holds ``images/<split>``, ``labels/<split>``, ``plabels/<split>`` (see :mod:`kd_yolo.data.plabels`),
+    ``data.yaml`` and ``meta.json``; the splits are train and val. Parents are those of the drawn tree: data and
+    annotations in a lane belong to its pool, a thing drawn over a border to what it was drawn for. Nothing appears
+    under ``out_dir`` before the set is complete.
+
+    Args:
+        out_dir: the set's folder; a set with the same preset, seed and version that is already there is reused.
+        preset: "smoke", "demo" or "bench".
+        seed: of everything.
+        force: replace another diagram set that is in ``out_dir``.
+        progress: called with (pictures done, pictures in all).
+
+    Raises:
+        ConfigError: unknown preset, or ``out_dir`` holds something else.
+    """
+    plan, out_dir = get_diagram_preset(preset), Path(out_dir).absolute()
+    wanted = {"preset": plan.name, "seed": seed, "version": VERSION}
+    found = find_made(out_dir, GENERATOR, wanted, _KINDS, force=force)
+    header = found or write_whole(out_dir, lambda partial: _write_set(partial, plan, seed, progress))
+    counts = {key: header[key] for key in ("images", "boxes", "links")}
+    return DiagramReport(out_dir, out_dir / "data.yaml", **counts, reused=found is not None)
+
+
+def _write_set(folder: Path, plan: DiagramPreset, seed: int, progress: Progress | None) -> Record:
+    """Draws everything into ``folder`` and returns the header of ``meta.json``."""
+    boxes = {split: dict.fromkeys(CLASS_NAMES, 0) for split in plan.images}
+    links = dict.fromkeys(plan.images, 0)
+    done, total = 0, sum(plan.images.values())
+    for split, count in plan.images.items():
+        for kind in _KINDS:
+            (folder / kind / split).mkdir(parents=True)
+        for index in range(count):
+            drawing = draw_diagram(seed, split, index, plan.width_px, plan.height_px)
+            _write_drawing(folder, split, f"{split}_{index:05d}", drawing)
+            for name, number in Counter(CLASS_NAMES[c] for c in drawing.classes).items():
+                boxes[split][name] += number
+            links[split] += sum(parent >= 0 for parent in drawing.parents)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    (folder / "data.yaml").write_text(_yaml_text(plan, seed))
+    return {
+        "generator": GENERATOR,
+        "version": VERSION,
+        "preset": plan.name,
+        "seed": seed,
+        "size_px": [plan.width_px, plan.height_px],
+        "classes": list(CLASS_NAMES),
+        "images": plan.images,
+        "boxes": boxes,
+        "links": links,
+    }
+
+
+def _write_drawing(folder: Path, split: str, stem: str, drawing: Drawing) -> None:
+    file = folder / "images" / split / f"{stem}.jpg"
+    if not cv2.imwrite(str(file), drawing.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
+        raise OSError(f"cannot write {file}: is the disk full?")
+    height, width = drawing.image.shape[:2]
+    corners = drawing.boxes_xyxy / (width, height, width, height)
+    boxes = np.hstack([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]])
+    text = format_plabels(drawing.classes, boxes, drawing.parents)
+    (folder / "plabels" / split / f"{stem}.txt").write_text(text)
+    lines = [" ".join(line.split()[:5]) + "\n" for line in text.splitlines()]
+    (folder / "labels" / split / f"{stem}.txt").write_text("".join(lines))
+
+
+def _yaml_text(plan: DiagramPreset, seed: int) -> str:
+    """No ``path`` key: ultralytics then takes the paths from the file's own folder, wherever the command runs."""
+    body: Record = {split: f"images/{split}" for split in plan.images}
+    body["names"] = dict(enumerate(CLASS_NAMES))
+    return f"# kd-yolo data make diagram --preset {plan.name} --seed {seed}\n" + yaml.safe_dump(body, sort_keys=False)

@@ -1,0 +1,89 @@
+"""What is written about the built-in pictures: labels, data YAML and the truth in the meta files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
+
+import yaml
+
+from kd_yolo.builtin.picture import LONG_SIDE_MIN_PX, SHORT_SIDE_MIN_PX, VISIBLE_SHARE_MIN, Picture, is_labelled
+from kd_yolo.builtin.presets import SPLITS, StreetPreset
+from kd_yolo.builtin.street.actors import CLASS_NAMES
+from kd_yolo.builtin.street.render import Truth
+from kd_yolo.data.folder import Record
+
+GENERATOR = "street"
+VERSION = 1  # raise it whenever the same seed gives other pictures or labels
+
+
+def label_line(truth: Truth, plan: StreetPreset) -> str:
+    """One line of a YOLO label file: class, centre and size of the visible box as shares of the picture."""
+    x0, y0, x1, y1 = truth.visible_xyxy
+    numbers = (
+        (x0 + x1) / 2 / plan.width_px,
+        (y0 + y1) / 2 / plan.height_px,
+        (x1 - x0) / plan.width_px,
+        (y1 - y0) / plan.height_px,
+    )
+    return " ".join([str(CLASS_NAMES.index(truth.class_name)), *(f"{number:.6f}" for number in numbers)]) + "\n"
+
+
+def picture_record(picture: Picture, file: str) -> Record:
+    """A picture's line in ``meta.jsonl``."""
+    return {
+        "file": file,
+        "split": picture.split,
+        "index": picture.index,
+        "camera": picture.camera_id,
+        "time": picture.time,
+        "objects": [_object(truth) for truth in picture.frame.objects],
+    }
+
+
+def _object(truth: Truth) -> Record:
+    return {
+        "class": truth.class_name,
+        "identity": truth.identity,
+        "box": list(truth.visible_xyxy),
+        "full_box": list(truth.full_xyxy),
+        "visible": round(truth.visible_share, 4),
+        "outside": round(truth.outside_share, 4),
+        "occluders": list(truth.occluders),
+        "parent": truth.parent,
+        "depth_m": round(truth.depth_m, 2),
+        "yaw": round(truth.yaw, 3),
+        "labelled": is_labelled(truth),
+    }
+
+
+def set_header(plan: StreetPreset, seed: int, records: list[Record]) -> Record:
+    """What ``meta.json`` says about the whole set."""
+    boxes = {split: dict.fromkeys(CLASS_NAMES, 0) for split in SPLITS}
+    for split, group in groupby(records, key=lambda r: str(r["split"])):
+        boxes[split].update(Counter(o["class"] for r in group for o in r["objects"] if o["labelled"]))
+    return {
+        "generator": GENERATOR,
+        "version": VERSION,
+        "preset": plan.name,
+        "seed": seed,
+        "size_px": [plan.width_px, plan.height_px],
+        "cameras": plan.cameras,
+        "classes": list(CLASS_NAMES),
+        "images": {split: plan.num_images(split) for split in SPLITS},
+        "identities": {split: [plan.identity_range(split).start, plan.identity_range(split).stop] for split in SPLITS},
+        "boxes": boxes,
+        "label_rule": {
+            "visible_share_min": VISIBLE_SHARE_MIN,
+            "long_side_min_px": LONG_SIDE_MIN_PX,
+            "short_side_min_px": SHORT_SIDE_MIN_PX,
+        },
+    }
+
+
+def yaml_text(plan: StreetPreset, seed: int) -> str:
+    """No ``path`` key: ultralytics then takes the paths from the file's own folder, wherever the command runs."""
+    body: Record = {split: f"images/{split}" for split in SPLITS}
+    body["names"] = dict(enumerate(CLASS_NAMES))
+    head = f"# kd-yolo data make street --preset {plan.name} --seed {seed}\n"
+    return head + yaml.safe_dump(body, sort_keys=False)

@@ -1,0 +1,59 @@
+"""The picture of a distillation run: its terms, their share of loss and gradient, and the accuracy, by epoch."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kd_yolo.base.figure import write_figure
+
+LIMIT = 0.6  # the share above which a run warns
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+Columns = dict[str, list[float]]
+
+
+def draw_distillation(folder: Path) -> Path:
+    """Draws ``distillation.png`` from a run's ``results.csv`` and ``balance.csv``.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        The picture.
+    """
+    results, balance = read_columns(folder / "results.csv"), read_columns(folder / "balance.csv")
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    terms, shares, accuracy = figure.subplots(1, 3)
+    epochs = results["epoch"]
+    for i, key in enumerate(k for k in results if k.startswith("train/kd_")):
+        _line(terms, epochs, results[key], key.removeprefix("train/"), COLORS[i % len(COLORS)])
+    terms.set_yscale("log" if any(min(line.get_ydata()) > 0 for line in terms.lines) else "linear")
+    terms.set_title("weighted terms", loc="left", fontsize=10)
+    for i, (key, label) in enumerate((("loss_share", "of the loss"), ("gradient_share", "of the gradient"))):
+        _line(shares, balance["epoch"], [100 * x for x in balance[key]], label, COLORS[i])
+    shares.axhline(100 * LIMIT, color="#888888", linewidth=1, linestyle="--")
+    shares.set_ylim(0, 100)
+    shares.set_title("share of distillation, %", loc="left", fontsize=10)
+    for i, key in enumerate(("metrics/mAP50(B)", "metrics/mAP50-95(B)")):
+        _line(accuracy, epochs, results[key], key.removeprefix("metrics/").removesuffix("(B)"), COLORS[i])
+    accuracy.set_title("accuracy on val", loc="left", fontsize=10)
+    for axis in (terms, shares, accuracy):
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8, frameon=False)
+    return write_figure(folder / "distillation.png", figure)
+
+
+def _line(axis: Axes, epochs: list[float], values: list[float], label: str, color: str) -> None:
+    axis.plot(epochs, values, marker="o", markersize=3, linewidth=1.4, label=label, color=color)
+
+
+def read_columns(path: Path) -> Columns:
+    """A CSV file of numbers as columns by name; a cell that is empty is NaN."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    keys = list(rows[0]) if rows else []
+    return {key.strip(): [float(row[key] or "nan") for row in rows] for key in keys}

@@ -1,0 +1,51 @@
+"""Picture of a league: the mAP of every run, by recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from kd_yolo.base.figure import write_figure
+
+DOT, MEAN, NONE, TEACHER = "#0072B2", "black", "#D55E00", "#009E73"
+
+
+def draw_league(
+    scores: Mapping[str, Mapping[int, float]], path: str | Path, *, teacher: float | None = None, caption: str = ""
+) -> Path:
+    """Draws a dot for each run, a bar for each recipe's mean, and lines for ``none`` and the teacher.
+
+    Args:
+        scores: mAP50-95 by recipe, in the order of the picture, and seed.
+        path: the PNG.
+        teacher: its mAP50-95.
+        caption: what a reader has to know.
+
+    Returns:
+        ``path``.
+    """
+    figure = Figure(figsize=(max(5.0, 1.6 + 0.75 * len(scores)), 4.4), layout="constrained")
+    axis = figure.add_subplot()
+    means = {recipe: sum(by_seed.values()) / len(by_seed) for recipe, by_seed in scores.items()}
+    for place, (recipe, by_seed) in enumerate(scores.items()):
+        step = 0.36 / max(len(by_seed) - 1, 1)
+        places = [place + (index - (len(by_seed) - 1) / 2) * step for index in range(len(by_seed))]
+        axis.plot(places, list(by_seed.values()), "o", color=DOT, alpha=0.75, markersize=5)
+        axis.hlines(means[recipe], place - 0.32, place + 0.32, color=MEAN, linewidth=1.8)
+    lines = {"none": (means.get("none"), NONE), "teacher": (teacher, TEACHER)}
+    for name, (value, colour) in lines.items():
+        if value is not None:
+            axis.axhline(value, color=colour, linewidth=1, linestyle="--", label=name)
+    axis.set_xticks(range(len(scores)), list(scores), rotation=40, ha="right", fontsize=8)
+    axis.set_ylabel("mAP50-95")
+    axis.set_title("one dot a seed, bars are means", fontsize=10, loc="left")
+    axis.grid(axis="y", color="0.92", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    if axis.get_legend_handles_labels()[1]:
+        axis.legend(fontsize=8, frameon=False, loc="best")
+    if caption:
+        figure.supxlabel(caption, fontsize=7, color="0.35", wrap=True)
+    return write_figure(path, figure)

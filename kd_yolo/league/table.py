@@ -1,0 +1,147 @@
+"""The table of a league: a row for each recipe, gains paired seed by seed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kd_yolo.league.results import LeagueResults
+
+NONE, SHIPPED = "none", "shipped"
+HEADER = ["recipe", "seeds", "mAP50-95", "mAP50", "gain over `none`", "gain over `shipped`"]
+HEADER += ["gap to the teacher closed", "time", "CPU time", "memory"]
+Spread = tuple[float | None, float | None]  # mean and standard deviation, as far as there are values
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recipe; what cannot be said yet is None.
+
+    Attributes:
+        recipe: its name.
+        loss: what it does, as it was typed.
+        seeds: number of its finished runs.
+        map: mean mAP50-95.
+        map_sd: standard deviation over the seeds, from two seeds on.
+        map50: mean mAP50.
+        gain_none, gain_none_sd: mAP50-95 minus that of ``none`` with the same seed.
+        gain_shipped, gain_shipped_sd: the same for ``shipped``.
+        gap_closed: share of the way from ``none`` to the teacher.
+        time, cpu_time, memory: relative to ``none``.
+    """
+
+    recipe: str
+    loss: str
+    seeds: int
+    map: float
+    map_sd: float | None
+    map50: float
+    gain_none: float | None
+    gain_none_sd: float | None
+    gain_shipped: float | None
+    gain_shipped_sd: float | None
+    gap_closed: float | None
+    time: float | None
+    cpu_time: float | None
+    memory: float | None
+
+
+def make_rows(results: LeagueResults) -> list[Row]:
+    """A row for each recipe with a finished run, the best first."""
+    return [_row(recipe, results) for recipe in results.recipes]
+
+
+def _row(recipe: str, results: LeagueResults) -> Row:
+    run = results.runs[recipe, results.seeds(recipe)[0]]
+    gain_none, gain_none_sd = _gain(recipe, NONE, results)
+    gain_shipped, gain_shipped_sd = _gain(recipe, SHIPPED, results)
+    return Row(
+        recipe=recipe,
+        loss=run.get("loss") or recipe,
+        seeds=len(results.seeds(recipe)),
+        map=results.mean(recipe, "map"),
+        map_sd=mean_sd(list(results.values(recipe, "map").values()))[1],
+        map50=results.mean(recipe, "map50"),
+        gain_none=gain_none,
+        gain_none_sd=gain_none_sd,
+        gain_shipped=gain_shipped,
+        gain_shipped_sd=gain_shipped_sd,
+        gap_closed=_gap_closed(recipe, results),
+        time=_relative(recipe, "seconds", results),
+        cpu_time=_relative(recipe, "cpu_seconds", results),
+        memory=_relative(recipe, "cuda_peak_mib", results) or _relative(recipe, "peak_mib", results),
+    )
+
+
+def mean_sd(values: list[float]) -> Spread:
+    """Mean from one value on, standard deviation from two on."""
+    return statistics.mean(values) if values else None, statistics.stdev(values) if len(values) > 1 else None
+
+
+def _common(recipe: str, base: str, key: str, results: LeagueResults) -> list[tuple[float, float]]:
+    """Values of both recipes, seed by seed."""
+    own, other = results.values(recipe, key), results.values(base, key)
+    return [(own[seed], other[seed]) for seed in own if seed in other]
+
+
+def _gain(recipe: str, base: str, results: LeagueResults) -> Spread:
+    pairs = [] if recipe == base else _common(recipe, base, "map", results)
+    return mean_sd([own - other for own, other in pairs])
+
+
+def _gap_closed(recipe: str, results: LeagueResults) -> float | None:
+    """Of a teacher that is no better than ``none`` nobody can say it."""
+    common = _common(recipe, NONE, "map", results)
+    if recipe == NONE or not common or results.teacher is None:
+        return None
+    gap = sum(results.teacher["map"] - base for _, base in common)
+    return sum(own - base for own, base in common) / gap if gap > 0 else None
+
+
+def _relative(recipe: str, key: str, results: LeagueResults) -> float | None:
+    common = _common(recipe, NONE, key, results)
+    below = sum(base for _, base in common)
+    return sum(own for own, _ in common) / below if below else None
+
+
+def to_markdown(rows: list[Row], teacher: float | None) -> str:
+    """The table for people."""
+    lines = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)]]
+    if teacher is not None:
+        lines.append(["teacher", "", f"{teacher:.4f}", *[""] * (len(HEADER) - 3)])
+    lines += [_cells(row) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _cells(row: Row) -> list[str]:
+    shown = row.recipe if row.loss == row.recipe else f"{row.recipe} ({row.loss})"
+    return [
+        f"`{shown}`",
+        str(row.seeds),
+        spread(row.map, row.map_sd, ".4f"),
+        f"{row.map50:.4f}",
+        spread(row.gain_none, row.gain_none_sd, "+.4f"),
+        spread(row.gain_shipped, row.gain_shipped_sd, "+.4f"),
+        "" if row.gap_closed is None else f"{row.gap_closed:+.0%}",
+        *("" if ratio is None else f"{ratio:.2f} x" for ratio in (row.time, row.cpu_time, row.memory)),
+    ]
+
+
+def spread(mean: float | None, deviation: float | None, form: str) -> str:
+    """Mean and, if there is one, standard deviation."""
+    if mean is None:
+        return ""
+    return f"{mean:{form}}" + (f" ± {deviation:.4f}" if deviation is not None else "")
+
+
+def to_csv(rows: list[Row]) -> str:
+    """All columns, the numbers not rounded."""
+    buffer = io.StringIO()
+    records: list[dict[str, Any]] = [asdict(row) for row in rows]
+    writer = csv.DictWriter(buffer, list(Row.__dataclass_fields__), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return buffer.getvalue()

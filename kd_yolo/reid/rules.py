@@ -1,0 +1,109 @@
+"""Settings of ReID that would do nothing in their combination, and what other programs call ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from kd_yolo.base.reading import shown
+
+if TYPE_CHECKING:
+    from kd_yolo.reid.settings import ReIDConfig
+
+Rule = tuple[tuple[str, ...], Callable[["ReIDConfig"], bool], str]
+# Settings, whether they count, and what they need. A setting that is not its default and does not count is an error.
+RULES: tuple[Rule, ...] = (
+    (("loss.smoothing",), lambda c: bool(c.loss.id_weight or c.self_kd.enabled), "loss.id_weight or --kd"),
+    (("loss.margin",), lambda c: bool(c.loss.triplet_weight or _has_local(c)), "loss.triplet_weight"),
+    (("loss.local_weight",), lambda c: c.network.local, "network.local=true"),
+    (
+        ("network.head",),
+        lambda c: bool(c.loss.id_weight or c.self_kd.enabled or (c.distill.teacher and c.distill.logit_weight)),
+        "loss.id_weight",
+    ),
+    (("train.milestones",), lambda c: c.train.schedule == "step", "train.schedule=step"),
+    (("train.patience",), lambda c: c.train.holdout > 0, "train.holdout above 0"),
+    (
+        ("self_kd.teacher_stage", "self_kd.student_stages", "self_kd.ce_weight", "self_kd.kl_weight",
+         "self_kd.feature_weight", "self_kd.temperature"),
+        lambda c: c.self_kd.enabled, "self-distillation: --kd",
+    ),
+    (("self_kd.temperature",), lambda c: c.self_kd.kl_weight > 0, "self_kd.kl_weight above 0"),
+    (
+        ("distill.logit", "distill.logit_weight", "distill.temperature", "distill.overhaul_weight",
+         "distill.relation_weight"),
+        lambda c: bool(c.distill.teacher), "a teacher: kd-yolo reid distill --teacher best.pt",
+    ),
+    (("distill.logit", "distill.temperature"), lambda c: c.distill.logit_weight > 0, "distill.logit_weight above 0"),
+    (("test.local_share",), lambda c: c.test.feature == "both", "test.feature=both"),
+    (("test.k1", "test.k2", "test.lambda_value"), lambda c: c.test.rerank, "test.rerank=true"),
+    (("test.rerank",), lambda c: c.test.feature == "global", "test.feature=global: it compares global embeddings"),
+    (("test.expand",), lambda c: c.test.feature != "local", "test.feature=global or both: it averages embeddings"),
+)  # fmt: skip
+
+_BATCH = "ids= x images= is the batch of training (identities, and images of each), test.batch= that of the ranking"
+_BACKBONE = "backbone= is the network"
+_WEIGHTS = "--weights (test, rank, export, prune) and --start (train) take a checkpoint, pretrained= bare weights"
+# What others call it, lower case without "-", "_" and ".", to what answers it.
+ELSEWHERE = {
+    "batchsize": _BATCH,
+    "batch": _BATCH,
+    "imsperbatch": _BATCH,
+    "solverimsperbatch": _BATCH,
+    "testimsperbatch": "test.batch= is the batch of the ranking",
+    "numinstance": "images= is the number of images of each identity in a batch",
+    "numinstances": "images= is the number of images of each identity in a batch",
+    "maxepochs": "epochs= is the length of a run",
+    "maxepoch": "epochs= is the length of a run",
+    "solvermaxepochs": "epochs= is the length of a run",
+    "modelname": _BACKBONE,
+    "modelarch": _BACKBONE,
+    "arch": _BACKBONE,
+    "model": _BACKBONE,
+    "modelpath": _WEIGHTS,
+    "weights": _WEIGHTS,
+    "pretrainpath": _WEIGHTS,
+    "baselr": "lr= is the peak of the learning rate",
+    "lr0": "lr= is the peak of the learning rate",
+    "learningrate": "lr= is the peak of the learning rate",
+    "imgsz": "height= and width= are the size of a crop",
+    "sizetrain": "height= and width= are the size of a crop",
+    "inputsize": "height= and width= are the size of a crop",
+    "datasetdir": "data= is the folder of the set",
+    "datadir": "data= is the folder of the set",
+    "dataroot": "data= is the folder of the set",
+    "gpu": "train.device= is where it runs",
+    "gpuids": "train.device= is where it runs",
+    "numworkers": "workers= is the number of processes that read crops",
+    "outputdir": "--name is the name of the run's folder in runs/reid",
+    "reranking": "rerank=true turns re-ranking on",
+}
+
+
+def answer_elsewhere(word: str) -> str:
+    """What a setting of another program is called here: a sentence that begins with a blank, or nothing."""
+    found = ELSEWHERE.get(word.lower().replace("-", "").replace("_", "").replace(".", ""))
+    return "" if found is None else f" {found}."
+
+
+def useless_settings(config: ReIDConfig) -> Iterator[str]:
+    """A sentence for each setting that is not its default and does nothing as the others are."""
+    for names, counts, needed in RULES:
+        for name in () if counts(config) else names:
+            section, _, key = name.partition(".")
+            part = getattr(config, section)
+            value, default = getattr(part, key), type(part).model_fields[key].default
+            if value != default:
+                yield f"{name}={shown(value)} does nothing here: it needs {needed}."
+    train = config.train
+    if train.warmup > train.epochs:
+        yield (
+            f"train.warmup={train.warmup} is longer than the run of {train.epochs} epochs, which never gets to"
+            f" train.lr: set train.warmup={train.epochs // 6}."
+        )
+    if train.patience >= train.epochs:
+        yield f"train.patience={train.patience} does nothing in a run of {train.epochs} epochs: set a lower one."
+
+
+def _has_local(config: ReIDConfig) -> bool:
+    return config.network.local and config.loss.local_weight > 0

@@ -1,0 +1,293 @@
+"""What a run has done, on disk: it survives being killed, and the next run goes on from there without a gap.
+
+A folder of crops holds ``crops.json`` (the settings), ``inputs.json`` (the number of each input), ``crops/`` (the
+pictures) and ``parts/``: each part is written whole, after its pictures, and says which frames it covers and which
+crops they gave. A picture that no part names is of a run that was killed; it goes when the next one starts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.base.files import write_bytes
+from kd_yolo.base.reading import read_json_value, shown
+from kd_yolo.search.frames.crop_vectors import VECTORS, write_vectors
+from kd_yolo.search.frames.numbers import Number
+from kd_yolo.search.frames.records import Crop, Floats, as_row
+from kd_yolo.search.frames.sources import Input
+
+SETTINGS, INPUTS, PARTS, PICTURES = "crops.json", "inputs.json", "parts", "crops"
+FINISHED = -1
+MAX_PART_BYTES = 1 << 30  # inputs.json of millions of images
+PART_FRAMES, PART_S = 256, 5.0  # a part is written when it covers so many frames, or so much time has passed
+JPEG_QUALITY = 95
+OURS = re.compile(r"\d{4,}_c\d+s\d+_\d{6,}_\d{2,}\.jpg")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one frame gave.
+
+    Attributes:
+        source, index: the frame.
+        num_people: boxes of the detector.
+        crops: those that count.
+        rejected: the others, by reason.
+    """
+
+    source: str
+    index: int
+    num_people: int
+    crops: list[Crop]
+    rejected: Counter[str]
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is written down of a frame, when its crops are files.
+
+    Attributes:
+        source: of the frame.
+        next_frame: the first number that the frame leaves open, or :data:`FINISHED`.
+        rows: a line a crop, see :func:`kd_yolo.search.frames.records.as_row`.
+        num_people, rejected: see :class:`Seen`.
+        vectors_nd: of the crops (N,D); None where they are not asked for.
+    """
+
+    source: str
+    next_frame: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    num_people: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    vectors_nd: Floats | None = None
+
+
+@dataclass
+class Totals:
+    """Sums over everything in a folder.
+
+    Attributes:
+        frames, people, crops: how many.
+        rejected: boxes that were left out, by reason.
+    """
+
+    frames: int = 0
+    people: int = 0
+    crops: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def add(self, part: dict[str, Any]) -> None:
+        """Adds a part."""
+        self.frames += part["frames"]
+        self.people += part["people"]
+        self.crops += len(part["rows"])
+        self.rejected.update(part["rejected"])
+
+
+def crop_name(crop: Crop, number: Number, place: int) -> str:
+    """``0000_c1s1_000451_03.jpg``: identity or track (0: unknown), camera, sequence, frame, place in the frame."""
+    frame = number.picture + crop.index
+    return f"{max(crop.track, 0):04d}_c{number.camera}s{number.sequence}_{frame:06d}_{place:02d}.jpg"
+
+
+def write_pictures(folder: Path, seen: Seen, number: Number) -> Note:
+    """Writes the crops of a frame; whoever does it, and however often, the files are the same.
+
+    Args:
+        folder: of the crops.
+        seen: what the frame gave.
+        number: of its input.
+    """
+    rows = []
+    for place, crop in enumerate(seen.crops):
+        file = f"{PICTURES}/{crop_name(crop, number, place)}"
+        _write_jpeg(folder / file, crop)
+        rows.append(as_row(crop, file))
+    return Note(seen.source, seen.index + 1, rows, seen.num_people, seen.rejected)
+
+
+def read_numbers(folder: Path) -> dict[str, Number]:
+    """The numbers of the inputs of earlier runs; none where there is no folder yet."""
+    found = (_read(folder / INPUTS) or {}).items()
+    try:
+        return {name: Number(*(int(value) for value in values)) for name, values in found}
+    except (TypeError, ValueError):
+        raise InputError(f"{folder / INPUTS} is damaged: remove {folder} and start anew.") from None
+
+
+def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of all crops, part by part, as :func:`kd_yolo.search.frames.records.as_row` gives them."""
+    for file in _parts(folder):
+        yield from _read_part(file)["rows"]
+
+
+@dataclass
+class Ledger:
+    """Writes crops and what was done; see the module.
+
+    Attributes:
+        folder: of the crops.
+        numbers: of the inputs.
+        done: for each input the next frame, or :data:`FINISHED`.
+        totals: of everything in the folder.
+    """
+
+    folder: Path
+    numbers: dict[str, Number]
+    done: dict[str, int]
+    totals: Totals
+    _last_part: int = 0
+    _noted: list[Note] = field(default_factory=list)
+    _since: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def open(cls, folder: Path, settings: dict[str, Any], inputs: Iterable[Input]) -> Ledger:
+        """Starts a folder, or goes on with one.
+
+        Args:
+            folder: of the crops.
+            settings: what decides the crops; those of the folder must be the same.
+            inputs: of the source, numbered.
+
+        Raises:
+            ConfigError: the folder holds something else, or crops of other settings.
+        """
+        _check(folder, settings)
+        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        (folder / PARTS).mkdir(exist_ok=True)
+        _write(folder / SETTINGS, settings)
+        numbers = {**read_numbers(folder), **{found.name: found.number for found in inputs}}
+        _write(folder / INPUTS, {name: list(asdict(number).values()) for name, number in numbers.items()})
+        ledger = cls(folder, numbers, {}, Totals())
+        ledger._read_parts()
+        ledger.sweep()
+        return ledger
+
+    def lacks(self, found: Input) -> bool:
+        """Whether an input may have more frames than what lasts."""
+        done = self.done.get(found.name)
+        return done is None or (found.kind != "picture" and done != FINISHED)
+
+    def write(self, seen: Seen) -> Note:
+        """Writes the crops of a frame, which is not noted yet."""
+        return write_pictures(self.folder, seen, self.numbers[seen.source])
+
+    def add(self, note: Note) -> None:
+        """Notes a frame, after those before it in its input; now and then all that was noted is made to last."""
+        self._noted.append(note)
+        if len(self._noted) >= PART_FRAMES or time.monotonic() - self._since > PART_S:
+            self.commit()
+
+    def finish(self, source: str) -> None:
+        """Notes that an input has no more frames."""
+        self._noted.append(Note(source, FINISHED))
+
+    def commit(self) -> None:
+        """Makes what was noted last. Interrupted, it forgets it: those frames are read again by the next run."""
+        noted, self._noted, self._since = self._noted, [], time.monotonic()
+        if noted:
+            self._last_part += 1
+            part = _as_part(noted)
+            write_vectors(self.folder, self._last_part, part["rows"], [note.vectors_nd for note in noted])
+            _write(self.folder / PARTS / f"{self._last_part:08d}.json", part)
+            self.totals.add(part)
+            self.done.update(part["done"])
+
+    def _read_parts(self) -> None:
+        """Sums up what is there."""
+        for file in _parts(self.folder):
+            part = _read_part(file)
+            self.totals.add(part)
+            self.done.update(part["done"])
+            self._last_part = int(file.stem)
+
+    def sweep(self) -> None:
+        """Removes crops that no part names, and files that were not finished; nobody may be writing."""
+        named = {row["file"] for row in read_rows(self.folder)}
+        for file in (self.folder / PICTURES).iterdir():
+            if OURS.fullmatch(file.name) and f"{PICTURES}/{file.name}" not in named:
+                file.unlink()
+        for folder in (self.folder, self.folder / PARTS, self.folder / PICTURES, self.folder / VECTORS):
+            for file in folder.glob(".*.part*"):
+                file.unlink()
+
+
+def _as_part(noted: Iterable[Note]) -> dict[str, Any]:
+    part: dict[str, Any] = {"frames": 0, "people": 0, "rejected": Counter(), "done": {}, "rows": []}
+    for note in noted:
+        part["frames"] += note.next_frame != FINISHED
+        part["people"] += note.num_people
+        part["rejected"].update(note.rejected)
+        part["done"][note.source] = note.next_frame
+        part["rows"] += note.rows
+    return part
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted((folder / PARTS).glob("[0-9]*.json"))
+
+
+def _check(folder: Path, settings: dict[str, Any]) -> None:
+    there = _read(folder / SETTINGS)
+    if there is None:
+        if folder.exists() and (not folder.is_dir() or any(file.name[0] != "." for file in folder.iterdir())):
+            raise ConfigError(f"{folder} is not empty and holds no crops: it is left alone. Name another with --out.")
+        return
+    differ = [key for key in {**there, **settings} if there.get(key) != settings.get(key)]
+    if differ:
+        lines = "\n".join(
+            f"  {key}: there {shown(there.get(key))}, asked for {shown(settings.get(key))}" for key in differ
+        )
+        raise ConfigError(
+            f"{folder} holds crops of other settings:\n{lines}\nGive the same ones to go on, or another folder with"
+            " --out."
+        )
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A JSON file; None where there is none."""
+    if not file.exists():
+        return None
+    try:
+        found = read_json_value(file, limit=MAX_PART_BYTES, what="record of crops")
+    except InputError as error:
+        folder = file.parents[file.parent.name == PARTS]
+        raise InputError(f"{file} is damaged ({error}): remove {folder} and start anew.") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{file} is not of a folder of crops: name another folder with --out.")
+    return found
+
+
+def _read_part(file: Path) -> dict[str, Any]:
+    """A part of the ledger.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    part = _read(file) or {}
+    kinds = (("frames", int), ("people", int), ("rejected", dict), ("done", dict), ("rows", list))
+    is_whole = all(isinstance(part.get(name), kind) for name, kind in kinds)
+    if not is_whole or not all(isinstance(row, dict) and isinstance(row.get("file"), str) for row in part["rows"]):
+        raise InputError(f"{file} is damaged: remove {file.parent.parent} and start anew.")
+    return part
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    write_bytes(file, json.dumps(content, ensure_ascii=False).encode())
+
+
+def _write_jpeg(file: Path, crop: Crop) -> None:
+    is_done, data = cv2.imencode(".jpg", crop.picture_hw3[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not is_done:
+        raise KDYoloError(f"a crop of {crop.source} could not be encoded: {crop.picture_hw3.shape}.")
+    write_bytes(file, data.tobytes(), sync=False)  # thousands; a run that goes on writes them again

@@ -1,0 +1,1 @@
+"""The engine that spreads the work over a Ray cluster."""

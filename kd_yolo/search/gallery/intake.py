@@ -1,0 +1,286 @@
+"""Crops to put into a gallery: those of ``kd-yolo crops``, of a ReID set, or pictures in a folder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.images import UNREADABLE
+from kd_yolo.base.reading import regular_file
+from kd_yolo.base.registry import nearest
+from kd_yolo.reid.data.decode import read_rgb
+from kd_yolo.reid.data.layouts import read_layout
+from kd_yolo.reid.data.market import DISTRACTOR, JUNK, NAME
+from kd_yolo.reid.data.sample import GALLERY, SUBSETS, list_pictures
+from kd_yolo.search.frames.crop_vectors import StoredVectors
+from kd_yolo.search.frames.listing import CROPS, Passed, list_folder
+from kd_yolo.search.frames.records import NO_TRACK, Floats, Picture
+from kd_yolo.search.frames.tables import read_table
+from kd_yolo.search.gallery.rows import GIVEN, Row, as_record
+
+TABLE, PICTURES = "crops.parquet", "crops"
+QUALITY = 95
+LARGEST_PX = 512  # of a side; no network looks at more, and a portion of photographs would fill the memory
+_TURNED = 0x0112  # EXIF's orientation; from 5 on width and height change places
+_JPEG_MODES = ("RGB", "L")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A crop that has not been read.
+
+    Attributes:
+        path: of the picture.
+        row: its line, see :func:`kd_yolo.search.frames.records.as_row`.
+        vectors: those beside the crops of its folder, where there are any.
+    """
+
+    path: Path
+    row: Row
+    vectors: StoredVectors | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the crop is a whole picture, and not cut out of one."""
+        row = self.row
+        return row["source"] == str(self.path.absolute()) and is_whole(row)
+
+    def vector(self, network: str) -> Floats | None:
+        """What a network made of it (D,), where that is on disk.
+
+        Args:
+            network: hash of its file.
+        """
+        is_there = self.vectors is not None and self.vectors.network == network
+        return self.vectors.find(str(self.row["file"])) if self.vectors is not None and is_there else None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The crops of a folder.
+
+    Attributes:
+        sources: the crops.
+        what: what the folder was taken for.
+        notes: what was passed over.
+    """
+
+    sources: list[Source]
+    what: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A crop that has been read.
+
+    Attributes:
+        row: its line.
+        picture_hw3: RGB uint8.
+        jpeg: the same as a file.
+        source: what was read.
+    """
+
+    row: Row
+    picture_hw3: Picture
+    jpeg: bytes
+    source: Source
+
+
+def is_whole(row: Mapping[str, Any]) -> bool:
+    """Whether a row is that of a whole picture."""
+    return (row["x1"], row["y1"], row["frame"], row["track"], row["score"]) == (0, 0, 0, NO_TRACK, 1.0)
+
+
+def list_crops(folder: Path, subset: str | None = None) -> Found:
+    """The crops of a folder.
+
+    Args:
+        folder: written by ``kd-yolo crops`` or ``kd-yolo search track``, a ReID set in any layout, or pictures in
+            folders. Crops of tracks keep source, camera, time and track; who they show is not said by a track's number.
+        subset: ``train``, ``query`` or ``gallery`` of a ReID set; None is the gallery, else all there is.
+
+    Raises:
+        InputError: no such folder, no crops in it, or a damaged table.
+        ConfigError: a subset that the folder does not have.
+    """
+    if not folder.is_dir():
+        raise InputError(f"no folder {folder}: name one that kd-yolo crops wrote, a ReID set, or a folder of pictures.")
+    tabled = find_tabled(folder)
+    # With tables no names of files are taken for a ReID set's: those of crops say tracks, not people.
+    found = _reid(folder, subset) if not tabled or (subset is not None and _is_below(folder, tabled)) else None
+    if found is None and subset is not None:
+        raise ConfigError(f"--subset {subset}: {folder} is no ReID set with {', '.join(SUBSETS)}. Leave --subset out.")
+    if found is None:
+        found = _found(folder, tabled)
+    if not found.sources and not tabled:  # with a table none are no error: there was nobody in the video
+        raise InputError(f"{folder} has no pictures ({', '.join(sorted(CROPS))}) and no {TABLE}.")
+    return found
+
+
+def find_tabled(folder: Path) -> list[Path]:
+    """The folders that ``kd-yolo crops`` and ``search track`` wrote: the folder, the one it is part of, or below it."""
+    if (folder / TABLE).is_file():
+        return [folder]
+    above = folder.absolute().parent
+    if folder.absolute().name == PICTURES and (above / TABLE).is_file():
+        return [above]
+    return [file.parent for file in list_folder(folder, {".parquet"}) if file.name == TABLE]
+
+
+def _is_below(folder: Path, tabled: Sequence[Path]) -> bool:
+    return all(place != folder and folder in place.parents for place in tabled)
+
+
+def _is_in(path: Path, folders: Sequence[Path]) -> bool:
+    return any(folder in path.parents for folder in folders)
+
+
+def _found(folder: Path, tabled: Sequence[Path]) -> Found:
+    """Crops by their tables, and the pictures that no table is about."""
+    passed = Passed()
+    sources = [source for place in tabled for source in _tabled(place)]
+    notes = []
+    if any(source.row["track"] != NO_TRACK and source.row.get("identity") is None for source in sources):
+        notes.append("crops of tracks: they keep camera, time and track; a track's number is nobody's identity")
+    if not tabled or _is_below(folder, tabled):
+        files = [path for path in list_folder(folder, CROPS, passed) if not _is_in(path, tabled)]
+        sources += [_plain(path) for path in files]
+    line = passed.line(folder)
+    if line is not None and not tabled:
+        notes.append(line)
+    names = f"{len(tabled)} {TABLE}" if len(tabled) > 1 else TABLE
+    return Found(sources, f"crops of {names}" if tabled else "pictures", tuple(notes))
+
+
+def _tabled(folder: Path) -> list[Source]:
+    """What ``kd-yolo crops`` wrote down."""
+    file = folder / TABLE
+    try:
+        table = read_table(file)
+        columns = [*GIVEN, "file", *(["identity"] if "identity" in table.columns else [])]
+        missing = [name for name in columns if name not in table.columns]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        lines: list[Row] = table.select(columns).to_dicts()
+        for line in lines:
+            as_record(line)
+        root = folder.resolve()
+        paths = [folder / str(line["file"]) for line in lines]
+        outside = next((path for path in paths if not path.resolve().is_relative_to(root)), None)
+    except (InputError, ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"{file} is damaged ({error}): run kd-yolo crops again.") from error
+    if outside is not None:
+        raise InputError(f"{file} names {outside}, which is not in its folder: it is not read.")
+    vectors = StoredVectors.open(folder)
+    return [Source(path, line, vectors) for path, line in zip(paths, lines, strict=True)]
+
+
+def _reid(folder: Path, subset: str | None) -> Found | None:
+    """The crops of a ReID set; None where the folder has no such layout."""
+    try:
+        listing = read_layout(folder)
+    except InputError:
+        return None
+    subsets = listing.subsets
+    if listing.layout == "identity folders" and list_pictures(folder):  # folders in an album are nobody's names
+        return None
+    if subset is not None and subset not in subsets:
+        raise ConfigError(f"{folder} has no subset '{subset}'.{nearest(subset, subsets)} It has {', '.join(subsets)}.")
+    chosen = [subset] if subset is not None else [GALLERY] if GALLERY in subsets else list(subsets)
+    sources = [
+        Source(sample.path, _row(sample.path, _name(sample.identity, listing.names), sample.camera))
+        for name in chosen
+        for sample in subsets[name]
+    ]
+    return Found(sources, f"{' and '.join(chosen)} set ({listing.layout})", listing.notes)
+
+
+def _name(identity: int, names: dict[int, str]) -> str | None:
+    if names:
+        return names[identity]
+    return None if identity in (JUNK, DISTRACTOR) else str(identity)
+
+
+def _plain(path: Path) -> Source:
+    """A picture of one person; names as 0002_c1s1_000451_03.jpg tell identity and camera."""
+    named = NAME.match(path.name)
+    identity = _whole(named.group(1)) if named else None
+    return Source(path, _row(path, identity, int(named.group(2)[:9]) if named else 0))
+
+
+def _whole(text: str) -> str | None:
+    try:
+        return _name(int(text), {})
+    except ValueError:
+        return None
+
+
+def _row(path: Path, identity: str | None, camera: int) -> Row:
+    """The line of a picture that is a crop as a whole; its size stays 0 where it cannot be read."""
+    width, height = size_of(path)
+    return {
+        "file": path.name, "source": str(path.absolute()), "frame": 0, "seconds": None, "camera": camera,
+        "track": NO_TRACK, "x1": 0, "y1": 0, "x2": width, "y2": height, "score": 1.0, "identity": identity,
+    }  # fmt: skip
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, upright, from its header."""
+    try:
+        regular_file(path, "image")
+        with Image.open(path) as picture:
+            turned = picture.getexif().get(_TURNED, 1) >= 5
+            return picture.size[::-1] if turned else picture.size
+    except (InputError, *UNREADABLE):
+        return 0, 0
+
+
+def load_crop(source: Source) -> Loaded:
+    """Reads a crop; a JPEG is kept as it is where it stands upright and is not large.
+
+    Raises:
+        InputError: it does not decode.
+    """
+    regular_file(source.path, "image")
+    picture = read_rgb(source.path)
+    jpeg = _as_is(source.path) if max(picture.size) <= LARGEST_PX else None
+    picture.thumbnail((LARGEST_PX, LARGEST_PX))
+    return Loaded(source.row, np.asarray(picture, np.uint8), jpeg or _encode(picture), source)
+
+
+def read_crop(path: Path) -> Picture:
+    """A picture as :func:`load_crop` gives it, RGB.
+
+    Raises:
+        InputError: it does not decode.
+    """
+    return load_crop(Source(path, {})).picture_hw3
+
+
+def _as_is(path: Path) -> bytes | None:
+    with Image.open(path) as header:
+        plain = header.format == "JPEG" and header.mode in _JPEG_MODES and not header.getexif()
+    return path.read_bytes() if plain else None
+
+
+def _encode(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def load_all(sources: Sequence[Source], skipped: list[str]) -> Iterator[Loaded]:
+    """Reads crops one after the other; those that do not decode are written down in ``skipped``."""
+    for source in sources:
+        try:
+            yield load_crop(source)
+        except InputError as error:
+            skipped.append(str(error))

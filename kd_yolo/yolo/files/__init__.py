@@ -1,0 +1,1 @@
+"""Checkpoints: opened by an allow-list of our own, looked through, and written whole."""
