@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.gallery import calibrate as module
 from kd_yolo.search.gallery.calibrate import calibrate
-from kd_yolo.search.gallery.gallery import calibrate as module
 from tests.search.gallery_helpers import vectors
 
 

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("faiss", reason="needs the extra search")
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.cli.search.app import gallery as search_gallery
+from kd_yolo.cli.search import gallery as search_gallery
 from kd_yolo.cli.search.app import main
 from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
 from kd_yolo.search.gallery.calibrate import is_worse

@@ -10,7 +10,7 @@ import pytest
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.cli.app import main
-from kd_yolo.search.crops.run import ledger
+from kd_yolo.search.crops import ledger
 from kd_yolo.search.frames.crop_vectors import StoredVectors, write_vectors
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.indexing import embed_crops, index_crops

@@ -14,9 +14,9 @@ from PIL import Image
 
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError, MissingDependencyError
 from kd_yolo.reid.data.market import NAME
+from kd_yolo.search.crops import ledger
+from kd_yolo.search.crops import run as crops
 from kd_yolo.search.crops.index import COLUMNS
-from kd_yolo.search.crops.run import ledger
-from kd_yolo.search.crops.run import run as crops
 from kd_yolo.search.frames.video import read_video
 from kd_yolo.search.gallery.lock import locked
 from tests.search.crops_helpers import (

@@ -12,7 +12,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.cli.app import main
 from kd_yolo.cli.crops import CropsFlags, _settings, _stem
 from kd_yolo.config.base import RECIPES, read_yaml
-from kd_yolo.search.crops.run import ledger
+from kd_yolo.search.crops import ledger
 from kd_yolo.search.settings import CropRules, CropsConfig, DetectorSettings, resolve_crops
 from tests.search.crops_helpers import picture_of, use_bright_detector, walk, write_pictures, write_video
 

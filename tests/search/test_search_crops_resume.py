@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import pytest
 
-from kd_yolo.search.crops.run import ledger
+from kd_yolo.search.crops import ledger
 from kd_yolo.search.frames.video import read_video
 from tests.search.crops_helpers import (
     BrightDetector,

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.search.gallery import index as gallery_index
 from kd_yolo.search.gallery.forget import Which, find, forget
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.gallery import index as gallery_index
 from kd_yolo.search.gallery.shards import picture_name
 from tests.search.gallery_helpers import DIM, HASH, add, jpeg, row, vectors
 

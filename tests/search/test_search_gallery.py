@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.search.gallery import index as gallery_index
+from kd_yolo.search.gallery import shards as gallery_shards
 from kd_yolo.search.gallery.files import Threshold
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.gallery import index as gallery_index
-from kd_yolo.search.gallery.gallery import shards as gallery_shards
 from tests.search.gallery_helpers import DIM, HASH, add, files, jpeg, row, vectors
 
 

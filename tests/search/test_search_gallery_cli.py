@@ -11,7 +11,8 @@ from PIL import Image
 
 from kd_yolo.cli.app import main as app
 from kd_yolo.cli.search.app import main
-from kd_yolo.search.gallery.gallery import Gallery, indexing
+from kd_yolo.search.gallery import indexing
+from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.intake import LARGEST_PX, list_crops, load_crop
 from tests.reid.data_helpers import write_picture
 from tests.search.gallery_helpers import row, save_network

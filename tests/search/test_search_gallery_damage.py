@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.search.gallery import index as gallery_index
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.gallery import index as gallery_index
 from tests.search.gallery_helpers import DIM, HASH, add, vectors
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from kd_yolo.base.errors import KDYoloError
+from kd_yolo.search.gallery import gallery as gallery_module
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.gallery import gallery as gallery_module
 from kd_yolo.search.gallery.lock import locked, writing
 from tests.search.gallery_helpers import DIM, HASH, add, files, vectors
 

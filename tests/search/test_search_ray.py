@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kd_yolo.search.crops.run.ray import plan as ray_plan
 
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.search.crops.ray import plan as ray_plan
 from kd_yolo.search.crops.ray.cluster import LOOPBACK, STORE_BYTES, require_ray
 from kd_yolo.search.frames.crop_vectors import StoredVectors
 from kd_yolo.search.networks.detector import PersonDetector

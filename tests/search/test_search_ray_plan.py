@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kd_yolo.search.crops.run.ray import cluster as ray_cluster
-from kd_yolo.search.crops.run.ray import plan as ray_plan
 
 from kd_yolo.base import extras
 from kd_yolo.base.errors import ConfigError, InputError, MissingDependencyError
+from kd_yolo.search.crops import work as crop_work
 from kd_yolo.search.crops.ledger import Note
+from kd_yolo.search.crops.ray import cluster as ray_cluster
+from kd_yolo.search.crops.ray import plan as ray_plan
 from kd_yolo.search.crops.ray.cluster import Share, share_of
 from kd_yolo.search.crops.ray.engine import in_order
 from kd_yolo.search.crops.ray.plan import plan
 from kd_yolo.search.crops.ray.worker import Chunk
-from kd_yolo.search.crops.run import work as crop_work
 from kd_yolo.search.crops.work import Progress
 from kd_yolo.search.frames.numbers import Number
 from kd_yolo.search.frames.sources import Input

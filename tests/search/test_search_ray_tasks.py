@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kd_yolo.search.crops.run.ray import engine as ray_engine
-from kd_yolo.search.crops.run.ray import plan as ray_plan
-from kd_yolo.search.crops.run.ray import worker as ray_worker
 
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.search.crops import ledger
 from kd_yolo.search.crops.ledger import Note
+from kd_yolo.search.crops.ray import engine as ray_engine
+from kd_yolo.search.crops.ray import plan as ray_plan
+from kd_yolo.search.crops.ray import worker as ray_worker
 from kd_yolo.search.crops.ray.cluster import Share
 from kd_yolo.search.crops.ray.engine import RayEngine
 from kd_yolo.search.crops.ray.plan import Task
 from kd_yolo.search.crops.ray.worker import Job, Worker
-from kd_yolo.search.crops.run import ledger
 from tests.search.crops_helpers import CONFIG, content, run, use_bright_detector, walk, write_pictures, write_video
 from tests.search.gallery_helpers import save_network
 

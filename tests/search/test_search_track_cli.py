@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kd_yolo.cli.search.app import track as search_track
+from kd_yolo.cli.search import track as search_track
 from kd_yolo.cli.search.track import main
-from kd_yolo.search.tracks.follow import run as track_run
+from kd_yolo.search.tracks import run as track_run
 from tests.search.crops_helpers import BrightDetector
 from tests.search.track_helpers import ColourEmbedder, write_two
 

@@ -11,10 +11,10 @@ import pytest
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.search.frames.records import Frame, People
+from kd_yolo.search.tracks import follow as module
 from kd_yolo.search.tracks.best_crops import BestCrops, covered
 from kd_yolo.search.tracks.files import read_tracks
 from kd_yolo.search.tracks.follow import Tracks, track_video
-from kd_yolo.search.tracks.follow import follow as module
 from kd_yolo.search.tracks.idf1 import score_tracks
 from kd_yolo.search.tracks.mot import read_mot
 from kd_yolo.search.tracks.rules import TrackRules

@@ -16,8 +16,8 @@ from ultralytics import YOLO
 from ultralytics.nn.modules import Conv
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.yolo.description import layer_names
 from kd_yolo.yolo.description.build_budget import check_buildable
-from kd_yolo.yolo.description.check import layer_names
 from kd_yolo.yolo.description.model_yaml import SHIPPED, check_model_yaml, load_model_yaml
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading
 
