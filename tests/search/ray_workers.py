@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.search.crops.networks import detector
+from kd_yolo.search.networks import detector
 from kd_yolo.search.crops.ray import plan as ray_plan
 from kd_yolo.search.crops.ray import worker as ray_worker
 from kd_yolo.search.frames.records import People, Picture
