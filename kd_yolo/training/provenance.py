@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from kd_yolo import __version__
+from kd_yolo.base.version import __version__
 from kd_yolo.base.files import write_bytes
 from kd_yolo.base.reading import printable
 from kd_yolo.data.check import DataReport

@@ -14,7 +14,7 @@ import yaml
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kd_yolo import __version__
+from kd_yolo.base.version import __version__
 from kd_yolo.base.figure import write_figure
 from kd_yolo.base.files import write_text
 from kd_yolo.reid.settings import ReIDConfig
