@@ -223,7 +223,7 @@ def run_for_memory(args: argparse.Namespace) -> None:
 
     warm_up()
     people = People(*args.size, args.dim)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
     before = resident_peak()
     if args.memory_of == "evaluation":
         evaluate_embeddings(people.query, people.gallery)

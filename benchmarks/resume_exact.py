@@ -2,7 +2,7 @@
 
     python benchmarks/resume_exact.py
 
-Trains on the built-in ``smoke`` pictures, kills a copy of the run in mid-epoch, resumes it, and compares the
+Trains on the built-in ``smoke`` images, kills a copy of the run in mid-epoch, resumes it, and compares the
 losses in ``results.csv`` and the final weights. Writes ``docs/benchmarks/resume_exact.json``.
 """
 

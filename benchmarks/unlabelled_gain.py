@@ -1,10 +1,10 @@
-"""How much of the labels that are missing can unlabelled pictures and a teacher give back?
+"""How much of the labels that are missing can unlabelled images and a teacher give back?
 
     python benchmarks/unlabelled_gain.py --data path/to/data.yaml --teacher yolov8s.pt --student yolov8n.pt
 
-Every second training picture keeps its labels. The teacher is fine-tuned on that half alone. Then, seed by seed: the
+Every second training image keeps its labels. The teacher is fine-tuned on that half alone. Then, seed by seed: the
 student on the labelled half; distilled on it by the objectness-scaled loss (L2, KL); the same, or with other losses,
-with the other half as unlabelled pictures; and the student on all labels. The share of the gap between the first and
+with the other half as unlabelled images; and the student on all labels. The share of the gap between the first and
 the last that each arm closes is paired by seed. Finished runs are kept under
 ``docs/benchmarks/unlabelled_gain/<set>/``; ``--table`` prints them.
 """

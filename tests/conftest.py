@@ -30,9 +30,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real pictures and official weights, which are not part of the repository."""
+    """Real images and official weights, which are not part of the repository."""
     if not (SHARED / "weights" / "yolov8n.pt").is_file():
-        pytest.skip("real pictures and weights are not beside this checkout")
+        pytest.skip("real images and weights are not beside this checkout")
     return SHARED
 
 

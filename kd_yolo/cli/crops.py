@@ -1,4 +1,4 @@
-"""``kd-yolo crops``: cuts the people out of pictures, videos and streams."""
+"""``kd-yolo crops``: cuts the people out of images, videos and streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Finds people in a source and writes their crops, named as in Market-1501, with an index.
 
-SOURCE is a picture, a folder with all that is under it, a glob in quotes, a .txt list, a video, the address of a stream
+SOURCE is an image, a folder with all that is under it, a glob in quotes, a .txt list, a video, the address of a stream
 (rtsp://, http://), or the number of a webcam. The same command again goes on where a run was stopped, and takes what
 has been added to a folder since."""
 DETECTOR = ("weights", "person", "imgsz", "iou", "batch", "device")

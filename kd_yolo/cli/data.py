@@ -130,7 +130,7 @@ def _check(flags: object) -> None:
     for image in report.left_out:
         print(f"warning: training leaves out {image}")
     for file in report.rewritten:
-        print(f"warning: does not end as a JPEG file does, ultralytics will write it anew: {printable(file)}")
+        print(f"warning: does not end as a JPEG file does, ultralytics will rewrite it: {printable(file)}")
     for note in report.notes:
         print(f"note: {printable(note)}")
     print(f"sha256 {report.sha256}")

@@ -1,4 +1,4 @@
-"""``kd-yolo demo`` / ``make demo``: the main job on built-in data, from nothing."""
+"""``kd-yolo demo`` / ``make demo``: the main job on built-in data, from scratch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kd_yolo.cli.run import parse_flags, run_guarded
 
 DESCRIPTION = """Draws street scenes, trains a small teacher on them, distils a smaller student from it.
 
-Offline. With yolov8s.pt and yolov8n.pt in weights/ both start from these; without, from nothing, and what two
-minutes of training from nothing give is little: the demo shows that everything works, not how good it gets."""
+Offline. With yolov8s.pt and yolov8n.pt in weights/ both start from these; without, from scratch, and what two
+minutes of training from scratch give is little: the demo shows that everything works, not how good it gets."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class DistillFlags:
     unlabelled: str | None = None
     """Pictures without labels that join through the terms: a folder, glob, .txt list or video."""
     unlabelled_ratio: float | None = None
-    """How many of them join each batch, as a share of its labelled pictures (1: as many)."""
+    """How many of them join each batch, as a share of its labelled images (1: as many)."""
     resume: str | None = None
     """Continue an interrupted run from its weights/last.pt."""
     name: str | None = None
@@ -146,13 +146,13 @@ def finish(result: Result) -> None:
 
 
 def _is_drawn(result: Result) -> bool:
-    """Whether the pictures of :func:`_draw` are there: a run may have been killed before them."""
+    """Whether the images of :func:`_draw` are there: a run may have been killed before them."""
     names = ["distillation.png", *(["side_by_side.png"] if result.task == "detect" else [])]
     return all((result.save_dir / name).is_file() for name in names)
 
 
 def _draw(result: Result) -> None:
-    """``distillation.png``, and ``side_by_side.png``: labels, teacher and student on val pictures; detectors only."""
+    """``distillation.png``, and ``side_by_side.png``: labels, teacher and student on val images; detectors only."""
     from kd_yolo.distill.plots import draw_distillation
     from kd_yolo.report.side_by_side import side_by_side
 

@@ -45,11 +45,11 @@ class LeagueFlags:
     name: str | None = None
     """Name of the folder in runs/league/ (default: that of the data)."""
     out: Path | None = None
-    """Folder for table, pictures and a small JSON file a run (default: the league's own)."""
+    """Folder for table, images and a small JSON file a run (default: the league's own)."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Check everything, list the runs that are missing, write nothing."""
     table: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """The table and pictures of what is there; trains nothing."""
+    """The table and images of what is there; trains nothing."""
     trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
 

@@ -64,11 +64,11 @@ class PruneFlags:
     ignore: tuple[str, ...] = ()
     """Layers that stay whole: names of convs or modules (model.0 model.22), * and ? allowed."""
     iterative: int | None = None
-    """Steps to the final widths, with BatchNorm statistics estimated anew in between (default: 1)."""
+    """Steps to the final widths, with BatchNorm statistics re-estimated in between (default: 1)."""
     batches: int | None = None
     """Labelled batches for taylor (default: 8)."""
     no_recalibrate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Keep the BatchNorm statistics; else they are estimated anew when there is data=."""
+    """Keep the BatchNorm statistics; else they are re-estimated when there is data=."""
     runtime: Literal["torch", "onnx"] | None = None
     """What latency is measured in (default: torch)."""
     save_dir: str | None = None
@@ -76,7 +76,7 @@ class PruneFlags:
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the plan layer by layer, parameters, FLOPs and latency; write nothing."""
     sensitivity: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Measure the mAP after pruning each layer alone: a picture, and a plan for --plan."""
+    """Measure the mAP after pruning each layer alone: an image, and a plan for --plan."""
     sensitivity_images: int | None = None
     """Pictures for each measurement of --sensitivity (default: 100)."""
     name: str | None = None
@@ -153,7 +153,7 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
 def _check_output(flags: PruneFlags) -> None:
     """Flags that would be ignored are errors."""
     if flags.dry_run and flags.sensitivity:
-        raise ConfigError("--dry-run measures nothing on pictures: leave it or --sensitivity out.")
+        raise ConfigError("--dry-run measures nothing on images: leave it or --sensitivity out.")
     if flags.sensitivity_images is not None and not flags.sensitivity:
         raise ConfigError("--sensitivity-images is for --sensitivity: add that, or leave it out.")
     if flags.save_dir is None:
@@ -209,7 +209,7 @@ def _print_plan(result: PruneResult) -> None:
 
 
 def _finish(result: PruneResult, save_dir: str | None) -> None:
-    """The picture and the copy, where the results are, and what to type next."""
+    """The image and the copy, where the results are, and what to type next."""
     from kd_yolo.base.files import write_bytes
     from kd_yolo.prune.plots import draw_channels
 

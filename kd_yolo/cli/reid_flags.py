@@ -12,7 +12,7 @@ DESCRIPTIONS = {
     "train": "Trains a network; with --kd its last stage teaches the others.",
     "distill": "Trains a network under trained ones (--teacher).",
     "test": "CMC, mAP, mINP, curves and the worst rankings of a network on query and gallery.",
-    "rank": "Ranks the gallery for one picture of a person.",
+    "rank": "Ranks the gallery for one image of a person.",
     "export": "ONNX, TorchScript, OpenVINO, preprocessing inside, checked (on crops of data=); writes a tracker YAML.",
     "prune": "Removes channels; train on with --start pruned.pt.",
 }
@@ -67,7 +67,7 @@ class Rank:
     query: Path
     """A crop of a person."""
     out: Path = Path("ranking.png")
-    """The picture to write."""
+    """The image to write."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class TrainFlags:
     """Flags of ``retrain``."""
 
     model: str | None = None
-    """Weights, or a model YAML for a network from nothing."""
+    """Weights, or a model YAML for a network from scratch."""
     resume: str | None = None
     """Continue an interrupted run from its weights/last.pt, with its settings."""
     name: str | None = None

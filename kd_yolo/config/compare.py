@@ -15,7 +15,7 @@ class CompareConfig(StrictModel):
     Attributes:
         data: data YAML (a classifier: its folder); None leaves accuracy out.
         imgsz: longer side in pixels, for everything that is measured.
-        batch: pictures at a time in the validation.
+        batch: images at a time in the validation.
         split: split that is validated.
         device: where the validation runs, as ultralytics takes it; latency is always that of the CPU.
         runtime: what is timed: PyTorch in eager mode, or ONNX Runtime.

@@ -1,4 +1,4 @@
-"""Configuration of a distillation run: the teachers, the terms, the schedule, and unlabelled pictures."""
+"""Configuration of a distillation run: the teachers, the terms, the schedule, and unlabelled images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kd_yolo.losses import losses
 DEFAULT_LOSS = "bkd"
 TERM_FLAGS = ("weight", "tau", "gate", "taps", "schedule", "stop_at", "unlabelled", "unlabelled_ratio")
 EMA_TEACHER = "ema"  # the student's own moving average teaches
-UNLABELLED_SUFFIX = "_unlabelled"  # of a term's column for pictures without labels
+UNLABELLED_SUFFIX = "_unlabelled"  # of a term's column for images without labels
 OTHER_CLASSES_LOSS = "cwd"  # the default when teacher and data differ in their classes
 
 
@@ -28,8 +28,8 @@ class DistillConfig(StrictModel):
         teacher: path of the teacher's weights, ``"ema"`` for the student's own moving average, or a list of these.
         terms: what is distilled; their weighted sum is added to the detection loss.
         schedule: weight over the run, for every term without one of its own.
-        unlabelled: pictures without labels that join through the terms: a folder, glob, text list or video.
-        unlabelled_ratio: how many of them join a batch, as a share of its labelled pictures.
+        unlabelled: images without labels that join through the terms: a folder, glob, text list or video.
+        unlabelled_ratio: how many of them join a batch, as a share of its labelled images.
         trust_weights: load checkpoints that name classes outside the allow-list (runs the code they hold).
     """
 
@@ -51,7 +51,7 @@ class DistillConfig(StrictModel):
                 raise ValueError(f"term {term.loss}: teacher={term.teacher}, but there are {count} teacher(s).")
             if self.unlabelled and (term.gate == "assigned" or "boxes_xyxy" in losses.get(term.loss).context):
                 what = "gate=assigned" if term.gate == "assigned" else f"loss '{term.loss}'"
-                raise ValueError(f"{what} looks at labels, which unlabelled pictures lack: choose another.")
+                raise ValueError(f"{what} looks at labels, which unlabelled images lack: choose another.")
         return self
 
     def _check_repeated(self) -> None:
@@ -81,7 +81,7 @@ class DistillConfig(StrictModel):
         return names
 
     def columns(self) -> list[str]:
-        """Names of all loss items that the terms add: with unlabelled pictures two a term."""
+        """Names of all loss items that the terms add: with unlabelled images two a term."""
         names = self.term_names()
         return names + [f"{name}{UNLABELLED_SUFFIX}" for name in names] if self.unlabelled else names
 

@@ -68,7 +68,7 @@ class PipelineConfig(StrictModel):
     """A chain; a stage that is null is left out.
 
     Attributes:
-        model: weights, or a model YAML (then ``base`` or ``sparse`` trains it from nothing).
+        model: weights, or a model YAML (then ``base`` or ``sparse`` trains it from scratch).
         data: data YAML; None is the built-in set.
         train: ultralytics arguments of every stage (``imgsz``, ``batch``, ``device``, ``seed``, ...).
         base: plain training before everything else: the network that the result is compared with.

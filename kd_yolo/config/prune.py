@@ -90,16 +90,16 @@ class PruneSettings(StrictModel):
         min_channels: no layer gets narrower; those that are not wider already stay.
         ignore: layers that stay whole: names of convs or modules, ``*`` and ``?`` allowed.
         iterative: number of steps to the final widths.
-        recalibrate: estimate the BatchNorm statistics anew; None is yes with data and no without.
+        recalibrate: re-estimate the BatchNorm statistics; None is yes with data and no without.
         batches: labelled batches for Taylor importance.
-        recalibration_images: training pictures for the BatchNorm statistics.
-        sensitivity_images: pictures for each measurement of the sensitivity: of the validation split for the accuracy,
+        recalibration_images: training images for the BatchNorm statistics.
+        sensitivity_images: images for each measurement of the sensitivity: of the validation split for the accuracy,
             of the training split for the BatchNorm statistics before it.
-        imgsz: longer side of the pictures in pixels, also for GFLOPs and latency.
-        batch: pictures in a batch.
+        imgsz: longer side of the images in pixels, also for GFLOPs and latency.
+        batch: images in a batch.
         runtime: what latency is measured in: PyTorch, or ONNX Runtime; always one image on one thread of the CPU.
         latency_rounds: timed rounds.
-        seed: of the choice of pictures and of random importance.
+        seed: of the choice of images and of random importance.
         device: where gradients and statistics are computed, as ultralytics takes it.
         trust_weights: load checkpoints that name classes outside the allow-list: runs the code they hold.
     """
@@ -146,9 +146,9 @@ class PruneSettings(StrictModel):
         if len(given) > 1:
             raise ValueError(f"{', '.join(given)}: each says how much is pruned. Give one of them.")
         if self.data is None and self.importance == "taylor":
-            raise ValueError("importance=taylor needs labelled pictures: add data=, or use importance=l2.")
+            raise ValueError("importance=taylor needs labelled images: add data=, or use importance=l2.")
         if self.data is None and self.recalibrate:
-            raise ValueError("recalibrate needs pictures: add data=, or leave it out.")
+            raise ValueError("recalibrate needs images: add data=, or leave it out.")
         _ = self.target  # its form is checked
         return self
 
@@ -177,7 +177,7 @@ class PruneSettings(StrictModel):
 
     @property
     def recalibrates(self) -> bool:
-        """Whether BatchNorm statistics are estimated anew."""
+        """Whether BatchNorm statistics are re-estimated."""
         return self.data is not None if self.recalibrate is None else self.recalibrate
 
 

@@ -60,7 +60,7 @@ class DataReport:
 
     @property
     def rewritten(self) -> tuple[Path, ...]:
-        """Images of all splits that ultralytics will write anew."""
+        """Images of all splits that ultralytics will rewrite."""
         return tuple(file for report in self.splits.values() for file in report.rewritten)
 
 

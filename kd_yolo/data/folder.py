@@ -32,7 +32,7 @@ def find_made(
         out_dir: the set's folder.
         generator: what ``meta.json`` calls the maker of the set.
         wanted: what the header must say for the set to be reused.
-        kinds: folders with a file a picture, and how these files end.
+        kinds: folders with a file per image, and how these files end.
         force: another set of this generator may be replaced.
         listing: the file beside ``meta.json`` that a whole set has.
 
@@ -68,7 +68,7 @@ def _read_header(out_dir: Path, generator: str) -> Record | None:
 
 
 def _is_complete(out_dir: Path, header: Record, kinds: Mapping[str, str], listing: str) -> bool:
-    """Whether nobody has taken pictures or labels out of the set."""
+    """Whether nobody has taken images or labels out of the set."""
     return (out_dir / listing).is_file() and all(
         sum(1 for _ in (out_dir / kind / split).glob(f"*.{ending}")) == count
         for kind, ending in kinds.items()

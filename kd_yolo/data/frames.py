@@ -1,4 +1,4 @@
-"""Frames of a video as pictures in a folder: complete or absent, and reused when they are those of this video."""
+"""Frames of a video as images in a folder: complete or absent, and reused when they are those of this video."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _write(video: Path, folder: Path) -> int:
             raise OSError(f"{folder} cannot be written to")
         count += 1
     if not count:
-        raise InputError(f"{video} cannot be read as a video: convert it to MP4 (H.264), or name a folder of pictures.")
+        raise InputError(f"{video} cannot be read as a video: convert it to MP4 (H.264), or name a folder of images.")
     return count
 
 

@@ -26,11 +26,11 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class ParentLabels:
-    """The boxes of one picture and their parents.
+    """The boxes of one image and their parents.
 
     Args:
         classes: class id (M,) of each box.
-        boxes_cxcywh: (M,4) in shares of the picture.
+        boxes_cxcywh: (M,4) in shares of the image.
         parents: index (M,) of each box's parent, -1 for none.
     """
 
@@ -39,13 +39,13 @@ class ParentLabels:
     parents: npt.NDArray[np.int64]
 
     def boxes_xyxy(self, width_px: int, height_px: int) -> npt.NDArray[np.float64]:
-        """Corners (M,4) in pixels of a picture of this size."""
+        """Corners (M,4) in pixels of an image of this size."""
         centre, half = self.boxes_cxcywh[:, :2], self.boxes_cxcywh[:, 2:] / 2
         return np.hstack([centre - half, centre + half]) * (width_px, height_px, width_px, height_px)
 
 
 def plabel_path(image: Path) -> Path:
-    """The file of a picture: the last folder named ``images`` on its path becomes ``plabels``."""
+    """The file of an image: the last folder named ``images`` on its path becomes ``plabels``."""
     before, found, after = str(image).rpartition(f"{os.sep}images{os.sep}")
     text = f"{before}{os.sep}plabels{os.sep}{after}" if found else str(image)
     return Path(text).with_suffix(".txt")
@@ -123,7 +123,7 @@ def _parse(words: list[str], num_classes: int | None) -> list[float] | str:
         return f"parent line {words[9]}, expected -1 (none) or a line, counted from 0"
     bad = [value for value in numbers[1:9] if not _LOW <= value <= _HIGH]  # also catches nan
     if bad:
-        return f"coordinate {bad[0]:g}, expected shares of the picture in 0..1 (not pixels)"
+        return f"coordinate {bad[0]:g}, expected shares of the image in 0..1 (not pixels)"
     size = min(numbers[3:5] + numbers[7:9])
     return f"size {size:g} is negative" if size < 0 else numbers
 
@@ -154,7 +154,7 @@ def format_plabels(classes: npt.ArrayLike, boxes_cxcywh: npt.ArrayLike, parents:
 
     Args:
         classes: class id (M,) of each box.
-        boxes_cxcywh: (M,4) in shares of the picture.
+        boxes_cxcywh: (M,4) in shares of the image.
         parents: (M,), -1 for none.
 
     Raises:
@@ -165,7 +165,7 @@ def format_plabels(classes: npt.ArrayLike, boxes_cxcywh: npt.ArrayLike, parents:
     if len(ids) != len(boxes):
         raise InputError(f"{len(ids)} classes for {len(boxes)} boxes: expected one each.")
     if len(boxes) and not (boxes.min() >= _LOW and boxes.max() <= _HIGH and math.isfinite(boxes.sum())):
-        raise InputError("boxes are not shares of the picture in 0..1: divide pixels by its width and height first.")
+        raise InputError("boxes are not shares of the image in 0..1: divide pixels by its width and height first.")
     check_forest(owners)
     lines = []
     for class_id, box, parent in zip(ids, boxes, owners, strict=True):

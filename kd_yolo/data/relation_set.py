@@ -1,4 +1,4 @@
-"""Reads the pictures of a set with their parent labels."""
+"""Reads the images of a set with their parent labels."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class RelationSample:
-    """One picture and its truth.
+    """One image and its truth.
 
     Args:
-        image: the picture.
-        plabels: its file; it need not exist for a picture without boxes.
+        image: the image.
+        plabels: its file; it need not exist for an image without boxes.
         truth: what the file says.
     """
 
@@ -42,15 +42,15 @@ def read_relation_set(root: str | Path, split: str = "val") -> list[RelationSamp
     """Reads one split of a set.
 
     Args:
-        root: a folder with ``images/<split>`` and ``plabels/<split>``, or a data YAML whose pictures have ``plabels``
+        root: a folder with ``images/<split>`` and ``plabels/<split>``, or a data YAML whose images have ``plabels``
             beside their ``images``.
         split: such as "val".
 
     Returns:
-        All pictures, sorted by path. One with neither ``plabels`` nor ``labels`` has no boxes.
+        All images, sorted by path. One with neither ``plabels`` nor ``labels`` has no boxes.
 
     Raises:
-        InputError: a folder is missing or has no pictures, labels have no ``plabels`` twin or another one, or lines
+        InputError: a folder is missing or has no images, labels have no ``plabels`` twin or another one, or lines
             are wrong (file and line).
     """
     root = Path(root).absolute()
@@ -58,7 +58,7 @@ def read_relation_set(root: str | Path, split: str = "val") -> list[RelationSamp
     images = _list_split(spec, split) if spec is not None and root.is_file() else _list_folder(root, split)
     if not images:
         where = f"{root}: its split '{split}'" if root.is_file() else str(root / "images" / split)
-        raise InputError(f"{where} has no pictures.{_splits(spec)}")
+        raise InputError(f"{where} has no images.{_splits(spec)}")
     twins = [plabel_path(image) for image in images]
     _check_twins(images, twins)
     samples, problems = [], list[LabelProblem]()
@@ -124,11 +124,11 @@ def _check_twins(images: list[Path], twins: list[Path]) -> None:
             " Write them with the parent of each box, see datasets/README.md."
         )
     if not any(twin.is_file() for twin in twins):
-        raise InputError(f"none of the {len(images)} pictures has plabels: expected {twins[0]} and the like.")
+        raise InputError(f"none of the {len(images)} images has plabels: expected {twins[0]} and the like.")
 
 
 def _differences(labels: Path, plabels: Path, truth: ParentLabels) -> list[LabelProblem]:
-    """Where ``labels`` and ``plabels`` of a picture are not about the same boxes."""
+    """Where ``labels`` and ``plabels`` of an image are not about the same boxes."""
     if not labels.is_file():
         return []
     found, problems = read_labels(labels, 1 << 30)
@@ -145,7 +145,7 @@ def _differences(labels: Path, plabels: Path, truth: ParentLabels) -> list[Label
 
 
 def read_picture(file: Path) -> npt.NDArray[np.uint8]:
-    """A picture in BGR order (H,W,3), by OpenCV or else by PIL.
+    """An image in BGR order (H,W,3), by OpenCV or else by PIL.
 
     Raises:
         InputError: neither can read it.
@@ -159,4 +159,4 @@ def read_picture(file: Path) -> npt.NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(opened)  # as OpenCV does
             return np.ascontiguousarray(np.asarray(upright.convert("RGB"), np.uint8)[..., ::-1])
     except UNREADABLE as error:
-        raise InputError(f"{file} cannot be read as a picture: {str(error)[:200]}") from None
+        raise InputError(f"{file} cannot be read as an image: {str(error)[:200]}") from None

@@ -1,4 +1,4 @@
-"""A few pictures of a data set as a set of its own, in a folder that may be thrown away."""
+"""A few images of a data set as a set of its own, in a folder that may be thrown away."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from kd_yolo.data.spec import IMAGE_SUFFIXES, label_path, list_images, read_data
 
 
 def sample_detection(data: str | Path, split: str, count: int, seed: int, folder: Path) -> Path:
-    """Links some pictures of a split, with copies of their labels, into ``folder``; pictures without have empty ones.
+    """Links some images of a split, with copies of their labels, into ``folder``; images without have empty ones.
 
     Ultralytics keeps what it reads of the labels beside them, and would note there that the whole set has only these.
 
     Args:
         data: data YAML.
         split: "train", "val" or "test".
-        count: pictures; all if there are not more.
+        count: images; all if there are not more.
         seed: of the choice, which is also the order.
         folder: is made.
 
     Returns:
-        A data YAML whose ``train`` and ``val`` are these pictures.
+        A data YAML whose ``train`` and ``val`` are these images.
 
     Raises:
-        InputError: the YAML is unusable, or the split has no pictures.
+        InputError: the YAML is unusable, or the split has no images.
     """
     spec = read_data_yaml(data, (split,) if split in ("train", "val") else ())
     chosen = _choose([file for file in list_images(spec, split) if file.is_file()], count, seed)
@@ -57,10 +57,10 @@ def sample_classes(data: str | Path, split: str, count: int, seed: int, folder: 
     """The same for a classification set: links to some of ``data/split/<class>/<picture>``.
 
     Returns:
-        ``folder``, whose ``train`` and ``val`` are these pictures; classes without any are there, empty.
+        ``folder``, whose ``train`` and ``val`` are these images; classes without any are there, empty.
 
     Raises:
-        InputError: there are no pictures.
+        InputError: there are no images.
     """
     root = split_folder(find_class_folder(data, (split,)), split)
     found = [file for file in root.glob("*/*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]

@@ -40,7 +40,7 @@ class SplitReport:
         labelled: of these, with at least one box; the others are background.
         boxes: boxes by class name; classes without any are there with 0.
         left_out: images that training leaves out.
-        rewritten: images that ultralytics will write anew, as they do not end as JPEG files do.
+        rewritten: images that ultralytics will rewrite, as they do not end as JPEG files do.
         repeated: label lines that are there twice and count once.
         passed_over: files by suffix that are images but are not read at all, such as GIFs.
         first_boxes: the first label file with boxes (not outlines); None when there is none.

@@ -19,7 +19,7 @@ from kd_yolo.data.verify import why_unusable
 
 _SHOWN = 5
 _READERS = 2
-_KINDS = "a folder, a glob such as 'pictures/*.jpg', a .txt list, a picture, or a video"
+_KINDS = "a folder, a glob such as 'pictures/*.jpg', a .txt list, an image, or a video"
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class UnlabelledPictures:
     """Pictures without labels that can be used.
 
     Args:
-        files: the pictures in natural order (img2 before img10).
-        skipped: pictures that cannot be used, each with the reason.
+        files: the images in natural order (img2 before img10).
+        skipped: images that cannot be used, each with the reason.
         notes: what the user should know, a sentence each.
     """
 
@@ -38,13 +38,13 @@ class UnlabelledPictures:
 
 
 def find_unlabelled(source: str, *, frames_dir: Path, exclude: Collection[Path] = ()) -> UnlabelledPictures:
-    """Finds and checks the pictures that ``--unlabelled`` names.
+    """Finds and checks the images that ``--unlabelled`` names.
 
     Args:
-        source: a folder with all that is under it, a glob, a ``.txt`` list (paths count from the list's folder), a
-            picture, or a video.
+        source: a folder with all that is under it, a glob, a ``.txt`` list (paths count from the list's folder), an
+            image, or a video.
         frames_dir: where the frames of a video go.
-        exclude: pictures of the labelled set; they are left out, whatever their paths are spelt like.
+        exclude: images of the labelled set; they are left out, whatever their paths are spelt like.
 
     Raises:
         InputError: nothing there, or nothing that can be used.
@@ -58,21 +58,19 @@ def find_unlabelled(source: str, *, frames_dir: Path, exclude: Collection[Path] 
     skipped = tuple((file, why) for file, why in zip(free, problems, strict=True) if why)
     usable = tuple(file for file, why in zip(free, problems, strict=True) if not why)
     if len(free) < len(files):
-        notes.append(f"{len(files) - len(free)} of {len(files)} pictures are in the labelled set: left out")
+        notes.append(f"{len(files) - len(free)} of {len(files)} images are in the labelled set: left out")
     if skipped:
-        notes.append(f"{len(skipped)} of {len(free)} pictures cannot be used and are skipped: {_shown(skipped)}")
+        notes.append(f"{len(skipped)} of {len(free)} images cannot be used and are skipped: {_shown(skipped)}")
     labelled = sum(label_path(file).is_file() for file in usable)
     if labelled:
-        notes.append(f"{labelled} of {len(usable)} pictures have label files: they are not read")
+        notes.append(f"{labelled} of {len(usable)} images have label files: they are not read")
     if not usable:
-        raise InputError(
-            f"--unlabelled {source}: no picture is left. {'; '.join(notes)}. Name others, or leave it out."
-        )
+        raise InputError(f"--unlabelled {source}: no image is left. {'; '.join(notes)}. Name others, or leave it out.")
     return UnlabelledPictures(usable, skipped, tuple(notes))
 
 
 def check_unlabelled(source: str) -> None:
-    """Checks that ``--unlabelled`` names pictures or a video; nothing is decoded or written.
+    """Checks that ``--unlabelled`` names images or a video; nothing is decoded or written.
 
     Raises:
         InputError: see :func:`find_unlabelled`.
@@ -106,7 +104,7 @@ def _listed(list_file: Path) -> list[Path]:
 
 
 def _pictures(source: str, found: list[Path], frames_dir: Path) -> tuple[list[Path], list[str]]:
-    """The pictures among the files, or the frames if the only file is a video; and notes on what was passed over."""
+    """The images among the files, or the frames if the only file is a video; and notes on what was passed over."""
     videos = [file for file in found if file.suffix.lower() in VIDEO_SUFFIXES]
     if _is_video(found):
         frames = video_frames(found[0], frames_dir)
@@ -114,7 +112,7 @@ def _pictures(source: str, found: list[Path], frames_dir: Path) -> tuple[list[Pa
     files = sorted({file.absolute() for file in found if file.suffix.lower() in IMAGE_SUFFIXES}, key=natural_key)
     if not files:
         other = f" ({len(videos)} videos: name one of them)" if videos else f" ({len(found)} other files)"
-        raise InputError(f"--unlabelled {source}: no pictures there{other if found else ''}. It takes {_KINDS}.")
+        raise InputError(f"--unlabelled {source}: no images there{other if found else ''}. It takes {_KINDS}.")
     return files, [f"{len(videos)} videos in {source} are passed over: a video is named by itself"] if videos else []
 
 
@@ -125,6 +123,6 @@ def _is_file(file: Path) -> bool:
 
 
 def _shown(skipped: tuple[tuple[Path, str], ...]) -> str:
-    """The first few pictures with their reasons, and how many more there are."""
+    """The first few images with their reasons, and how many more there are."""
     more = f" and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
     return ", ".join(f"{file} ({why})" for file, why in skipped[:_SHOWN]) + more

@@ -1,7 +1,7 @@
 """Whether training can use an image file: ultralytics' own decisions, but nothing is written.
 
 Ultralytics looks at every image before the first epoch. It leaves out what it cannot open, and a JPEG that does not end
-as one is decoded and **written anew in its place** with quality 100. What passes and then does not decode stops the
+as one is decoded and **rewritten in its place** with quality 100. What passes and then does not decode stops the
 training.
 """
 
@@ -34,7 +34,7 @@ class Verdict:
 
     Attributes:
         left_out: why it is left out; empty when it is used.
-        rewritten: ultralytics will write the file anew.
+        rewritten: ultralytics will rewrite the file.
         stops: it is used, but does not decode, which ends the training.
     """
 

@@ -82,7 +82,7 @@ class Balance:
     Attributes:
         shares: wanted share of each term whose weight is automatic, by column name.
         weights: their weights now.
-        history: a row an epoch, for ``balance.csv`` and the picture.
+        history: a row an epoch, for ``balance.csv`` and the image.
     """
 
     shares: dict[str, float]
@@ -124,7 +124,7 @@ class Balance:
         return row
 
     def restart_epoch(self) -> None:
-        """Forgets the batches of an epoch that begins (anew)."""
+        """Forgets the batches of an epoch that begins, or begins again."""
         self._loss_sums = (0.0, 0.0)
 
     def state(self) -> dict[str, Any]:

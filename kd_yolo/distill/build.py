@@ -86,7 +86,7 @@ def _check_channels(student: nn.Module, teacher: nn.Module) -> None:
     own, other = input_channels(student), input_channels(teacher)
     if own != other:
         raise InputError(
-            f"the teacher takes {other}-channel images, the student {own}-channel ones: both see the same pictures. "
+            f"the teacher takes {other}-channel images, the student {own}-channel ones: both see the same images. "
             f"Choose a teacher that was trained on {own} channels."
         )
 

@@ -69,7 +69,7 @@ def student_for(model: nn.Module, spec: DataSpec, *, single: bool = False) -> nn
             description = deepcopy(facts.yaml)
             facts = type(model)(description, ch=spec.channels, nc=len(names), verbose=False, **shape)
     elif facts.is_fused():
-        raise InputError("the student is fused for inference and cannot be trained: open its file anew.")
+        raise InputError("the student is fused for inference and cannot be trained: open its file again.")
     elif input_channels(model) != spec.channels:
         raise ConfigError(
             f"the student takes images of {input_channels(model)} channels, the data has {spec.channels}."

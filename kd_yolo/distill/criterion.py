@@ -38,7 +38,7 @@ class WeightedTerm:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some pictures of a batch: the labelled or the unlabelled ones, or all."""
+    """Some images of a batch: the labelled or the unlabelled ones, or all."""
 
     suffix: str
     images: slice
@@ -50,8 +50,8 @@ class DistillCriterion:
     """Stands where ultralytics expects ``model.criterion``; a plain callable, so that the student stays a plain model.
 
     One step is: :meth:`observe` (before the student's forward pass), the student's forward pass, then a call with its
-    predictions. Without a preceding ``observe`` the call is the task loss alone. Every term counts a picture as much as
-    the task's loss does: its mean over the pictures is multiplied by their number. Pictures without labels have columns
+    predictions. Without a preceding ``observe`` the call is the task loss alone. Every term counts an image as much as
+    the task's loss does: its mean over the images is multiplied by their number. Images without labels have columns
     of their own and are never shown to the task's loss.
 
     Args:
@@ -59,7 +59,7 @@ class DistillCriterion:
         terms: the terms by column name.
         teachers: the frozen teachers.
         weights: weight and schedule by column name.
-        columns: names of all items, those of unlabelled pictures included.
+        columns: names of all items, those of unlabelled images included.
         balance: measures shares, and sets automatic weights.
     """
 
@@ -148,7 +148,7 @@ class DistillCriterion:
         return self.needs_labels and bool(self._pending)
 
     def _parts(self, batch: dict[str, Any], assigned: list[Tensor]) -> list[_Part]:
-        """Labelled pictures first, as they stand in the batch."""
+        """Labelled images first, as they stand in the batch."""
         whole = int(batch["img"].shape[0])
         count = int(batch.get("num_labelled", whole))
         labels = None
@@ -161,7 +161,7 @@ class DistillCriterion:
         return parts
 
     def _distil(self, preds: Any, like: Tensor, parts: list[_Part]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The weighted terms times their pictures, and their means by column: zero when nothing was observed."""
+        """The weighted terms times their images, and their means by column: zero when nothing was observed."""
         zero = torch.zeros((), device=like.device)
         values: dict[str, Tensor] = {}
         named = dict.fromkeys(self.columns, zero)

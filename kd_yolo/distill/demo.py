@@ -21,7 +21,7 @@ from kd_yolo.yolo.files.loading import load_checkpoint
 log = logging.getLogger("kd_yolo")
 
 TEACHER = "yolov8s"
-STUDENT_RUN: dict[str, Any] = {  # small batches and no mosaic: from nothing, that learns fastest in few minutes
+STUDENT_RUN: dict[str, Any] = {  # small batches and no mosaic: from scratch, that learns fastest in few minutes
     "epochs": 10,
     "batch": 4,
     "nbs": 4,  # a step a batch: ultralytics' 64 would gather 16 batches, three steps an epoch
@@ -40,7 +40,7 @@ def demo_teacher(data: str, overrides: dict[str, Any], *, write: bool) -> str:
 
     Args:
         data: data YAML.
-        overrides: the run's ultralytics arguments; the picture size and the device are taken from them.
+        overrides: the run's ultralytics arguments; the image size and the device are taken from them.
         write: may it be trained.
 
     Raises:

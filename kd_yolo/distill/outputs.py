@@ -1,4 +1,4 @@
-"""What the models say of a batch, and what is known of its pictures: the inputs of every term."""
+"""What the models say of a batch, and what is known of its images: the inputs of every term."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Outputs:
     branches: Mapping[BranchKey, Tensor] = field(default_factory=dict)
 
     def images(self, part: slice) -> Outputs:
-        """The outputs for some pictures of the batch."""
+        """The outputs for some images of the batch."""
         raw = None if self.raw is None else {k: _cut(self.raw[k], part) for k in ("boxes", "scores", "feats")}
         features = {key: x[part] for key, x in self.features.items()}
         return Outputs(features, raw, {key: x[part] for key, x in self.branches.items()})
@@ -41,10 +41,10 @@ def _cut(value: Any, part: slice) -> Any:
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of labelled pictures.
+    """What is known of labelled images.
 
     Attributes:
-        boxes_xyxy: for each picture its boxes (M,4) in pixels of the network's input.
+        boxes_xyxy: for each image its boxes (M,4) in pixels of the network's input.
         image_hw: height and width of that input in pixels.
         assigned_na: True where the task-aligned assigner gave the anchor an object (N,A); None when it was not watched.
     """
@@ -55,12 +55,12 @@ class Labels:
 
 
 def boxes_of(batch: Mapping[str, Any], num_images: int) -> list[Tensor]:
-    """The boxes of each picture in pixels of the padded input.
+    """The boxes of each image in pixels of the padded input.
 
     Args:
         batch: ultralytics' batch: ``img`` (N,C,H,W), ``bboxes`` (M,4 or 5) normalised centre, size (and angle, which is
             left out), ``batch_idx`` (M,).
-        num_images: pictures, counted from the first.
+        num_images: images, counted from the first.
 
     Returns:
         ``num_images`` tensors (M,4) x0, y0, x1, y1.

@@ -1,4 +1,4 @@
-"""The picture of a distillation run: its terms, their share of loss and gradient, and the accuracy, by epoch."""
+"""The image of a distillation run: its terms, their share of loss and gradient, and the accuracy, by epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw_distillation(folder: Path) -> Path:
         folder: the run's folder.
 
     Returns:
-        The picture.
+        The image.
     """
     results, balance = read_columns(folder / "results.csv"), read_columns(folder / "balance.csv")
     figure = Figure(figsize=(12, 3.6), layout="constrained")

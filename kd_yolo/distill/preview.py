@@ -52,7 +52,7 @@ def check_distillation(
     if config.unlabelled is not None:
         if values["rect"]:
             raise ConfigError(
-                "rect=True gives every batch a shape of its own, so no unlabelled pictures fit in: leave out."
+                "rect=True gives every batch a shape of its own, so no unlabelled images fit in: leave out."
             )
         check_unlabelled(config.unlabelled)
     trained = student_for(student, data, single=bool(values["single_cls"]))

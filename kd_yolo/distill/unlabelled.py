@@ -26,14 +26,14 @@ _NO_FILE = Path(os.devnull, "none")
 
 
 class UnlabelledDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no type information
-    """Training pictures whose labels are empty, whatever label files there are; nothing is written beside them."""
+    """Training images whose labels are empty, whatever label files there are; nothing is written beside them."""
 
     def get_img_files(self, img_path: list[str]) -> list[str]:
         """The files as given: they are checked already."""
         return list(img_path)
 
     def get_labels(self) -> list[dict[str, Any]]:
-        """No object in any picture, in the shapes that upstream gives to a picture without a label file."""
+        """No object in any image, in the shapes that upstream gives to an image without a label file."""
         points = int(self.data["kpt_shape"][0]) if self.use_keypoints else 0
         return [
             {
@@ -50,7 +50,7 @@ class UnlabelledDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has n
 
     @property
     def npy_files(self) -> list[Path]:
-        """Files that do not exist: upstream takes a ``.npy`` beside a picture for its own, to replace and to delete."""
+        """Files that do not exist: upstream takes a ``.npy`` beside an image for its own, to replace and to delete."""
         return [_NO_FILE] * len(self.im_files)
 
     @npy_files.setter
@@ -62,13 +62,13 @@ class UnlabelledDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has n
 class MixedCollate:
     """Makes a batch of the labelled samples that it is given, and of unlabelled ones that it draws.
 
-    The batch has ``num_labelled`` (its first pictures) and, where there are masks, ``num_labelled_masks``. Choice and
-    augmentation draw from Python's and NumPy's global generators, as those of the labelled pictures do.
+    The batch has ``num_labelled`` (its first images) and, where there are masks, ``num_labelled_masks``. Choice and
+    augmentation draw from Python's and NumPy's global generators, as those of the labelled images do.
 
     Args:
         collate: the labelled set's own.
         unlabelled: where to draw from.
-        count: pictures to draw; none twice, if there are enough.
+        count: images to draw; none twice, if there are enough.
     """
 
     collate: Callable[[list[dict[str, Any]]], dict[str, Any]]
@@ -88,13 +88,13 @@ class MixedCollate:
 
 
 def mix_unlabelled(dataset: Any, pictures: UnlabelledPictures, ratio: float, batch: int, args: Any) -> None:
-    """Lets every batch of a labelled training set have unlabelled pictures behind the labelled ones.
+    """Lets every batch of a labelled training set have unlabelled images behind the labelled ones.
 
     Args:
         dataset: ultralytics' labelled set; its batches grow, what is in them before stays.
         pictures: the unlabelled ones.
-        ratio: unlabelled pictures as a share of the labelled ones in a batch; at least one is mixed in.
-        batch: labelled pictures in a batch.
+        ratio: unlabelled images as a share of the labelled ones in a batch; at least one is mixed in.
+        batch: labelled images in a batch.
         args: ultralytics' arguments, for the augmentation.
 
     Raises:
@@ -103,9 +103,7 @@ def mix_unlabelled(dataset: Any, pictures: UnlabelledPictures, ratio: float, bat
     if not ratio > 0:
         raise ConfigError(f"--unlabelled-ratio {ratio}: expected more than 0, such as 1 for as many as labelled ones.")
     if dataset.rect:
-        raise ConfigError(
-            "rect=True gives every batch a shape of its own, so no unlabelled pictures fit in: leave out."
-        )
+        raise ConfigError("rect=True gives every batch a shape of its own, so no unlabelled images fit in: leave out.")
     unlabelled = UnlabelledDataset(
         img_path=[str(file) for file in pictures.files],
         imgsz=args.imgsz,
@@ -125,13 +123,13 @@ def mix_unlabelled(dataset: Any, pictures: UnlabelledPictures, ratio: float, bat
 
 
 class UnlabelledMixin(TrainerMixin):
-    """Mixes unlabelled pictures into the training batches if the settings name any."""
+    """Mixes unlabelled images into the training batches if the settings name any."""
 
     kd_config: DistillConfig
     _unlabelled: UnlabelledPictures | None = None
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """Upstream's data set; for training, with unlabelled pictures in its batches."""
+        """Upstream's data set; for training, with unlabelled images in its batches."""
         dataset = super().build_dataset(img_path, mode, batch)
         if mode == "train" and self.kd_config.unlabelled is not None:
             if self._unlabelled is None:
@@ -141,19 +139,19 @@ class UnlabelledMixin(TrainerMixin):
         return dataset
 
     def _find(self, source: str, dataset: Any) -> UnlabelledPictures:
-        """The pictures, without those that are trained on with labels and those that the student is judged by."""
+        """The images, without those that are trained on with labels and those that the student is judged by."""
         known = [*(Path(file) for file in dataset.im_files), *_held_out(self.data)]
         pictures = find_unlabelled(source, frames_dir=self.save_dir / "unlabelled", exclude=known)
         if RANK in {-1, 0}:
-            LOGGER.info(f"kd-yolo: {len(pictures.files)} unlabelled pictures of {source}")
+            LOGGER.info(f"kd-yolo: {len(pictures.files)} unlabelled images of {source}")
             if self.args.cache == "disk":
-                LOGGER.info("kd-yolo: cache=disk would write beside the unlabelled pictures: they are not cached")
+                LOGGER.info("kd-yolo: cache=disk would write beside the unlabelled images: they are not cached")
             for note in pictures.notes:
                 LOGGER.info(f"kd-yolo: unlabelled: {note}")
         return pictures
 
     def auto_batch(self) -> int:
-        """Upstream's choice for ``batch=-1``, less the room that the unlabelled pictures take."""
+        """Upstream's choice for ``batch=-1``, less the room that the unlabelled images take."""
         size = int(super().auto_batch())
         if self.kd_config.unlabelled is None:
             return size

@@ -34,7 +34,7 @@ __all__ = [
     "learn_allowed_pairs",
     "relation_metrics",
 ]
-# More inside than outside. On hand-drawn process diagrams this is the best share on the training pictures, on a flat
+# More inside than outside. On hand-drawn process diagrams this is the best share on the training images, on a flat
 # top (0.3 to 0.9); when boxes are off by some percent, as a detector's are, larger shares lose children at borders:
 # docs/benchmarks/relation_truth.json.
 SHARE_MIN = 0.5
@@ -125,7 +125,7 @@ def learn_allowed_pairs(
     """Which class occurs as whose parent in known diagrams, for :func:`find_parent_nodes`.
 
     Args:
-        pictures: classes (M,) and parents (M,) of each picture.
+        pictures: classes (M,) and parents (M,) of each image.
         num_classes: K.
 
     Returns:

@@ -44,10 +44,10 @@ def draw_relations(
         labels: text of each box, such as its class name and score.
 
     Returns:
-        A new picture (H,W,3).
+        A new image (H,W,3).
 
     Raises:
-        InputError: no uint8 picture, or boxes, parents, classes and labels that do not fit together.
+        InputError: no uint8 image, or boxes, parents, classes and labels that do not fit together.
     """
     canvas = _canvas(image)
     boxes = as_boxes(boxes_xyxy)
@@ -74,7 +74,7 @@ def draw_relations(
 
 
 def _canvas(image: npt.NDArray[Any]) -> Image:
-    """A copy of the picture with three channels."""
+    """A copy of the image with three channels."""
     array = np.asarray(image)
     if (
         array.dtype != np.uint8

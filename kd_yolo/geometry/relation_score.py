@@ -1,4 +1,4 @@
-"""How good found parent links are: precision, recall and F1, summed over pictures."""
+"""How good found parent links are: precision, recall and F1, summed over images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IOU_MIN = 0.5  # as detections are matched for mAP50
 
 @dataclass(frozen=True)
 class RelationMetrics:
-    """Counts of one picture, or of several added up with ``+`` or ``sum(rows, RelationMetrics())``.
+    """Counts of one image, or of several added up with ``+`` or ``sum(rows, RelationMetrics())``.
 
     Only links count: a box without a parent (-1) is no link. A true root that is given a parent costs precision, a
     true child that is given none costs recall, a root found as a root counts nowhere.
@@ -62,7 +62,7 @@ class RelationMetrics:
 
 @dataclass(frozen=True)
 class Relations:
-    """The boxes of one picture and their parents.
+    """The boxes of one image and their parents.
 
     Args:
         boxes_xyxy: (M,4).
@@ -80,8 +80,8 @@ class RelationReport:
     """Scores of a set.
 
     Args:
-        total: counts of all pictures together: a picture weighs as much as it has links.
-        rows: name and counts of each picture.
+        total: counts of all images together: an image weighs as much as it has links.
+        rows: name and counts of each image.
     """
 
     total: RelationMetrics
@@ -92,20 +92,20 @@ class RelationReport:
         return (
             f"parent links: precision {total.precision:.3f}, recall {total.recall:.3f}, F1 {total.f1:.3f}"
             f" ({total.correct} right of {total.predicted} predicted and {total.true} true"
-            f" in {len(self.rows)} pictures; {total.undetected} true links lost with undetected boxes;"
+            f" in {len(self.rows)} images; {total.undetected} true links lost with undetected boxes;"
             f" boxes: {total.matched} found, {total.missed} missed, {total.extra} extra)"
         )
 
 
 def evaluate_relations(samples: Iterable[tuple[str, Relations, Relations]], iou_min: float = IOU_MIN) -> RelationReport:
-    """Scores predicted parents on a set of pictures.
+    """Scores predicted parents on a set of images.
 
     Args:
-        samples: name, truth and prediction of each picture. Classes are compared where both have them.
+        samples: name, truth and prediction of each image. Classes are compared where both have them.
         iou_min: see :func:`relation_metrics`.
 
     Raises:
-        InputError: boxes, parents or classes that do not fit together; the picture is named.
+        InputError: boxes, parents or classes that do not fit together; the image is named.
         ConfigError: ``iou_min`` outside (0, 1].
     """
     rows = []
@@ -132,7 +132,7 @@ def relation_metrics(
     *,
     classes: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> RelationMetrics:
-    """Scores the parent links of one picture.
+    """Scores the parent links of one image.
 
     Boxes are matched one to one, the pair with the largest IoU first, as detections are for mAP. A predicted link is
     right when its child is matched to a true box and its parent to that box's true parent.

@@ -36,7 +36,7 @@ def check_agreement(league: League) -> None:
     if changed:
         found = "\n".join(f"  {_names(names)}:{lines}" for lines, names in changed.items())
         raise ConfigError(
-            f"{league.out} has runs with other settings:\n{found}\nSet them back, or start anew under another --name"
+            f"{league.out} has runs with other settings:\n{found}\nSet them back, or start again under another --name"
             f"{'' if league.out == league.folder else ' and --out'}."
         )
 

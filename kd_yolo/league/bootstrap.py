@@ -1,4 +1,4 @@
-"""Which recipe is better than which, by a paired bootstrap over the pictures."""
+"""Which recipe is better than which, by a paired bootstrap over the images."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RESAMPLES, SEED, LEVEL = 1000, 0, 0.05
 
 @dataclass(frozen=True)
 class Pair:
-    """Two recipes compared on the same pictures.
+    """Two recipes compared on the same images.
 
     Attributes:
         better: the one with the higher mAP, averaged over the seeds.
         other: the other one.
         seeds: those that both have.
         gain: how much higher.
-        p: two-sided; how easily the pictures alone make such a difference.
+        p: two-sided; how easily the images alone make such a difference.
     """
 
     better: str
@@ -44,18 +44,18 @@ class Pair:
 def compare_pairs(runs: Mapping[Run, ImageScores], *, resamples: int = RESAMPLES) -> list[Pair]:
     """Compares every recipe with every other one that shares a seed with it.
 
-    Pictures are drawn with replacement, the same ones for all recipes and seeds; in each resample the mAP50-95 is
-    computed anew and averaged over the common seeds.
+    Images are drawn with replacement, the same ones for all recipes and seeds; in each resample the mAP50-95 is
+    recomputed and averaged over the common seeds.
 
     Args:
-        runs: statistics of the pictures by recipe and seed.
+        runs: statistics of the images by recipe and seed.
         resamples: how many.
 
     Returns:
         All pairs, the better recipe of each first.
 
     Raises:
-        InputError: the runs were not evaluated on the same pictures.
+        InputError: the runs were not evaluated on the same images.
     """
     if not runs:
         return []
@@ -67,7 +67,7 @@ def compare_pairs(runs: Mapping[Run, ImageScores], *, resamples: int = RESAMPLES
 
 
 def draw(num_images: int, resamples: int) -> npt.NDArray[np.int64]:
-    """(B,I) how often each picture is drawn; the same in every call."""
+    """(B,I) how often each image is drawn; the same in every call."""
     return np.random.default_rng(SEED).multinomial(num_images, np.full(num_images, 1 / num_images), resamples)
 
 

@@ -1,7 +1,7 @@
-"""Detections and labels of every picture of a split, and the mAP of any resample of the pictures.
+"""Detections and labels of every image of a split, and the mAP of any resample of the images.
 
-The mAP is ultralytics': precision at 101 recalls, averaged over IoU 0.5 to 0.95 and the classes that have labels. A
-picture that is drawn twice counts twice. Sorting is done once; a resample is a count for each picture, and all that is
+The mAP is ultralytics': precision at 101 recalls, averaged over IoU 0.5 to 0.95 and the classes that have labels. An
+image that is drawn twice counts twice. Sorting is done once; a resample is a count for each image, and all that is
 left to compute are cumulative sums of counts.
 
 Between two true positives precision only falls, so the interpolated precision is a step function of the recall x: the
@@ -30,16 +30,16 @@ CHUNK = 4_000_000  # counts that are in memory at once
 
 @dataclass(frozen=True)
 class ImageScores:
-    """What a validation found: D detections and M labels on I pictures, T thresholds of the IoU.
+    """What a validation found: D detections and M labels on I images, T thresholds of the IoU.
 
     Attributes:
         tp: (D,T) whether a detection is right.
         conf: (D,) its confidence.
         pred_class: (D,) its class.
-        pred_image: (D,) the number of its picture.
+        pred_image: (D,) the number of its image.
         target_class: (M,) class of a label.
-        target_image: (M,) the number of its picture.
-        names: (I,) names of the pictures.
+        target_image: (M,) the number of its image.
+        names: (I,) names of the images.
     """
 
     tp: Array
@@ -68,13 +68,13 @@ class ImageScores:
             with np.load(path, allow_pickle=False) as arrays:
                 return cls(**{field.name: arrays[field.name] for field in fields(cls)})
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path} holds no statistics of pictures: {error}. Remove it.") from error
+            raise InputError(f"{path} holds no statistics of images: {error}. Remove it.") from error
 
     def mean_ap(self, counts_bi: Array | None = None) -> Array:
         """The mAP50-95 of resamples.
 
         Args:
-            counts_bi: (B,I) how often each picture is drawn; None is each picture once.
+            counts_bi: (B,I) how often each image is drawn; None is each image once.
 
         Returns:
             (B,)

@@ -183,7 +183,7 @@ def _find_data(request: Request, *, write: bool) -> tuple[str, dict[str, Any], l
 
 
 def _split(data: str) -> str:
-    """What is evaluated: pictures that no training has seen, where there are some."""
+    """What is evaluated: images that no training has seen, where there are some."""
     spec = read_data_yaml(data)
     return "test" if "test" in spec.splits and list_images(spec, "test") else "val"
 

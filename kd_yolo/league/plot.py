@@ -18,7 +18,7 @@ def draw_league(
     """Draws a dot for each run, a bar for each recipe's mean, and lines for ``none`` and the teacher.
 
     Args:
-        scores: mAP50-95 by recipe, in the order of the picture, and seed.
+        scores: mAP50-95 by recipe, in the order of the image, and seed.
         path: the PNG.
         teacher: its mAP50-95.
         caption: what a reader has to know.

@@ -1,4 +1,4 @@
-"""The report of a league: table, comparisons and picture, from JSON and npz files alone."""
+"""The report of a league: table, comparisons and image, from JSON and npz files alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LeagueReport:
         run = next(iter(self.results.runs.values()))
         settings = run["settings"]
         train = ", ".join(f"{key} {value}" for key, value in settings.get("train", {}).items())
-        pictures = f"{run['images']} pictures of " if "images" in run else ""
+        pictures = f"{run['images']} images of " if "images" in run else ""
         return (
             f"best.pt on {pictures}split '{run['split']}' of {settings['data']['name']}; student"
             f" {settings['student']['name']}, teacher {settings['teacher']['name']}; {train or 'default settings'}"
@@ -61,10 +61,10 @@ class LeagueReport:
             f"{self.caption()}. Gains are paired seed by seed, ± is their standard deviation. Time, CPU time and memory"
             " of the epochs, relative to `none`.",
             "",
-            f"Paired bootstrap over the pictures, {RESAMPLES} resamples, averaged over the common seeds; p says how"
-            " easily other pictures would turn the order round, nothing about other seeds:",
+            f"Paired bootstrap over the images, {RESAMPLES} resamples, averaged over the common seeds; p says how"
+            " easily other images would turn the order round, nothing about other seeds:",
             "",
-            *(f"- {line}" for line in self.verdicts() or ["no statistics of pictures here"]),
+            *(f"- {line}" for line in self.verdicts() or ["no statistics of images here"]),
         ]
         return "\n".join(lines) + "\n"
 
@@ -93,7 +93,7 @@ def make_report(out: Path, runs_folder: Path) -> LeagueReport | None:
 
     Args:
         out: folder of the JSON files.
-        runs_folder: folder of the runs, with the statistics of pictures; may be missing.
+        runs_folder: folder of the runs, with the statistics of images; may be missing.
 
     Returns:
         The report, or None when no run is finished.

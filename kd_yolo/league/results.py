@@ -1,4 +1,4 @@
-"""Reads what a league has so far: a JSON file for each finished run, the teacher's, and the statistics of pictures."""
+"""Reads what a league has so far: a JSON file for each finished run, the teacher's, and the statistics of images."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def read_result(file: Path) -> dict[str, Any]:
 
 
 def read_images(results: LeagueResults, runs_folder: Path) -> dict[Run, ImageScores]:
-    """Statistics of the pictures of those runs that were made on this machine.
+    """Statistics of the images of those runs that were made on this machine.
 
     Statistics that do not give the mAP in the JSON file are those of another training, and are left out.
     """

@@ -52,4 +52,4 @@ def describe(job: Job) -> str:
         return "its score"
     if not job.last.is_file():
         return str(job.recipe)
-    return "starts anew, unless only its score is missing" if job.kind == "shipped" else "goes on from its last.pt"
+    return "starts again, unless only its score is missing" if job.kind == "shipped" else "goes on from its last.pt"

@@ -37,7 +37,7 @@ def _plain(job: Job) -> None:
 
 
 def _shipped(job: Job) -> None:
-    """Ultralytics' own distillation, which is not resumed: a run that was cut off starts anew."""
+    """Ultralytics' own distillation, which is not resumed: a run that was cut off starts again."""
     assert job.teacher is not None
     is_finished = progress_of(job.last, trust=True) is Progress.FINISHED  # written here; holds upstream's own classes
     if not is_finished and not is_held(job.folder):

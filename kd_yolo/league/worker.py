@@ -57,7 +57,7 @@ def _interrupt_at_the_end() -> None:
 
 
 def work(job: Job) -> None:
-    """Trains, evaluates, and writes the statistics of the pictures and the result.
+    """Trains, evaluates, and writes the statistics of the images and the result.
 
     Raises:
         KDYoloError: see :func:`kd_yolo.league.train.train`.

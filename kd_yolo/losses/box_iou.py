@@ -62,7 +62,7 @@ class BoxIoULoss(ResponseLoss):
     context = frozenset({"weight_na", "normalizer"})
     reads = "boxes"
     axes = ("N", "4", "A")
-    shape_help = "boxes need equal anchor points: compare the levels that both heads have, of pictures of one size."
+    shape_help = "boxes need equal anchor points: compare the levels that both heads have, of images of one size."
 
     def compute(
         self,

@@ -77,7 +77,7 @@ class CrossHeadLoss(ResponseLoss):
     context = frozenset({"gate_na", "normalizer"})
     reads = "raw"
     axes = ("N", "4R+K", "A")
-    shape_help = "both sides are outputs of the teacher's head: give it the student's features of the same picture."
+    shape_help = "both sides are outputs of the teacher's head: give it the student's features of the same image."
 
     def __init__(self, tau: float = 1.0, beta: float = 1.0, box_weight: float = 1.0, bins: int = 16) -> None:
         super().__init__()

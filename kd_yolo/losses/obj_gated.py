@@ -25,7 +25,7 @@ class ObjectnessLoss(ResponseLoss):
     ``kind="kl"`` it is :func:`kd_yolo.losses.kl.class_kl` and the mean over images and anchors.
 
     The paper scales by the teacher's objectness; heads of today have none, so o is its best class score. Only this soft
-    part knows the teacher: the hard loss stays the labels', and a picture without labels contributes the soft part
+    part knows the teacher: the hard loss stays the labels', and an image without labels contributes the soft part
     alone.
 
     Args:

@@ -1,4 +1,4 @@
-"""A whole chain from a recipe: every stage, the table, the pictures, the gate."""
+"""A whole chain from a recipe: every stage, the table, the images, the gate."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _run_stages(model: PruneModel, config: PipelineConfig) -> list[Step]:
 
 
 def _compare(model: PruneModel, config: PipelineConfig, shown: list[Step]) -> Comparison | None:
-    """The table; measured anew each time, it costs a validation a stage."""
+    """The table; measured again each time, it costs a validation a stage."""
     if config.compare is None:
         return None
     settings: dict[str, Any] = {

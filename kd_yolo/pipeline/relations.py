@@ -24,26 +24,26 @@ from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.predict import Prediction, predict_boxes
 
 log = logging.getLogger("kd_yolo")
-AT_ONCE = 16  # pictures in memory
+AT_ONCE = 16  # images in memory
 
 
 def predict_file(
     weights: str, source: str | Path | Sequence[str | Path], folder: Path, *, imgsz: int, conf: float = 0.25
 ) -> list[Path]:
-    """Draws the boxes of pictures and an arrow from each box to its parent.
+    """Draws the boxes of images and an arrow from each box to its parent.
 
     Args:
         weights: a checkpoint.
-        source: a picture, a folder of pictures, or several.
-        folder: where the drawn pictures go, as PNG under their own names.
+        source: an image, a folder of images, or several.
+        folder: where the drawn images go, as PNG under their own names.
         imgsz: longer side in pixels.
         conf: least score of a box.
 
     Returns:
-        The drawn pictures.
+        The drawn images.
 
     Raises:
-        InputError: no pictures there, or one that cannot be read.
+        InputError: no images there, or one that cannot be read.
     """
     files = _pictures(source)
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _scored(
 def _predictions(
     weights: str, files: Sequence[Path], imgsz: int, conf: float
 ) -> Iterator[tuple[Path, npt.NDArray[np.uint8], Prediction, dict[int, str]]]:
-    """File, picture, boxes and class names, some pictures at a time."""
+    """File, image, boxes and class names, some images at a time."""
     for start in range(0, len(files), AT_ONCE):
         some = files[start : start + AT_ONCE]
         pictures = [read_picture(file) for file in some]
@@ -126,23 +126,23 @@ def _predictions(
 
 
 def _pictures(source: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Files of a source; folders give their pictures."""
+    """Files of a source; folders give their images."""
     sources = [source] if isinstance(source, str | Path) else source
     files: list[Path] = []
     for entry in map(Path, sources):
         if not entry.exists():
-            raise InputError(f"{entry} does not exist: predict() takes a picture, a folder of pictures, or several.")
+            raise InputError(f"{entry} does not exist: predict() takes an image, a folder of images, or several.")
         inside = (
             sorted(p for p in entry.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES) if entry.is_dir() else [entry]
         )
         files.extend(inside)
     if not files:
-        raise InputError(f"{source} holds no pictures.")
+        raise InputError(f"{source} holds no images.")
     return files
 
 
 def _free(target: Path, taken: Sequence[Path]) -> Path:
-    """``name.png``, or ``name-2.png`` when a picture of that name was drawn in the same call."""
+    """``name.png``, or ``name-2.png`` when an image of that name was drawn in the same call."""
     path, count = target, 1
     while path in taken:
         count += 1

@@ -106,7 +106,7 @@ class State:
             raise ConfigError(
                 f"{self.folder} was started with other settings for its stage '{name}':\n"
                 + "\n".join(f"  {line}" for line in changed)
-                + "\nSet them back, or start anew under another name."
+                + "\nSet them back, or start again under another name."
             )
         if known["result"] is None:
             return None

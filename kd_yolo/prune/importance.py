@@ -62,7 +62,7 @@ def collect_gradients(model: nn.Module, losses: Iterable[Tensor]) -> int:
         loss.backward()  # type: ignore[no-untyped-call]
         count += 1
     if count == 0:
-        raise InputError("no labelled pictures to compute Taylor importance on: use --importance l2.")
+        raise InputError("no labelled images to compute Taylor importance on: use --importance l2.")
     for parameter in model.parameters():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

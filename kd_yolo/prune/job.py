@@ -56,8 +56,8 @@ def prune(
     Args:
         settings: what is asked for.
         folder: is made; files of an earlier pruning in it are replaced.
-        retrain: called between the steps of an iterative pruning; without it only BatchNorm statistics are estimated
-            anew between them.
+        retrain: called between the steps of an iterative pruning; without it only BatchNorm statistics are
+            re-estimated between them.
         say: called with a line on what happens next.
 
     Raises:
@@ -141,7 +141,7 @@ class _Work:
 
 
 def _carry_out(work: _Work, settings: PruneSettings, plan: Plan, found: Study) -> Any:
-    """Cuts in steps; after each the statistics are estimated anew, between them the caller may train."""
+    """Cuts in steps; after each the statistics are re-estimated, between them the caller may train."""
     rules = Rules(settings.round_to, settings.min_channels)
     for step in range(1, settings.iterative + 1):
         if step > 1:
@@ -151,7 +151,7 @@ def _carry_out(work: _Work, settings: PruneSettings, plan: Plan, found: Study) -
         work.say(f"cutting, step {step} of {settings.iterative}: {left:.1%} of the channels stay")
         network.cut(work.model, settings, found.scores, widths)
         if settings.recalibrates:
-            work.say("estimating BatchNorm statistics anew")
+            work.say("re-estimating BatchNorm statistics")
             network.recalibrate_on(work.model, settings, settings.recalibration_images)
         if work.retrain is not None and step < settings.iterative:
             _train_between(work, work.retrain, step, settings)

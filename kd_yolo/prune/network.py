@@ -67,7 +67,7 @@ def load_network(settings: PruneSettings) -> tuple[Any, dict[str, Any]]:
 
 
 def _check_data(model: Any, settings: PruneSettings) -> None:
-    """Statistics need pictures, Taylor importance labels of the model's classes."""
+    """Statistics need images, Taylor importance labels of the model's classes."""
     if settings.data is None:
         return
     if settings.criterion != "taylor":
@@ -138,7 +138,7 @@ def _losses(model: Any, settings: PruneSettings) -> Iterator[Tensor]:
     """The loss of each batch.
 
     Raises:
-        InputError: none of the pictures has a label, so that the loss says nothing about finding things.
+        InputError: none of the images has a label, so that the loss says nothing about finding things.
     """
     count, labels = settings.batches * settings.batch, 0
     with task_loss(model) as loss:
@@ -147,7 +147,7 @@ def _losses(model: Any, settings: PruneSettings) -> Iterator[Tensor]:
             yield loss(batch)
     if not labels:
         raise InputError(
-            f"none of the {count} pictures taken from {settings.data} has a label: more --batches, or --importance l2."
+            f"none of the {count} images taken from {settings.data} has a label: more --batches, or --importance l2."
         )
 
 
@@ -157,7 +157,7 @@ def _clean(score: Tensor) -> Tensor:
 
 
 def pictures(settings: PruneSettings) -> Pictures:
-    """The training pictures of the settings."""
+    """The training images of the settings."""
     assert settings.data is not None
     return Pictures(settings.data, settings.imgsz, settings.batch, settings.seed)
 
@@ -199,7 +199,7 @@ def require_widths(model: Any, settings: PruneSettings, widths: Mapping[str, int
 
 
 def recalibrate_on(model: Any, settings: PruneSettings, count: int) -> None:
-    """Estimates the BatchNorm statistics of a network on ``count`` training pictures, labels or not."""
+    """Estimates the BatchNorm statistics of a network on ``count`` training images, labels or not."""
     augmented = replace(pictures(settings), augment=True)  # statistics as the network had them in training
     images = (batch["img"] for batch in batches(model, augmented, count))
     recalibrate(model, images, head_maps)

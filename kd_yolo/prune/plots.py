@@ -16,7 +16,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.figure import write_figure
 
 BEFORE, AFTER, ZERO = "#C8CDD3", "#0072B2", "#D55E00"
-ROW_LAYERS = 48  # bars in one row of the picture: their names stay readable
+ROW_LAYERS = 48  # bars in one row of the image: their names stay readable
 BINS = 60
 
 

@@ -13,7 +13,7 @@ from kd_yolo.base.errors import InputError
 
 
 def recalibrate(model: nn.Module, images: Iterable[Tensor], forward: Callable[[Any, Tensor], object]) -> int:
-    """Estimates the running statistics of all BatchNorms anew: the plain average over batches.
+    """Re-estimates the running statistics of all BatchNorms: the plain average over batches.
 
     Nothing else changes: no gradients, no dropout; layers that do not run keep what they have.
 
@@ -26,7 +26,7 @@ def recalibrate(model: nn.Module, images: Iterable[Tensor], forward: Callable[[A
         The number of batches.
 
     Raises:
-        InputError: no pictures, or statistics that are not finite.
+        InputError: no images, or statistics that are not finite.
     """
     norms: list[Any] = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
@@ -51,7 +51,7 @@ def recalibrate(model: nn.Module, images: Iterable[Tensor], forward: Callable[[A
         for module, mode in modes.items():
             module.training = mode
     if count == 0:
-        raise InputError("no pictures to estimate BatchNorm statistics on.")
+        raise InputError("no images to estimate BatchNorm statistics on.")
     _require_finite(model)
     return count
 

@@ -52,7 +52,7 @@ class Sensitivity:
 
     Attributes:
         metric: ultralytics' name of the accuracy.
-        base: that of the whole network on the same pictures, its statistics estimated in the same way.
+        base: that of the whole network on the same images, its statistics estimated in the same way.
         drops: a row a unit, in network order; units too narrow to lose a block are left out.
         widths: the plan that follows, by group name.
     """
@@ -71,10 +71,10 @@ class Sensitivity:
 
 
 def analyse(settings: PruneSettings, *, say: Callable[[str], None], keep_in: Path | None = None) -> Sensitivity:
-    """Prunes each unit alone by the factor, estimates BatchNorm statistics anew, and validates.
+    """Prunes each unit alone by the factor, re-estimates BatchNorm statistics, and validates.
 
     Args:
-        settings: ``data`` is needed; ``sensitivity_images`` pictures of its validation split are used.
+        settings: ``data`` is needed; ``sensitivity_images`` images of its validation split are used.
         say: called with a line a unit.
         keep_in: a folder in which each score is kept as soon as it is known; those of an earlier, interrupted call
             with the same settings are not measured again.
@@ -115,7 +115,7 @@ def analyse(settings: PruneSettings, *, say: Callable[[str], None], keep_in: Pat
 
 @dataclass(frozen=True)
 class _Bench:
-    """A network, and the pictures on which it is measured."""
+    """A network, and the images on which it is measured."""
 
     model: Any
     settings: PruneSettings
@@ -159,7 +159,7 @@ def plan_by_drop(units: Sequence[Unit], drops: Sequence[UnitDrop], factor: float
     """A plan that takes about ``factor`` of all channels, most from the units whose pruning cost least.
 
     Units are ranked by their drop; the share that each loses falls from the least sensitive one to none at the most
-    sensitive one. Ranks, not the drops themselves: a few pictures tell which layer is worse, but hardly by how much.
+    sensitive one. Ranks, not the drops themselves: a few images tell which layer is worse, but hardly by how much.
 
     Args:
         units: all units.

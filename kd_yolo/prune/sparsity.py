@@ -12,7 +12,7 @@ Three things make it fit for pruning:
 - It works on the channels of a group that are to go, the smallest ones up to size ``q``, and leaves the others as they
   are: a capped penalty ``lambda sum min(size, q)``. The share holds in each group, so that no layer dies.
 - Lambda follows from the schedule. A channel without a gradient of its own loses ``lambda sum(lr)`` over the optimizer
-  steps that are left, so ``lambda = q / sum(lr)`` takes the size ``q`` to zero just at the end. It is derived anew in
+  steps that are left, so ``lambda = q / sum(lr)`` takes the size ``q`` to zero just at the end. It is recomputed in
   each step, from the gammas as they are. Whatever the optimizer does, no more channels become zero than wanted (a
   threshold is at most ``q``), and after the last of these steps as many are as wanted (there it is ``q``). A step with
   none left keeps it so: it sets as many to zero again as have moved.

@@ -79,12 +79,12 @@ def measure(
 def rank_picture(
     source: Source, picture: Path, settings: TestSettings, target: Path, say: Say = print
 ) -> list[tuple[Path, float]]:
-    """Ranks the gallery for one picture of a person and draws the first ten.
+    """Ranks the gallery for one image of a person and draws the first ten.
 
     Args:
         source: network and data.
         picture: a crop of a person.
-        settings: how to rank; the picture has no camera, so none is dropped.
+        settings: how to rank; the image has no camera, so none is dropped.
         target: PNG to write.
         say: takes lines for the user.
 
@@ -92,7 +92,7 @@ def rank_picture(
         The nearest ten crops with their distances.
 
     Raises:
-        InputError: weights, data or picture that cannot be used.
+        InputError: weights, data or image that cannot be used.
     """
     regular_file(picture, "query")
     model, _, gallery = _open(source, settings, say)

@@ -1,1 +1,1 @@
-"""Reports: pictures of what a run did. Reads run folders and predictions; imports no training code."""
+"""Reports: images of what a run did. Reads run folders and predictions; imports no training code."""

@@ -81,7 +81,7 @@ def _label(axis: Axes, points: Sequence[Point], score: str) -> None:
     """Puts each name beside its point where it covers neither another point nor another name."""
     figure = axis.figure
     assert isinstance(figure, Figure)
-    figure.draw_without_rendering()  # the layout decides where in the picture a point is
+    figure.draw_without_rendering()  # the layout decides where in the image a point is
     taken = [_drawn(axis, point, score) for point in points]
     frame = axis.get_window_extent()
     for point in points:
@@ -98,7 +98,7 @@ def _label(axis: Axes, points: Sequence[Point], score: str) -> None:
 
 
 def _extent(text: Annotation) -> Bbox:
-    """What the words of a name cover, without its line to the point, in pixels of the picture."""
+    """What the words of a name cover, without its line to the point, in pixels of the image."""
     text.get_window_extent()  # moves the words to their place
     return Text.get_window_extent(text)
 
@@ -120,7 +120,7 @@ def _name(axis: Axes, point: Point, score: str, place: tuple[int, int]) -> Annot
 
 
 def _drawn(axis: Axes, point: Point, score: str, half_px: float = 5) -> Bbox:
-    """What a point and its line to p90 cover, in pixels of the picture."""
+    """What a point and its line to p90 cover, in pixels of the image."""
     left, centre = axis.transData.transform((point.p50_ms, point.scores[score]))
     right = axis.transData.transform((point.p90_ms, point.scores[score]))[0]
     return Bbox.from_extents(left - half_px, centre - half_px, max(right, left + half_px), centre + half_px)

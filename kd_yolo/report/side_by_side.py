@@ -1,4 +1,4 @@
-"""Labels, teacher and student side by side on the same pictures."""
+"""Labels, teacher and student side by side on the same images."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Image = npt.NDArray[np.uint8]
 def side_by_side(
     models: Sequence[tuple[str, str | Path]], data_yaml: Path, out_png: Path, *, imgsz: int, rows: int = 4
 ) -> Path:
-    """Draws a row a picture: its labels, then what each model sees.
+    """Draws a row per image: its labels, then what each model sees.
 
     Args:
         models: title and checkpoint of each model.
-        data_yaml: the data set; pictures are taken evenly from its val split.
+        data_yaml: the data set; images are taken evenly from its val split.
         out_png: what is written.
         imgsz: size that the models run at.
-        rows: pictures.
+        rows: images.
 
     Returns:
         ``out_png``.
@@ -56,7 +56,7 @@ def _labels(file: Path, num_classes: int) -> Prediction:
 
 
 def _tile(tile: Image, image: Image, title: str, found: Prediction, names: dict[int, Any]) -> Image:
-    """The picture on a black tile with its boxes and, in the first row, the column's title."""
+    """The image on a black tile with its boxes and, in the first row, the column's title."""
     scale = TILE_PX / max(image.shape[:2])
     small = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     height_px, width_px = min(small.shape[0], tile.shape[0]), min(small.shape[1], tile.shape[1])

@@ -37,7 +37,7 @@ class CheckpointMixin(EndMixin):
     """Saving, resuming and recovering a run, for any ultralytics trainer with settings in ``args.kd``.
 
     Attributes:
-        unsaved: what starts anew when a checkpoint without our state is resumed, for the warning.
+        unsaved: what starts again when a checkpoint without our state is resumed, for the warning.
     """
 
     unsaved = "random states"
@@ -153,7 +153,7 @@ class CheckpointMixin(EndMixin):
         self._trim_results()
         state = ckpt.get(STATE)
         if state is None:
-            LOGGER.warning(f"kd-yolo: {self.args.model} has no exact state: {self.unsaved} start anew")
+            LOGGER.warning(f"kd-yolo: {self.args.model} has no exact state: {self.unsaved} start again")
             return
         with self.plain_model():
             unwrap_model(self.model).load_state_dict(state["weights"])

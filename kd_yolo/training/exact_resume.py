@@ -52,7 +52,7 @@ def exhaust_epoch(loader: Any) -> None:
 
 
 def mixed_in(dataset: Any) -> tuple[Any, ...]:
-    """Data sets whose pictures the batches of ``dataset`` have beside its own; each has a mosaic buffer of its own."""
+    """Data sets whose images the batches of ``dataset`` have beside its own; each has a mosaic buffer of its own."""
     return getattr(dataset, "mixed_in", ())
 
 

@@ -9,9 +9,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.base.version import __version__
 from kd_yolo.base.files import write_bytes
 from kd_yolo.base.reading import printable
+from kd_yolo.base.version import __version__
 from kd_yolo.data.check import DataReport
 
 log = logging.getLogger("kd_yolo")
@@ -47,13 +47,13 @@ def _version(package: str) -> str | None:
 
 
 def say_left_out(report: DataReport) -> None:
-    """Says which images training will leave out or write anew, and what else is to know of the data."""
+    """Says which images training will leave out or rewrite, and what else is to know of the data."""
     left_out, rewritten = report.left_out, report.rewritten
     if left_out:
         log.warning("%d image(s) are left out: %s", len(left_out), _few([str(image) for image in left_out], "; "))
     if rewritten:
         names = _few([printable(file) for file in rewritten])
-        log.warning("%d JPEG file(s) do not end as such: ultralytics will write them anew: %s", len(rewritten), names)
+        log.warning("%d JPEG file(s) do not end as such: ultralytics will rewrite them: %s", len(rewritten), names)
     for note in report.notes:
         log.warning("%s", printable(note))
 

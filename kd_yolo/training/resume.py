@@ -27,7 +27,7 @@ CHANGEABLE = (
     "data", "device", "workers", "cache", "imgsz", "batch", "patience", "time", "close_mosaic", "save_period", "freeze",
     "val", "plots", "channels_last", "augmentations",
 )  # fmt: skip
-# Values in a checkpoint that choose what is read, run or overwritten: the caller sets them anew.
+# Values in a checkpoint that choose what is read, run or overwritten: the caller sets them again.
 UNTRUSTED = (
     "data", "save_dir", "project", "name", "exist_ok", "model", "pretrained", "resume", "cfg", "source", "tracker",
     "distill_model", "mode",

@@ -29,7 +29,7 @@ def train_stage(
 
     Args:
         trainers: trainer class by task.
-        weights: a checkpoint, or a model YAML for a network from nothing.
+        weights: a checkpoint, or a model YAML for a network from scratch.
         folder: the run's own folder; nothing in it is removed.
         arguments: ultralytics arguments and those of the trainer.
         trust: ``--trust-weights``.

@@ -27,7 +27,7 @@ class Usage:
 
     Attributes:
         seconds: wall time.
-        cpu_seconds: of all threads of the training process; workers that load pictures are not in it.
+        cpu_seconds: of all threads of the training process; workers that load images are not in it.
         peak_mib: most memory that a process of the run held.
         cuda_peak_mib: most GPU memory that its tensors held; None on the CPU.
     """

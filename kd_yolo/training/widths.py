@@ -45,7 +45,7 @@ class WidthsMixin(_Base):
 
     def _copy(self, weights: Any) -> nn.Module:
         if weights.is_fused():
-            raise InputError(f"{self.args.model} is fused for inference and cannot be trained: open its file anew.")
+            raise InputError(f"{self.args.model} is fused for inference and cannot be trained: open its file again.")
         self._check_data(weights)
         model = deepcopy(weights).float().train().requires_grad_(True)
         for key in ("args", "task", "pt_path", "criterion"):  # facts of the old file, which a new model has not either
@@ -57,7 +57,7 @@ class WidthsMixin(_Base):
             if RANK in {-1, 0}:
                 LOGGER.info(
                     f"kd-yolo: the data has {classes} classes, the network {before}: the last layers of its class"
-                    " branch start anew, all other weights stay"
+                    " branch start again, all other weights stay"
                 )
         for module in model.modules():
             if isinstance(module, nn.Dropout) and self.args.dropout:  # as upstream does for classification
@@ -82,7 +82,7 @@ class WidthsMixin(_Base):
         own = next(m for m in weights.modules() if isinstance(m, nn.Conv2d)).in_channels
         if own != self.data["channels"]:
             raise ConfigError(
-                f"{self.args.model} takes pictures of {own} channels, the data has {self.data['channels']}."
+                f"{self.args.model} takes images of {own} channels, the data has {self.data['channels']}."
             )
         shape, wanted = getattr(weights.model[-1], "kpt_shape", None), self.data.get("kpt_shape")
         if shape is not None and list(shape) != list(wanted):

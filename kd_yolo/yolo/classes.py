@@ -1,4 +1,4 @@
-"""Another number of classes for a network that cannot be built anew: only the layers that predict classes change."""
+"""Another number of classes for a network that cannot be rebuilt: only the layers that predict classes change."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def num_classes(model: nn.Module) -> int:
 def set_classes(model: nn.Module, classes: int) -> None:
     """Gives a model another number of classes, in place.
 
-    The layers that predict classes start anew, with the biases that upstream starts with; all other weights stay.
+    The layers that predict classes start again, with the biases that upstream starts with; all other weights stay.
     ``nc`` and ``yaml`` follow, and the names are numbers.
 
     Args:

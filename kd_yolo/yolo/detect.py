@@ -1,4 +1,4 @@
-"""A detector for frames: batches in, the boxes of one class out, the same for a picture whatever is beside it."""
+"""A detector for frames: batches in, the boxes of one class out, the same for an image whatever is beside it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from kd_yolo.yolo.heads import detect_head, head_facts, input_channels
 
 Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-MAX_BOXES = 300  # of a picture, as ultralytics has it
-PATIENCE_S = 60.0  # for the suppression of a picture; upstream's 0.05 drops boxes on a busy machine
+MAX_BOXES = 300  # of an image, as ultralytics has it
+PATIENCE_S = 60.0  # for the suppression of an image; upstream's 0.05 drops boxes on a busy machine
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class BatchDetector:
         return {int(key): str(name) for key, name in facts.names.items()}
 
     def find(self, pictures_bgr: Sequence[Picture], search: Search) -> list[tuple[Floats, Floats]]:
-        """Boxes (M,4) in pixels and scores (M,) of each picture, best first.
+        """Boxes (M,4) in pixels and scores (M,) of each image, best first.
 
-        Pictures of a size share a forward pass; so a picture's boxes do not depend on the others.
+        Images of a size share a forward pass; so a picture's boxes do not depend on the others.
 
         Args:
             pictures_bgr: (H,W,3) uint8 each; H and W may differ between them.
@@ -113,7 +113,7 @@ class BatchDetector:
         return found
 
     def _forward(self, fitted_nhwc: Picture, search: Search) -> list[Tensor]:
-        """Boxes, scores and classes (M,6) in pixels of the input, for each picture."""
+        """Boxes, scores and classes (M,6) in pixels of the input, for each image."""
         facts: Any = self.model
         images_nchw = torch.from_numpy(fitted_nhwc).to(self.device).permute(0, 3, 1, 2)
         if self.device.type != "cpu":

@@ -51,7 +51,7 @@ def validate(
         path_or_model: a checkpoint, loaded safely, or a model, which is not touched.
         data: data YAML; for a classifier the folder with a folder for each split.
         imgsz: longer side in pixels; rounded up to whole strides.
-        batch: pictures at a time.
+        batch: images at a time.
         split: "train", "val" or "test".
         device: as ultralytics takes it; None is the first GPU, else the CPU.
         watch: called with the validator after every batch, see :class:`kd_yolo.yolo.image_statistics.ImageStatistics`.

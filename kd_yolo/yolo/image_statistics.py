@@ -1,4 +1,4 @@
-"""What a validation found on each picture, kept while ultralytics' validator goes over the data."""
+"""What a validation found on each image, kept while ultralytics' validator goes over the data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = npt.NDArray[Any]
 
 
 class ImageStatistics:
-    """Watches a validator; afterwards it holds every detection and every label with the picture that it is on.
+    """Watches a validator; afterwards it holds every detection and every label with the image that it is on.
 
     Give it to :func:`kd_yolo.yolo.evaluate.validate` as ``watch``.
     """
@@ -32,7 +32,7 @@ class ImageStatistics:
 
         Returns:
             Of D detections ``tp`` (D,10) for IoU 0.5 to 0.95, ``conf``, ``pred_class`` and ``pred_image`` (its number);
-            of M labels ``target_class`` and ``target_image``; ``names`` of the pictures.
+            of M labels ``target_class`` and ``target_image``; ``names`` of the images.
         """
         stats = self._stats
         names = [Path(file).name for file in self._files[: len(stats["conf"])]]
@@ -48,5 +48,5 @@ class ImageStatistics:
 
 
 def _images(parts: list[Array]) -> Array:
-    """The number of the picture of each entry of concatenated parts."""
+    """The number of the image of each entry of concatenated parts."""
     return np.repeat(np.arange(len(parts)), [len(part) for part in parts])

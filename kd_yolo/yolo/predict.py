@@ -1,4 +1,4 @@
-"""Boxes of a trained model on some pictures."""
+"""Boxes of a trained model on some images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model sees in one picture.
+    """What a model sees in one image.
 
     Attributes:
         boxes_xyxy_m4: boxes (M,4) in pixels.
@@ -32,17 +32,17 @@ def predict_boxes(
     score_min: float = 0.25,
     device: str = "",
 ) -> tuple[list[Prediction], dict[int, str]]:
-    """Runs a checkpoint on pictures.
+    """Runs a checkpoint on images.
 
     Args:
         weights: a checkpoint; loaded by the process's loading rules.
-        images: picture files, or pictures (H,W,3) in BGR order.
+        images: image files, or images (H,W,3) in BGR order.
         imgsz: longer side in pixels.
         score_min: boxes below this score are left out.
         device: as ultralytics takes it.
 
     Returns:
-        A prediction a picture, and the model's class names.
+        A prediction per image, and the model's class names.
     """
     from ultralytics import YOLO
 

@@ -95,7 +95,7 @@ BAD = [
     (["--stop-at", "²"], 2, "expected a share"),
     (["--stop-at", "mosaic", "epochs=2"], 2, "which is at once: close_mosaic=10 of 2 epochs"),
     (["--unlabelled-ratio", "2"], 2, "does nothing without --unlabelled"),
-    (["--unlabelled", "{empty}"], 3, "no pictures there"),
+    (["--unlabelled", "{empty}"], 3, "no images there"),
     (["--unlabelled", "nowhere/*.jpg"], 3, "no such file"),
     (["--unlabelled", "{empty}", "--unlabelled-ratio", "0"], 2, "unlabelled_ratio"),
     (["--unlabelled", "{data}/../images/val", "rect=True"], 2, "rect=True"),

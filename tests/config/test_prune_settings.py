@@ -71,7 +71,7 @@ def test_other_targets_are_refused(text: str) -> None:
         ({"factor": 20}, "factor is 20"),
         ({"factor": 0.2, "target_params": 0.5}, "factor=0.2, target_params=0.5: each says how much is pruned"),
         ({"target_flops": 0.5, "plan": "p.yaml"}, "Give one of them"),
-        ({"importance": "taylor"}, "importance=taylor needs labelled pictures: add data="),
+        ({"importance": "taylor"}, "importance=taylor needs labelled images: add data="),
         ({"importance": "hessian"}, "importance"),
         ({"recalibrate": True}, "recalibrate needs pictures"),
         ({"round_to": 0}, "round_to"),

@@ -12,7 +12,7 @@ import yaml
 
 @pytest.fixture
 def tiny_set(tmp_path: Path) -> Path:
-    """Two pictures in train and in val, two classes; returns the data YAML."""
+    """Two images in train and in val, two classes; returns the data YAML."""
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         for kind in ("images", "labels"):

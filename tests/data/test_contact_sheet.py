@@ -1,4 +1,4 @@
-"""The picture of pictures."""
+"""The image of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kd_yolo.data.sheet import contact_sheet
 
 def test_the_grid_has_the_asked_size(smoke_set: StreetReport, tmp_path: Path) -> None:
     out = contact_sheet(smoke_set.data_yaml, tmp_path / "new" / "sheet.png", columns=4, rows=3, tile_width_px=80)
-    # Six val pictures of 160 x 120 in rows of four: two rows, the last two tiles black.
+    # Six val images of 160 x 120 in rows of four: two rows, the last two tiles black.
     sheet = cv2.imread(str(out))
     assert sheet.shape == (120, 320, 3)
     assert sheet[60:, 160:].max() == 0

@@ -1,4 +1,4 @@
-"""Sets with parents: a folder or a YAML, any kind of picture, missing and stale files."""
+"""Sets with parents: a folder or a YAML, any kind of image, missing and stale files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOXES, PARENTS, CLASSES = [(0.5, 0.5, 0.8, 0.6), (0.4, 0.5, 0.2, 0.2)], [-1, 0],
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two pictures with labels and plabels in val and train, and a YAML."""
+    """Two images with labels and plabels in val and train, and a YAML."""
     text = format_plabels(CLASSES, BOXES, PARENTS)
     for split in ("train", "val"):
         for kind in ("images", "labels", "plabels"):
@@ -108,7 +108,7 @@ def test_a_split_without_any_plabels_is_told(root: Path) -> None:
     for kind in ("labels", "plabels"):
         for file in (root / kind / "val").iterdir():
             file.unlink()
-    with pytest.raises(InputError, match=r"none of the 2 pictures has plabels: expected .*plabels/val/a\.txt"):
+    with pytest.raises(InputError, match=r"none of the 2 images has plabels: expected .*plabels/val/a\.txt"):
         read_relation_set(root)
 
 
@@ -151,7 +151,7 @@ def test_missing_folders_are_told(root: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"images/val does not exist\. Expected .*images/<split>/<picture>"):
         read_relation_set(tmp_path / "empty")
-    with pytest.raises(InputError, match=r"its split 'test' has no pictures\. It has: train, val"):
+    with pytest.raises(InputError, match=r"its split 'test' has no images\. It has: train, val"):
         read_relation_set(root / "data.yaml", "test")
     (root / "images/holdout").mkdir()
     with pytest.raises(InputError, match=r"images/holdout has no pictures"):

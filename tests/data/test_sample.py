@@ -1,4 +1,4 @@
-"""A few pictures of a set as a set of their own."""
+"""A few images of a set as a set of their own."""
 
 from __future__ import annotations
 

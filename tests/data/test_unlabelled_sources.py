@@ -1,4 +1,4 @@
-"""Pictures without labels: from a folder, glob, list, picture or video, without those that are known or corrupt."""
+"""Pictures without labels: from a folder, glob, list, image or video, without those that are known or corrupt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_video(path: Path, count: int, suffix_codec: str = "MJPG") -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four pictures, one in a folder below, and a file of another kind."""
+    """Four images, one in a folder below, and a file of another kind."""
     for name in ("a.png", "b.jpg", "c.PNG", "deep/d.bmp"):
         write_picture(tmp_path / "pool" / name)
     (tmp_path / "pool" / "readme.md").write_text("not a picture")
@@ -81,7 +81,7 @@ def test_paths_in_a_list_count_from_its_folder(folder: Path, tmp_path: Path, mon
     found = find("pool/list.txt", tmp_path)
     assert names(found) == ["a.png", "b.jpg", "d.bmp"]
     assert found.skipped == ((folder / "gone.png", "missing"),)
-    assert found.notes == (f"1 of 4 pictures cannot be used and are skipped: {folder / 'gone.png'} (missing)",)
+    assert found.notes == (f"1 of 4 images cannot be used and are skipped: {folder / 'gone.png'} (missing)",)
 
 
 NO_IMAGE = "is no image that can be read"
@@ -98,7 +98,7 @@ def test_corrupt_pictures_are_named_and_skipped(folder: Path, tmp_path: Path) ->
         ("e.png", "empty"), *((f"f{i}.jpg", NO_IMAGE) for i in range(6)), ("g.heic", NO_IMAGE),
     ]  # fmt: skip
     (note,) = found.notes
-    assert note.startswith(f"8 of 12 pictures cannot be used and are skipped: {folder / 'e.png'} (empty), ")
+    assert note.startswith(f"8 of 12 images cannot be used and are skipped: {folder / 'e.png'} (empty), ")
     assert note.endswith(f"{folder / 'f3.jpg'} ({NO_IMAGE}) and 3 more")
     assert (folder / "f0.jpg").read_bytes() == b"no picture"
 
@@ -107,7 +107,7 @@ def test_labelled_pictures_are_left_out_however_they_are_spelt(folder: Path, tmp
     (tmp_path / "link").symlink_to(folder, target_is_directory=True)
     found = find(folder, tmp_path, exclude=(tmp_path / "link" / "a.png", folder / "deep" / ".." / "b.jpg"))
     assert names(found) == ["c.PNG", "d.bmp"]
-    assert found.notes == ("2 of 4 pictures are in the labelled set: left out",)
+    assert found.notes == ("2 of 4 images are in the labelled set: left out",)
 
 
 def test_label_files_are_said_to_be_unread(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_label_files_are_said_to_be_unread(tmp_path: Path) -> None:
     (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     found = find(tmp_path / "images", tmp_path)
     assert names(found) == ["a.png", "b.png"]
-    assert found.notes == ("1 of 2 pictures have label files: they are not read",)
+    assert found.notes == ("1 of 2 images have label files: they are not read",)
 
 
 def test_nothing_is_written_beside_the_pictures(folder: Path, tmp_path: Path) -> None:
@@ -131,18 +131,18 @@ def test_what_is_not_there_is_an_error(folder: Path, tmp_path: Path) -> None:
         find(tmp_path / "gone", tmp_path)
     with pytest.raises(InputError, match=r"\*\.tif: no such file"):
         find(folder / "*.tif", tmp_path)
-    with pytest.raises(InputError, match=r"no pictures there \(1 other files\)"):
+    with pytest.raises(InputError, match=r"no images there \(1 other files\)"):
         find(folder / "readme.md", tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no pictures there\. It takes"):
+    with pytest.raises(InputError, match=r"no images there\. It takes"):
         find(tmp_path / "empty", tmp_path)
 
 
 def test_nothing_left_is_an_error(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no picture is left\. 1 of 1 pictures are in the labelled set"):
+    with pytest.raises(InputError, match=r"no image is left\. 1 of 1 images are in the labelled set"):
         find(folder / "a.png", tmp_path, exclude=(folder / "a.png",))
     (folder / "x.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"no picture is left\. 1 of 1 pictures cannot be used .*x.png \(empty\)"):
+    with pytest.raises(InputError, match=r"no image is left\. 1 of 1 images cannot be used .*x.png \(empty\)"):
         find(folder / "x.png", tmp_path)
 
 
@@ -233,5 +233,5 @@ def test_videos_among_pictures_are_passed_over(folder: Path, tmp_path: Path) -> 
     assert names(found) == ["a.png", "b.jpg", "c.PNG", "d.bmp"]
     assert found.notes == (f"1 videos in {folder} are passed over: a video is named by itself",)
     write_video(folder / "w.avi", 2)
-    with pytest.raises(InputError, match=r"no pictures there \(2 videos: name one of them\)"):
+    with pytest.raises(InputError, match=r"no images there \(2 videos: name one of them\)"):
         find(folder / "*.avi", tmp_path)

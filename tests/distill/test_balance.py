@@ -96,7 +96,7 @@ def test_rows_of_an_epoch() -> None:
     assert row["gradient_share"] == pytest.approx(5 / 8)
     assert row["gradient_share/kd_b"] == pytest.approx(0.5)
     assert describe(row) == ("distillation is 33% of the loss and 62% of the gradient (kd_a 12%, kd_b 50%)")
-    assert balance.close_epoch(1, "task")["loss_share"] == 0  # an epoch that was done anew replaces its row
+    assert balance.close_epoch(1, "task")["loss_share"] == 0  # an epoch that was done again replaces its row
     assert len(balance.history) == 1
 
 

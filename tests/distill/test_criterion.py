@@ -73,7 +73,7 @@ def test_vector_is_the_task_loss_and_the_sum_of_terms_times_the_batch(make: Make
 
 
 def test_distillation_over_task_loss_does_not_depend_on_the_batch(make: Make) -> None:
-    """Both are means over images times the batch size: the same picture twice doubles both."""
+    """Both are means over images times the batch size: the same image twice doubles both."""
     criterion, one = make({"loss": "cwd", "standardize": False}), batch(1)
     criterion.model.eval()
     criterion.model.training = True  # BatchNorm stays in eval: its statistics would depend on the batch

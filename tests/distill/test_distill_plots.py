@@ -1,4 +1,4 @@
-"""The picture of a distillation run shows the columns of its files."""
+"""The image of a distillation run shows the columns of its files."""
 
 from __future__ import annotations
 

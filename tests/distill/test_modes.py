@@ -17,7 +17,7 @@ def columns_are_positive(table: list[dict[str, str]], name: str = "train/kd_cwd"
 
 
 def test_time_limit_keeps_progress_in_range_and_monotone(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of epochs is estimated anew after every epoch: it falls from 100, and then goes up and down."""
+    """The number of epochs is re-estimated after every epoch: it falls from 100, and then goes up and down."""
     seen: list[tuple[float, int, float]] = []
 
     def note(trainer: Any) -> None:

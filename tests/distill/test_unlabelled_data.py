@@ -1,4 +1,4 @@
-"""Unlabelled pictures in training batches: empty labels, own mosaic, the ratio, and nothing written beside them."""
+"""Unlabelled images in training batches: empty labels, own mosaic, the ratio, and nothing written beside them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def label(task: str, x: float) -> str:
 
 @pytest.fixture
 def pool(tmp_path: Path) -> UnlabelledPictures:
-    """Six pure green pictures; each has a label file, and a ``.npy`` that upstream would take for its cache."""
+    """Six pure green images; each has a label file, and a ``.npy`` that upstream would take for its cache."""
     for kind in ("images", "labels"):
         (tmp_path / "pool" / kind).mkdir(parents=True)
     files = []
@@ -56,7 +56,7 @@ def pool(tmp_path: Path) -> UnlabelledPictures:
 
 @pytest.fixture
 def mixed(tmp_path: Path, pool: UnlabelledPictures) -> Mixed:
-    """Builds a labelled set of five pure red pictures, two of them without objects, and mixes the pool in."""
+    """Builds a labelled set of five pure red images, two of them without objects, and mixes the pool in."""
 
     def build(task: str = "detect", *, ratio: float = 1.0, batch: int = 4, **arguments: Any) -> Any:
         folder = tmp_path / task
@@ -145,7 +145,7 @@ def test_masks_of_objects_stay_when_there_are_as_many_as_pictures(mixed: Mixed) 
     ("ratio", "batch", "count"), [(1.0, 4, 4), (0.5, 4, 2), (0.01, 4, 1), (1.5, 4, 6), (3.0, 4, 12), (1.0, 99, 5)]
 )
 def test_the_ratio(mixed: Mixed, ratio: float, batch: int, count: int) -> None:
-    """Of the pictures that a batch has: a set of five never fills one of 99."""
+    """Of the images that a batch has: a set of five never fills one of 99."""
     drawn = batch_of(mixed(ratio=ratio, batch=batch))["im_file"][4:]
     assert len(drawn) == count
     if count <= 6:
@@ -205,7 +205,7 @@ def test_nothing_is_written_or_read_beside_the_pictures(mixed: Mixed, tmp_path: 
 
     before = state()
     dataset = mixed(cache=cache)
-    assert min(channel_max(batch_of(dataset)["img"][4:], 1)) > 114  # the pictures, not the arrays beside them
+    assert min(channel_max(batch_of(dataset)["img"][4:], 1)) > 114  # the images, not the arrays beside them
     assert state() == before
     assert dataset.mixed_in[0].cache == ("ram" if cache in (True, "ram") else None)
 
@@ -224,7 +224,7 @@ def test_a_seed_gives_the_same_batch(mixed: Mixed) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_through_a_loader(mixed: Mixed, workers: int) -> None:
-    """Every labelled picture once an epoch, in as many batches as without; workers draw different pictures."""
+    """Every labelled image once an epoch, in as many batches as without; workers draw different images."""
     loader = build_dataloader(mixed("segment", batch=1, ratio=2.0), batch=1, workers=workers, device="cpu")
     assert loader.num_workers == workers
     batches = list(loader)

@@ -1,4 +1,4 @@
-"""Runs with unlabelled pictures in the batches: mosaic closes for both sets, and a killed run resumes exactly."""
+"""Runs with unlabelled images in the batches: mosaic closes for both sets, and a killed run resumes exactly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Killed(BaseException):
 
 
 class MixedTrainer(UnlabelledMixin, DetectionTrainer):
-    """Mixed batches; the loss looks at the labelled pictures, and a little at the others."""
+    """Mixed batches; the loss looks at the labelled images, and a little at the others."""
 
     flags = ("unlabelled", "unlabelled_ratio")
     kind = "mixed"
@@ -44,7 +44,7 @@ class MixedTrainer(UnlabelledMixin, DetectionTrainer):
 
 
 class SplitLoss:
-    """The task's loss of the labelled pictures, and the mean score of the others."""
+    """The task's loss of the labelled images, and the mean score of the others."""
 
     def __init__(self, model: Any) -> None:
         self.base = model.init_criterion()
@@ -70,7 +70,7 @@ def write_pictures(folder: Path, count: int) -> Path:
 
 @pytest.fixture
 def run(tiny_data: Path, student: str, tmp_path: Path) -> Any:
-    """Trains a tiny detector with twelve unlabelled pictures, two to a batch of four."""
+    """Trains a tiny detector with twelve unlabelled images, two to a batch of four."""
     pool = write_pictures(tmp_path / "pool", 12)
 
     def train(model: str = student, on: dict[str, Any] | None = None, **arguments: Any) -> Any:
@@ -145,8 +145,8 @@ def test_pictures_of_the_labelled_set_are_left_out(run: Any, tiny_data: Path, lo
     (pool,) = mixed_in(trainer.train_loader.dataset)
     assert {Path(file) for file in pool.im_files} == set((images / "train").glob("*.png")) - used
     assert len(pool.im_files) == 4
-    assert "kd-yolo: unlabelled: 12 of 16 pictures are in the labelled set: left out" in logged
-    assert "kd-yolo: unlabelled: 4 of 4 pictures have label files: they are not read" in logged
+    assert "kd-yolo: unlabelled: 12 of 16 images are in the labelled set: left out" in logged
+    assert "kd-yolo: unlabelled: 4 of 4 images have label files: they are not read" in logged
 
 
 def test_frames_of_a_video_are_in_the_run_folder(run: Any, tmp_path: Path) -> None:

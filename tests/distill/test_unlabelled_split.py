@@ -29,7 +29,7 @@ def network(name: str) -> Any:
 
 
 def batch_of(name: str, pictures: int, model: Any) -> dict[str, Any]:
-    """The first pictures of a set of five, the first three of which have two objects each, in ultralytics' layout."""
+    """The first images of a set of five, the first three of which have two objects each, in ultralytics' layout."""
     torch.manual_seed(1)
     images, objects = torch.rand(LABELLED + UNLABELLED, 3, SIZE_PX, SIZE_PX), 2 * LABELLED
     masks = torch.zeros(LABELLED + UNLABELLED, SIZE_PX // 4, SIZE_PX // 4)

@@ -1,4 +1,4 @@
-"""Distillation with unlabelled pictures: their own columns, no hard loss of theirs, exact resume, end-to-end heads."""
+"""Distillation with unlabelled images: their own columns, no hard loss of theirs, exact resume, end-to-end heads."""
 
 from __future__ import annotations
 
@@ -111,5 +111,5 @@ LABELS = [("bkd", {"gate": "assigned"}, "gate=assigned"), ("fgd", {}, "loss 'fgd
 
 @pytest.mark.parametrize(("loss", "flags", "what"), LABELS)
 def test_what_looks_at_labels_is_refused(loss: str, flags: dict[str, Any], what: str) -> None:
-    with pytest.raises(ConfigError, match=f"{what} looks at labels, which unlabelled pictures lack"):
+    with pytest.raises(ConfigError, match=f"{what} looks at labels, which unlabelled images lack"):
         resolve_distill("t.pt", loss, unlabelled="x", **flags)

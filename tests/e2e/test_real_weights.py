@@ -1,4 +1,4 @@
-"""Official weights, real pictures: every loss trains, its column is finite and positive, its gradient arrives."""
+"""Official weights, real images: every loss trains, its column is finite and positive, its gradient arrives."""
 
 from __future__ import annotations
 

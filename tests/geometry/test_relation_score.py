@@ -1,4 +1,4 @@
-"""Scores of parent links: what is matched, what counts, how pictures add up."""
+"""Scores of parent links: what is matched, what counts, how images add up."""
 
 from __future__ import annotations
 

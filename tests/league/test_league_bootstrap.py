@@ -1,4 +1,4 @@
-"""mAP of resampled pictures equals ultralytics' on pictures that were really copied; what the bootstrap says."""
+"""mAP of resampled images equals ultralytics' on images that were really copied; what the bootstrap says."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def random_scores(seed: int, images: int = 9, skill: float = 0.5, classes: int =
 
 
 def upstream(scores: ImageScores, counts: Any) -> float:
-    """Ultralytics' mAP50-95 of a set in which picture i is there ``counts[i]`` times."""
+    """Ultralytics' mAP50-95 of a set in which image i is there ``counts[i]`` times."""
     rows = np.repeat(np.arange(len(scores.conf)), counts[scores.pred_image])
     targets = np.repeat(scores.target_class, counts[scores.target_image])
     ap = ap_per_class(scores.tp[rows], scores.conf[rows], scores.pred_class[rows], targets)[5]
@@ -140,7 +140,7 @@ def test_all_pairs_that_share_a_seed() -> None:
 
 
 def test_other_pictures_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"b-s0 and a-s0 were not evaluated on the same pictures \(8 and 9\)"):
+    with pytest.raises(InputError, match=r"b-s0 and a-s0 were not evaluated on the same images \(8 and 9\)"):
         compare_pairs({("a", 0): random_scores(0), ("b", 0): random_scores(0, images=8)})
     (tmp_path / "images.npz").write_bytes(b"no archive")
     with pytest.raises(InputError, match="holds no statistics of pictures"):

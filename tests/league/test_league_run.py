@@ -1,4 +1,4 @@
-"""A real league on a few pictures: what it leaves, what it skips, refuses and goes on with."""
+"""A real league on a few images: what it leaves, what it skips, refuses and goes on with."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def words(tiny_data: Path, make_weights: Any) -> list[str]:
-    """The command; a rate near 0 keeps the weights as they were, only BatchNorm statistics follow the pictures."""
+    """The command; a rate near 0 keeps the weights as they were, only BatchNorm statistics follow the images."""
     flags = ["--losses", "cwd", "--seeds", "0", "--student", "yolov8n.yaml", "--name", "tiny", "--out", "results"]
     teacher = ["--teacher", make_weights("yolov8s.yaml", seed=1)]
     return ["league", *flags, *teacher, f"data={tiny_data}", "epochs=1", "lr0=1e-30", *TRAIN]
@@ -109,7 +109,7 @@ def test_statistics_of_pictures_stay_beside_the_run(done: Path) -> None:
 
 
 def test_all_start_from_the_same_weights_and_see_the_same_pictures(done: Path) -> None:
-    """With a rate of 0: weights are the initial ones, BatchNorm statistics tell which pictures came in which order."""
+    """With a rate of 0: weights are the initial ones, BatchNorm statistics tell which images came in which order."""
     states = [load_checkpoint(done / f"runs/league/tiny/{name}/weights/best.pt")[0].state_dict() for name in RUNS]
     fresh = load_checkpoint(done / "runs/league/tiny/none-s0/weights/best.pt")[0]
     assert any("running_mean" in key and value.abs().sum() > 0 for key, value in fresh.state_dict().items())

@@ -84,8 +84,8 @@ def test_markdown(out: Path) -> None:
         "| `cwd (cwd:weight=2)` | 2 | 0.5450 ± 0.0071 | 0.7450 | +0.0350 ± 0.0071 | +0.0400 ± 0.0141 | +39% | 1.20 x |"
         "  |  |"
     ) in lines
-    assert any(line.startswith("best.pt on 72 pictures of split 'test' of bccd; student n.pt") for line in lines)
-    assert "- no statistics of pictures here" in lines
+    assert any(line.startswith("best.pt on 72 images of split 'test' of bccd; student n.pt") for line in lines)
+    assert "- no statistics of images here" in lines
 
 
 def test_files(out: Path) -> None:
@@ -102,7 +102,7 @@ def test_files(out: Path) -> None:
 
 
 def with_images(out: Path, runs: Path) -> None:
-    """Two recipes whose pictures are known, on two seeds; the scores are those of the pictures."""
+    """Two recipes whose images are known, on two seeds; the scores are those of the images."""
     for place, (recipe, skill) in enumerate([("none", 0.1), ("cwd", 0.9), ("mgd", 0.9)]):
         for seed in (0, 1):
             scores = random_scores(seed if place else seed + 50, 30, skill)
@@ -125,7 +125,7 @@ def test_verdicts_and_their_survival_on_another_machine(tmp_path: Path) -> None:
     again = make_report(out, runs)
     assert again is not None
     assert again.pairs == first.pairs
-    write(out, "mgd", 0, 0.123)  # trained anew elsewhere: what was said about it does not hold
+    write(out, "mgd", 0, 0.123)  # retrained elsewhere: what was said about it does not hold
     changed = make_report(out, runs)
     assert changed is not None
     assert [{pair.better, pair.other} for pair in changed.pairs] == [{"cwd", "none"}]

@@ -55,7 +55,7 @@ NOT_NUMBERS: list[object] = ["1", True, None, float("nan"), float("inf")]
 
 
 class LossContract:
-    """What both kinds must do. A subclass names the loss; the module is built anew for each call."""
+    """What both kinds must do. A subclass names the loss; the module is rebuilt for each call."""
 
     loss: str
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""The whole chain on a few pictures: what it makes, what it skips, and that an interrupted one ends the same."""
+"""The whole chain on a few images: what it makes, what it skips, and that an interrupted one ends the same."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ def test_pictures_without_labels_cannot_rank(settings: Any, tmp_path: Path) -> N
     data = write_tiny_data(tmp_path / "set", classes=3)
     for file in (tmp_path / "set" / "labels" / "train").iterdir():
         file.write_text("")
-    with pytest.raises(InputError, match=r"none of the 4 pictures .* has a label"):
+    with pytest.raises(InputError, match=r"none of the 4 images .* has a label"):
         prune(settings(data=str(data)), tmp_path / "run", say=silent)
 
 

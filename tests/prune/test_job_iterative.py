@@ -55,7 +55,7 @@ def test_the_caller_trains_between_the_steps(weights: str, tmp_path: Path) -> No
 def test_scores_are_taken_anew_after_each_step(weights: str, data: str, tmp_path: Path) -> None:
     lines: list[str] = []
     result = prune(settings(weights, iterative=2, data=data), tmp_path / "run", say=lines.append)
-    assert lines.count("estimating BatchNorm statistics anew") == 2
+    assert lines.count("re-estimating BatchNorm statistics") == 2
     assert widths(result.path) == result.plan.after
 
 

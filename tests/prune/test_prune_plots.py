@@ -1,4 +1,4 @@
-"""The pictures show the numbers that they were given."""
+"""The images show the numbers that they were given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BatchNorm statistics: exactly those of the pictures, and nothing else."""
+"""BatchNorm statistics: exactly those of the images, and nothing else."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_each_unit_is_pruned_alone(weights: str, data: str, validated: list[Path
     assert len(lines) == len(found.drops) == len(validated) - 1
     assert lines[0].startswith(f"[1/{len(lines)}] model.0.conv: 16 -> 8 channels")
     assert len(set(validated)) == 1
-    assert str(validated[0]) != data  # a few pictures of it, somewhere else
+    assert str(validated[0]) != data  # a few images of it, somewhere else
 
 
 def test_the_plan_is_taken_by_a_pruning(weights: str, data: str, validated: list[Path], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The picture of a sensitivity analysis."""
+"""The image of a sensitivity analysis."""
 
 from __future__ import annotations
 

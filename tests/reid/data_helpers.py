@@ -1,4 +1,4 @@
-"""Tiny pictures in folders, for the tests of ReID data."""
+"""Tiny images in folders, for the tests of ReID data."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def write_picture(path: Path, value: int = 0, size_hw: tuple[int, int] = (16, 8)
 
 
 def write_market(folder: Path, **subsets: Iterable[str]) -> Path:
-    """Writes pictures by subset name: ``train=["1_c1", ...]``, with Market's folders and names as given."""
+    """Writes images by subset name: ``train=["1_c1", ...]``, with Market's folders and names as given."""
     names = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
     for subset, stems in subsets.items():
         (folder / names[subset]).mkdir(parents=True, exist_ok=True)
         for number, stem in enumerate(stems):
-            value = zlib.crc32(f"{subset} {number}".encode())  # no picture is in two subsets
+            value = zlib.crc32(f"{subset} {number}".encode())  # no image is in two subsets
             write_picture(folder / names[subset] / f"{stem}s1_{number:06d}_00.jpg", value)
     return folder
 

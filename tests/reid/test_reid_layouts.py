@@ -73,7 +73,7 @@ def test_msmt17_lists(tmp_path: Path) -> None:
     }
     for name, text in lists.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match=r"no pictures: expected train/ and test/ or mask_train_v2/ and mask_test_v2/"):
+    with pytest.raises(InputError, match=r"no images: expected train/ and test/ or mask_train_v2/ and mask_test_v2/"):
         read_layout(tmp_path)
     (tmp_path / "mask_train_v2").mkdir()
     (tmp_path / "mask_test_v2").mkdir()
@@ -108,7 +108,7 @@ def test_identity_folders_with_numbers(tmp_path: Path) -> None:
     assert listing.names == {}
     assert listing.notes == (
         ".: 1 picture(s) passed over, in no identity folder: loose.jpg.",
-        ".: 1 identity folder(s) without pictures: 99.",
+        ".: 1 identity folder(s) without images: 99.",
     )
 
 
@@ -165,6 +165,6 @@ def test_half_a_ranking_is_none(tmp_path: Path, here: str, gone: str) -> None:
 def test_an_empty_gallery(tmp_path: Path) -> None:
     write_market(tmp_path, train=["0001_c1"], query=["0002_c1"], gallery=["-1_c1"])
     with pytest.raises(
-        InputError, match=r"the gallery set of .* is empty: .* 1 junk picture\(s\) \(identity -1\) dropped"
+        InputError, match=r"the gallery set of .* is empty: .* 1 junk image\(s\) \(identity -1\) dropped"
     ):
         read_layout(tmp_path)

@@ -42,7 +42,7 @@ def test_strip_shows_hits_green_and_misses_red(tmp_path: Path) -> None:
     assert frames(strip) == "qrggr"
     assert strip.shape == (152, 96 + 4 * 76 - 4, 3)
     assert (strip[:, 72:96] == 255).all()  # the gap
-    assert (strip[68, 36] == 20).all()  # the query's own picture
+    assert (strip[68, 36] == 20).all()  # the query's own image
 
 
 def test_bad_pictures_are_crossed_tiles(tmp_path: Path) -> None:

@@ -100,12 +100,12 @@ def test_repeats_are_numbered_over_the_epoch() -> None:
 def test_what_was_done_about_few_images_is_said() -> None:
     assert PKSampler(targets_of([4, 5]), 2, 4).notes == []
     assert PKSampler(targets_of([4, 3]), 2, 4).notes == [
-        "1 of 2 identities have fewer than train.images=4 pictures and repeat them within a batch;"
-        " each repeat is augmented anew."
+        "1 of 2 identities have fewer than train.images=4 images and repeat them within a batch;"
+        " each repeat is augmented afresh."
     ]
     assert PKSampler(targets_of([1, 3, 1, 9]), 2, 4).notes == [
-        "3 of 4 identities have fewer than train.images=4 pictures and repeat them within a batch,"
-        " 2 of them their only one; each repeat is augmented anew."
+        "3 of 4 identities have fewer than train.images=4 images and repeat them within a batch,"
+        " 2 of them their only one; each repeat is augmented afresh."
     ]
 
 

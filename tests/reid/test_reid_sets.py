@@ -24,7 +24,7 @@ def test_a_good_set_has_no_notes(tmp_path: Path) -> None:
 
 def test_a_short_gallery(tmp_path: Path) -> None:
     (note,) = read_reid_set(good_set(tmp_path)).notes
-    assert note.startswith("the gallery has 2 pictures, fewer than test.max_rank=50: the CMC curve is filled up")
+    assert note.startswith("the gallery has 2 images, fewer than test.max_rank=50: the CMC curve is filled up")
 
 
 def test_corrupt_pictures_are_counted_named_and_left_out(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_subset_without_a_readable_picture(tmp_path: Path) -> None:
     good_set(tmp_path)
     for file in (tmp_path / "bounding_box_test").iterdir():
         file.write_text("no picture")
-    with pytest.raises(InputError, match=r"2 of 2 gallery picture\(s\) of .* cannot be read: .* Copy the data again"):
+    with pytest.raises(InputError, match=r"2 of 2 gallery image\(s\) of .* cannot be read: .* Copy the data again"):
         read_reid_set(tmp_path)
 
 
@@ -95,7 +95,7 @@ def test_queries_that_only_their_own_camera_shows_again(tmp_path: Path) -> None:
 def test_a_single_camera(tmp_path: Path) -> None:
     good_set(tmp_path, gallery=["0011_c1", "0012_c1"])
     (note,) = read_reid_set(tmp_path, max_rank=1).notes
-    assert note == "all pictures are of camera 1: ranked by the protocol without cameras."
+    assert note == "all images are of camera 1: ranked by the protocol without cameras."
 
 
 def test_people_in_train_and_test(tmp_path: Path) -> None:
@@ -107,12 +107,12 @@ def test_people_in_train_and_test(tmp_path: Path) -> None:
 def test_one_picture_an_identity(tmp_path: Path) -> None:
     good_set(tmp_path, train=["0001_c1", "0002_c1", "0002_c2"])
     (note,) = read_reid_set(tmp_path, max_rank=1).notes
-    assert note.startswith("1 of 2 train identities have one picture: a batch repeats it")
+    assert note.startswith("1 of 2 train identities have one image: a batch repeats it")
 
 
 def test_one_identity_cannot_be_trained_on(tmp_path: Path) -> None:
     good_set(tmp_path, train=["0001_c1", "0001_c2"])
-    with pytest.raises(InputError, match=r"the 2 train pictures of .* show one identity \(1\)"):
+    with pytest.raises(InputError, match=r"the 2 train images of .* show one identity \(1\)"):
         read_reid_set(tmp_path)
 
 

@@ -151,8 +151,8 @@ def test_copies_are_counted(tmp_path: Path) -> None:
     gallery[1].path.write_bytes(same_size[:-1] + b"\0")
     assert (num_copies(query, gallery), num_copies(query, train)) == (2, 1)
     ours, training = copy_notes(train, query, gallery)
-    assert ours.startswith("warning: 2 of 3 query pictures are byte-for-byte copies of gallery pictures")
-    assert training.startswith("warning: 1 of 3 query pictures are byte-for-byte copies of train pictures")
+    assert ours.startswith("warning: 2 of 3 query images are byte-for-byte copies of gallery pictures")
+    assert training.startswith("warning: 1 of 3 query images are byte-for-byte copies of train pictures")
     gallery[2].path.unlink()
     assert num_copies(query, gallery) == 1
 
@@ -161,7 +161,7 @@ def test_a_set_says_its_copies(tmp_path: Path) -> None:
     good_set(tmp_path)
     source = next((tmp_path / "query").iterdir())
     shutil.copy(source, tmp_path / "bounding_box_test" / source.name)
-    assert "1 of 2 query pictures are byte-for-byte copies of gallery" in " ".join(read_reid_set(tmp_path).notes)
+    assert "1 of 2 query images are byte-for-byte copies of gallery" in " ".join(read_reid_set(tmp_path).notes)
 
 
 def test_few_held_out_identities_are_said() -> None:

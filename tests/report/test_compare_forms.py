@@ -1,4 +1,4 @@
-"""The table as CSV, Markdown, JSON, on the console and as a picture."""
+"""The table as CSV, Markdown, JSON, on the console and as an image."""
 
 from __future__ import annotations
 

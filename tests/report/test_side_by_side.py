@@ -1,4 +1,4 @@
-"""The picture has a row a photograph and a column for labels and each model, with the boxes where they belong."""
+"""The image has a row a photograph and a column for labels and each model, with the boxes where they belong."""
 
 from __future__ import annotations
 

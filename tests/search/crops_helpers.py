@@ -1,4 +1,4 @@
-"""A street of bright boxes: pictures and videos of them, and a detector that sees them without a network."""
+"""A street of bright boxes: images and videos of them, and a detector that sees them without a network."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BrightDetector:
 
 
 def picture_of(*corners: tuple[int, int, int, int], size_hw: tuple[int, int] = SIZE_HW) -> Picture:
-    """A dark picture with a bright box for each person."""
+    """A dark image with a bright box for each person."""
     picture = np.zeros((*size_hw, 3), np.uint8)
     for x1, y1, x2, y2 in corners:
         picture[y1:y2, x1:x2] = (250, 200, 160)

@@ -25,7 +25,7 @@ SMALL = Limits(size_mb=0.5, megapixels=2)
 
 
 def scene(*people: tuple[int, tuple[int, int, int]]) -> Picture:
-    """A BGR picture with people of 40 x 120 pixels: their left edge and their colour."""
+    """A BGR image with people of 40 x 120 pixels: their left edge and their colour."""
     picture = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)
     for left, colour in people:
         picture[60:180, left : left + 40] = colour
@@ -33,7 +33,7 @@ def scene(*people: tuple[int, tuple[int, int, int]]) -> Picture:
 
 
 def encoded(picture: Picture, ending: str = ".png") -> bytes:
-    """A picture as a file."""
+    """An image as a file."""
     done, data = cv2.imencode(ending, picture)
     assert done
     return data.tobytes()
@@ -86,7 +86,7 @@ def empty_finder(folder: Path) -> Finder:
 
 
 def filled_finder(folder: Path) -> Finder:
-    """Red and green in a picture of camera 1, red in frame 7 of a video of camera 2, blue in a file that is gone."""
+    """Red and green in an image of camera 1, red in frame 7 of a video of camera 2, blue in a file that is gone."""
     finder = empty_finder(folder / "gallery")
     picture, video = folder / "hall 1.png", folder / "yard.avi"
     cv2.imwrite(str(picture), scene((30, RED), (200, GREEN)))
@@ -98,7 +98,7 @@ def filled_finder(folder: Path) -> Finder:
 
 
 def write_video(file: Path, frames: Sequence[Picture]) -> None:
-    """Ten frames a second, each a picture of its own."""
+    """Ten frames a second, each an image of its own."""
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
     assert writer.isOpened()

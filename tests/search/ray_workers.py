@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.search.networks import detector
 from kd_yolo.search.crops.ray import plan as ray_plan
 from kd_yolo.search.crops.ray import worker as ray_worker
 from kd_yolo.search.frames.records import People, Picture
+from kd_yolo.search.networks import detector
 from kd_yolo.search.settings import DetectorSettings
 from tests.search.crops_helpers import BrightDetector
 
 
 def write_weights(path: Path, **orders: Any) -> Path:
-    """Orders: ``die_at``, pictures that a process sees before it is killed; ``times``, how many processes are."""
+    """Orders: ``die_at``, images that a process sees before it is killed; ``times``, how many processes are."""
     path.write_text(json.dumps(orders))
     return path
 

@@ -179,7 +179,7 @@ def test_folders_that_are_not_ours(tmp_path: Path, video: Path) -> None:
     run(video, tmp_path / "out")
     assert (tmp_path / "out" / "crops" / "mine.jpg").exists(), "only crops are swept away"
     (tmp_path / "out" / "parts" / "00000001.json").write_text("{")
-    with pytest.raises(InputError, match=r"00000001.json is damaged .* remove .*/out and start anew"):
+    with pytest.raises(InputError, match=r"00000001.json is damaged .* remove .*/out and start again"):
         run(video, tmp_path / "out")
 
 

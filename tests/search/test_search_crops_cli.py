@@ -1,4 +1,4 @@
-"""``kd-yolo crops``: flags, recipes, exit codes, what is said at the end, and real weights on real pictures."""
+"""``kd-yolo crops``: flags, recipes, exit codes, what is said at the end, and real weights on real images."""
 
 from __future__ import annotations
 

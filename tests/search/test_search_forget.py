@@ -19,7 +19,7 @@ from tests.search.gallery_helpers import DIM, HASH, add, jpeg, row, vectors
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Gallery:
-    """Places 0-3: person 0018 in cam1; 4-6: nobody known, track 5, in cam2; 7: a picture of Anna."""
+    """Places 0-3: person 0018 in cam1; 4-6: nobody known, track 5, in cam2; 7: an image of Anna."""
     made = Gallery.create(tmp_path / "gallery", HASH, DIM)
     add(made, 4, identity="0018", seed=1)
     add(made, 3, source="cam2.mp4", track=5, seed=2)

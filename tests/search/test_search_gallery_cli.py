@@ -118,7 +118,7 @@ def test_forget(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["forget", "--person", "18", "--dry-run"]) == 0
     assert "4 crops would be forgotten, 8 stay; nothing was changed" in capsys.readouterr().out
     assert main(["forget", "--person", "18"]) == 0
-    assert "4 crops forgotten: their vectors, rows and pictures are removed; 8 stay" in capsys.readouterr().out
+    assert "4 crops forgotten: their vectors, rows and images are removed; 8 stay" in capsys.readouterr().out
     assert main(["forget", "--places", "0", "2"]) == 0
     assert main(["forget", "--source", "set/bounding_box_test"]) == 0
     assert "6 crops forgotten" in capsys.readouterr().out
@@ -162,7 +162,7 @@ def test_a_table_that_leads_elsewhere_is_refused(place: Path, capsys: pytest.Cap
 
 
 def test_plain_folders_and_what_their_names_say(place: Path) -> None:
-    folder = place / "my pictures é"
+    folder = place / "my images é"
     for name in ("0018_c2s1_000001_00.jpg", "-1_c1.jpg", "0000_c3.jpg", "sub/anna.png", ".hidden/no.jpg"):
         write_picture(folder / name)
     found = list_crops(folder)
@@ -216,7 +216,7 @@ def test_pictures_of_all_kinds_become_jpegs(place: Path) -> None:
         ([*INDEX, "--kind", "hnws"], 2, "Did you mean 'hnsw'?"),
         ([*INDEX, "--subset", "galery"], 2, "Did you mean 'gallery'?"),
         (["index", "set/query", "--weights", "reid.pt", "--subset", "train"], 2, "is no ReID set"),
-        (["query", "none.jpg"], 3, "no picture none.jpg"),
+        (["query", "none.jpg"], 3, "no image none.jpg"),
         (["query", f"set/query/{CROPS[0]}", "--gallery", "none"], 3, "none is no gallery"),
         (["query", f"set/query/{CROPS[0]}", "--gallery", "g", "--weights", "other.pt"], 3, "cannot be compared"),
         (

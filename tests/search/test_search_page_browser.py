@@ -1,4 +1,4 @@
-"""The page in a real browser: a picture in, a person chosen, matches out, a match opened; two detectors compared."""
+"""The page in a real browser: an image in, a person chosen, matches out, a match opened; two detectors compared."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
 
 
 def pixels(page: Any, selector: str) -> Picture:
-    """RGB picture of what an element shows, as the browser has it."""
+    """RGB image of what an element shows, as the browser has it."""
     import cv2
 
     data = np.frombuffer(page.locator(selector).first.screenshot(), np.uint8)
@@ -73,7 +73,7 @@ def pixels(page: Any, selector: str) -> Picture:
 
 
 def show_of(picture: Picture, colour: tuple[int, int, int]) -> float:
-    """Share of a picture that has a colour (BGR)."""
+    """Share of an image that has a colour (BGR)."""
     return float((np.abs(picture.astype(int) - colour[::-1]).max(axis=2) < 40).mean())
 
 
@@ -102,8 +102,8 @@ def test_a_person_is_found_again_and_seen_in_the_frame(page: Any, folder: Path) 
 def test_a_person_is_chosen_in_the_picture_and_shown_in_a_video(page: Any, folder: Path) -> None:
     send(page, folder / "two.png")
     say(page, "#state", "2 people found")
-    page.wait_for_function("document.querySelector('#picture img')?.naturalWidth == 800")
-    box = page.locator("#picture img").bounding_box()
+    page.wait_for_function("document.querySelector('#image img')?.naturalWidth == 800")
+    box = page.locator("#image img").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 60 / 320, box["y"] + box["height"] * 120 / 240)
     say(page, "#found", "4 matches")
     page.wait_for_selector("#person label.selected:has-text('Person 1')")

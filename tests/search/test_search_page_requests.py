@@ -1,4 +1,4 @@
-"""The real server is asked for what it must not give: files, web addresses, calls, uploads that are no pictures."""
+"""The real server is asked for what it must not give: files, web addresses, calls, uploads that are no images."""
 
 from __future__ import annotations
 

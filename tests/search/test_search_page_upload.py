@@ -1,4 +1,4 @@
-"""What a browser sends becomes a picture or a reason, whatever the bytes are called."""
+"""What a browser sends becomes an image or a reason, whatever the bytes are called."""
 
 from __future__ import annotations
 

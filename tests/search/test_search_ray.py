@@ -46,7 +46,7 @@ def _mortal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Two videos, pictures, and a file that is none."""
+    """Two videos, images, and a file that is none."""
     folder = write_pictures(tmp_path / "in", walk(7))
     write_video(folder / "long.avi", walk(71))
     write_video(folder / "short.avi", walk(5))

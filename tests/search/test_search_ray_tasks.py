@@ -74,7 +74,7 @@ def dealt(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
 
 
 def mixed(folder: Path) -> Path:
-    """Videos, one that is cut off, and pictures, one of them damaged."""
+    """Videos, one that is cut off, and images, one of them damaged."""
     write_pictures(folder / "a", walk(7))
     (folder / "a" / "bad.png").write_bytes(b"\x89PNG no more")
     write_video(folder / "long.avi", walk(53))

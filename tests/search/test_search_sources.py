@@ -106,9 +106,9 @@ def test_what_cannot_be_read_is_an_error_alone_and_a_warning_among_others(tmp_pa
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("gone.mp4", r"gone.mp4: no such file \(/.*\). A source is a picture, a folder"),
+        ("gone.mp4", r"gone.mp4: no such file \(/.*\). A source is an image, a folder"),
         ("none/*.jpg", "no such file"),
-        ("empty", "no pictures and no videos there"),
+        ("empty", "no images and no videos there"),
         ("list.txt", "line 2: a list names files; run a stream by itself: rtsp://x"),
         ("binary.txt", "is no list of files"),
     ],

@@ -16,7 +16,7 @@ from kd_yolo.training.exact_resume import capture_random
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_closed_mosaic_reaches_worker_processes(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    """Workers hold copies of the data set with mosaic open: the reset by which upstream starts them anew must stay."""
+    """Workers hold copies of the data set with mosaic open: the reset by which upstream restarts them must stay."""
     monkeypatch.setattr(checkpoint, "exhaust_epoch", lambda _loader: None)
     reset = object()
     loader = SimpleNamespace(num_workers=workers, dataset=None, reset=reset, generator=torch.Generator())

@@ -27,8 +27,8 @@ def test_batches_hold_letterboxed_pictures_and_their_boxes(model: Any, tiny_data
     found = list(batches(model, Pictures(str(tiny_data), 96, 4), 8))
     assert [batch["img"].shape for batch in found] == [(4, 3, 96, 96)] * 2
     assert all(batch["img"].min() >= 0 and 0.5 < batch["img"].max() <= 1 for batch in found)
-    assert sum(len(batch["cls"]) for batch in found) == 16  # two boxes a picture
-    for batch in found:  # the box of class 0 is blue, of class 1 green: pictures and labels belong together
+    assert sum(len(batch["cls"]) for batch in found) == 16  # two boxes per image
+    for batch in found:  # the box of class 0 is blue, of class 1 green: images and labels belong together
         x, y, *_ = (batch["bboxes"][0] * 96).long().tolist()
         colour = batch["img"][int(batch["batch_idx"][0]), :, y, x]
         assert int(colour.argmax()) == 2 - int(batch["cls"][0])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from kd_yolo.base.rng import Rng, between
 
 Points = npt.NDArray[np.float64]  # (n, 2), in page units: the page is 640 x 480
-_STEP = 4.0  # length after which the hand wavers anew
+_STEP = 4.0  # length after which the hand wavers again
 _KERNEL = np.array([1, 2, 3, 4, 3, 2, 1]) / np.sqrt(44.0)  # keeps the variance of white noise
 
 

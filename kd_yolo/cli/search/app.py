@@ -10,7 +10,7 @@ from collections.abc import Sequence
 # name: (module, text); ``main(argv, prog)`` of the module gets the name too where the module has several commands.
 COMMANDS = {
     "index": ("kd_yolo.cli.search.gallery", "put crops of people into a gallery"),
-    "query": ("kd_yolo.cli.search.gallery", "rank a gallery for one picture of a person"),
+    "query": ("kd_yolo.cli.search.gallery", "rank a gallery for one image of a person"),
     "calibrate": ("kd_yolo.cli.search.gallery", "which distance means the same person, from crops with names"),
     "forget": ("kd_yolo.cli.search.gallery", "take a person, a source or a time out of a gallery for good"),
     "track": ("kd_yolo.cli.search.track", "follow people through a video"),

@@ -10,9 +10,9 @@ import tyro
 
 DESCRIPTIONS = {
     "index": "Puts crops of people into a gallery. An interrupted run is continued by the same command.",
-    "query": "Ranks a gallery for one picture of a person, prints and draws the ranking.",
+    "query": "Ranks a gallery for one image of a person, prints and draws the ranking.",
     "calibrate": "Finds the distance up to which two crops show one person, at a false-accept rate, and keeps it.",
-    "forget": "Takes crops out of a gallery for good: vectors, rows and pictures.",
+    "forget": "Takes crops out of a gallery for good: vectors, rows and images.",
 }
 GALLERY = Path("runs/search/gallery")
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -23,7 +23,7 @@ class Index:
     """Flags of ``index``."""
 
     crops: Annotated[Path, tyro.conf.Positional]
-    """A folder of kd-yolo crops, a ReID set in any layout, or a folder of pictures of one person each."""
+    """A folder of kd-yolo crops, a ReID set in any layout, or a folder of images of one person each."""
     weights: Path | None = None
     """A checkpoint of kd-yolo reid train, or its ONNX export; a gallery that is there knows its own."""
     gallery: Path = GALLERY

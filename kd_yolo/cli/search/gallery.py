@@ -131,7 +131,7 @@ def _query(flags: Query) -> None:
     if flags.whole and (flags.detector is not None or flags.nth is not None):
         raise ConfigError("--whole searches for all of the image: leave out --detector and --nth.")
     if not flags.picture.exists():
-        raise InputError(f"no picture {flags.picture}: query takes a crop of a person.")
+        raise InputError(f"no image {flags.picture}: query takes a crop of a person.")
     gallery = Gallery.open(flags.gallery)
     embedder = _embedder_of(gallery, flags.weights, flags.device)
     picture_hw3 = _asked(flags)
@@ -146,7 +146,7 @@ def _query(flags: Query) -> None:
 
 
 def _asked(flags: Query) -> Picture:
-    """Who is looked for, RGB: the picture, or a person found in it."""
+    """Who is looked for, RGB: the image, or a person found in it."""
     from kd_yolo.base.places import find_weights
     from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
     from kd_yolo.search.gallery.intake import read_crop
@@ -236,7 +236,7 @@ def _forget(flags: Forget) -> None:
         return
     found = forget(flags.gallery, which)
     Gallery.open(flags.gallery).build()
-    print(f"{len(found.places):,} crops forgotten: their vectors, rows and pictures are removed; {found.left:,} stay")
+    print(f"{len(found.places):,} crops forgotten: their vectors, rows and images are removed; {found.left:,} stay")
     print("not touched: the videos and crops that they came from, drawn rankings, and backups")
     print_results(flags.gallery)
     print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")

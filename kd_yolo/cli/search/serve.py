@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kd_yolo.cli.run import parse_flags, run_guarded
 
-DESCRIPTION = "Serves a web page on this machine: find a person of a picture in a gallery, compare detectors."
+DESCRIPTION = "Serves a web page on this machine: find a person of an image in a gallery, compare detectors."
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class ServeFlags:
     device: str | None = None
     """cpu, cuda, cuda:1; default: a GPU where there is one."""
     max_mb: float = 10.0
-    """Largest picture that may be sent, in megabytes."""
+    """Largest image that may be sent, in megabytes."""
     max_megapixels: float = 50.0
-    """Most pixels of a picture that may be sent, in millions."""
+    """Most pixels of an image that may be sent, in millions."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search serve") -> int:

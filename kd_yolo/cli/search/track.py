@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DESCRIPTIONS = {
     "track": "Follows people through videos (a file, a folder of frames, a stream), draws and scores the tracks; with"
     " --reid tracks of one person are joined over all videos. An interrupted run is continued by the same command.",
-    "link": "Joins the tracks of a run anew, with another threshold.",
+    "link": "Joins the tracks of a run again, with another threshold.",
 }
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 FOLDERS_SHOWN = 5

@@ -24,14 +24,14 @@ def copy_notes(train: Sequence[Sample], query: Sequence[Sample], gallery: Sequen
     found = num_copies(query, gallery)
     if found:
         notes.append(
-            f"warning: {found} of {len(query)} query pictures are byte-for-byte copies of gallery pictures: each finds"
+            f"warning: {found} of {len(query)} query images are byte-for-byte copies of gallery images: each finds"
             " itself, so figures are too good. Remove them (the protocol with cameras leaves out only those of the"
             " query's own camera)."
         )
     found = num_copies(query, train)
     if found:
         notes.append(
-            f"warning: {found} of {len(query)} query pictures are byte-for-byte copies of train pictures: figures are"
+            f"warning: {found} of {len(query)} query images are byte-for-byte copies of train images: figures are"
             " those of people that the network was trained on."
         )
     return notes

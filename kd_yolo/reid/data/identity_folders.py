@@ -1,4 +1,4 @@
-"""A folder of pictures an identity; nothing tells the camera."""
+"""A folder of images an identity; nothing tells the camera."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from kd_yolo.reid.data.sample import MAX_NUMBER, Listing, Sample, first, list_pi
 
 
 def has_identity_folders(folder: Path) -> bool:
-    """Whether a folder has sub-folders with pictures."""
+    """Whether a folder has sub-folders with images."""
     return any(list_pictures(path) for path in _folders(folder))
 
 
 def read_identity_folders(folder: Path, subsets: Mapping[str, Path]) -> Listing:
-    """Reads ``<identity>/<picture>``; all pictures get camera 0.
+    """Reads ``<identity>/<picture>``; all images get camera 0.
 
     An identity is the number that its folder is named by, or where some folder has another name, the place of the name
     among the sorted names of all subsets.
@@ -37,7 +37,7 @@ def read_identity_folders(folder: Path, subsets: Mapping[str, Path]) -> Listing:
         if loose:
             notes.append(f"{where}: {len(loose)} picture(s) passed over, in no identity folder: {first(loose)}.")
         if empty:
-            notes.append(f"{where}: {len(empty)} identity folder(s) without pictures: {first(empty)}.")
+            notes.append(f"{where}: {len(empty)} identity folder(s) without images: {first(empty)}.")
     is_named = any(not name.isdecimal() or int(name) != number for name, number in numbers.items())
     return Listing("identity folders", found, tuple(notes), {v: k for k, v in numbers.items()} if is_named else {})
 

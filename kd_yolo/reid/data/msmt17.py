@@ -26,7 +26,7 @@ def read_msmt17(folder: Path) -> Listing:
     identity.
 
     Raises:
-        InputError: the picture folders are missing, or a line is not "path identity".
+        InputError: the image folders are missing, or a line is not "path identity".
 
     References:
         Wei et al., "Person Transfer GAN to Bridge Domain Gap for Person Re-Identification", CVPR 2018.
@@ -46,7 +46,7 @@ def _folders(folder: Path) -> tuple[Path, Path]:
         if (folder / train).is_dir() and (folder / test).is_dir():
             return folder / train, folder / test
     wanted = " or ".join(f"{train}/ and {test}/" for train, test in _FOLDERS)
-    raise InputError(f"{folder} has the lists of MSMT17 but no pictures: expected {wanted} beside {LISTS[0]}.")
+    raise InputError(f"{folder} has the lists of MSMT17 but no images: expected {wanted} beside {LISTS[0]}.")
 
 
 def _read(list_file: Path, pictures: Path, offset: int) -> list[Sample]:

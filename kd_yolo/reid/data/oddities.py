@@ -20,14 +20,14 @@ def train_notes(folder: Path, train: Sequence[Sample]) -> list[str]:
     counts = Counter(sample.identity for sample in train)
     if len(counts) < 2:
         raise InputError(
-            f"the {len(train)} train pictures of {folder} show one identity ({next(iter(counts))}): a network learns to"
+            f"the {len(train)} train images of {folder} show one identity ({next(iter(counts))}): a network learns to"
             " tell people apart from at least 2."
         )
     single = sum(count == 1 for count in counts.values())
     if not single:
         return []
     return [
-        f"{single} of {len(counts)} train identities have one picture: a batch repeats it, and only augmentation makes"
+        f"{single} of {len(counts)} train identities have one image: a batch repeats it, and only augmentation makes"
         " its positives differ."
     ]
 
@@ -62,7 +62,7 @@ def _lost_notes(folder: Path, query: Sequence[Sample], gallery: Sequence[Sample]
     found = f"{len(lost)} of {len(asked)} query identities ({shown}) are not in the gallery of {folder}"
     if len(lost) == len(asked):
         raise InputError(
-            f"{found}: no query has anything to find. Give the gallery other pictures of the queries' people; both must"
+            f"{found}: no query has anything to find. Give the gallery other images of the queries' people; both must"
             " number people alike."
         )
     count = sum(sample.identity in set(lost) for sample in query)
@@ -73,7 +73,7 @@ def _camera_notes(query: Sequence[Sample], gallery: Sequence[Sample]) -> list[st
     """On a single camera, or queries that only their own camera shows again."""
     cameras = {sample.camera for sample in (*query, *gallery)}
     if len(cameras) == 1:
-        return [f"all pictures are of camera {cameras.pop()}: ranked by the protocol without cameras."]
+        return [f"all images are of camera {cameras.pop()}: ranked by the protocol without cameras."]
     known = {sample.identity for sample in gallery}
     pairs = {(sample.identity, sample.camera) for sample in gallery}
     views = Counter(identity for identity, _ in pairs)
@@ -106,6 +106,6 @@ def _length_notes(gallery: Sequence[Sample], max_rank: int) -> list[str]:
     if len(gallery) >= max_rank:
         return []
     return [
-        f"the gallery has {len(gallery)} pictures, fewer than test.max_rank={max_rank}: the CMC curve is filled up with"
+        f"the gallery has {len(gallery)} images, fewer than test.max_rank={max_rank}: the CMC curve is filled up with"
         " its last value."
     ]

@@ -19,7 +19,7 @@ class Sample:
     """One crop.
 
     Attributes:
-        path: of the picture.
+        path: of the image.
         identity: number of the person; 0 is a distractor where Market-1501's names are used.
         camera: number of the camera; 0 for all where the data do not say.
     """
@@ -47,7 +47,7 @@ class Listing:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """The pictures right in a folder, sorted; hidden files are none."""
+    """The images right in a folder, sorted; hidden files are none."""
     return sorted(
         path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )

@@ -105,9 +105,9 @@ class PKSampler(Sampler[list[Draw]]):
         few, single = sum(size < self.images for size in sizes), sum(size == 1 for size in sizes)
         if not few:
             return []
-        note = f"{few} of {len(sizes)} identities have fewer than train.images={self.images} pictures and repeat them"
+        note = f"{few} of {len(sizes)} identities have fewer than train.images={self.images} images and repeat them"
         note += f" within a batch, {single} of them their only one" if single else " within a batch"
-        return [f"{note}; each repeat is augmented anew."]
+        return [f"{note}; each repeat is augmented afresh."]
 
     def _batches(self) -> Iterator[list[int]]:
         """The batches of all processes, identity by identity."""

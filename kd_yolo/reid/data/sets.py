@@ -103,7 +103,7 @@ def read_reid_set(folder: str | Path, *, max_rank: int = 50, decode: bool | None
 def _readable(
     folder: Path, name: str, samples: Sequence[Sample], *, whole: bool
 ) -> tuple[tuple[Sample, ...], list[str]]:
-    """The samples whose pictures can be read, and a note on the others."""
+    """The samples whose images can be read, and a note on the others."""
     with ThreadPoolExecutor(_READERS) as pool:
         fine = list(pool.map(lambda sample: is_readable(sample.path, whole=whole), samples))
     corrupt = [sample.path for sample, is_fine in zip(samples, fine, strict=True) if not is_fine]
@@ -119,7 +119,7 @@ def _readable(
 
 
 def _digest(folder: Path, subsets: dict[str, list[Sample]]) -> str:
-    """Content hash; a picture counts by its name and size, which is fast and catches what people change."""
+    """Content hash; an image counts by its name and size, which is fast and catches what people change."""
     digest = hashlib.sha256()
     for name, samples in sorted(subsets.items()):
         for sample in samples:

@@ -34,7 +34,7 @@ class Split:
 def hold_out(samples: Sequence[Sample], share: float, seed: int) -> Split:
     """Holds out a share of the training identities.
 
-    Only identities that a ranking can use are held out: two pictures, from two cameras where the data have several.
+    Only identities that a ranking can use are held out: two images, from two cameras where the data have several.
 
     Args:
         samples: training crops.
@@ -53,7 +53,7 @@ def hold_out(samples: Sequence[Sample], share: float, seed: int) -> Split:
     if count < HELD_OUT_MIN or len(identities) - count < TRAINED_MIN:
         raise ConfigError(
             f"train.holdout={share} cannot be: of {len(identities)} training identities, {len(useful)} have the two"
-            f" pictures (from two cameras where there are several) that a ranking needs; at least {HELD_OUT_MIN} are"
+            f" images (from two cameras where there are several) that a ranking needs; at least {HELD_OUT_MIN} are"
             f" held out and {TRAINED_MIN} trained on. Set train.holdout=0."
         )
     order = stream(seed, "holdout").permutation(len(useful))
@@ -80,9 +80,9 @@ def _notes(count: int, num_identities: int, num_useful: int) -> tuple[str, ...]:
 def divide(samples: Sequence[Sample], seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Queries and gallery from crops that are not divided.
 
-    One picture of each identity and camera is a query, the others are the gallery; where a camera has but one picture
+    One image of each identity and camera is a query, the others are the gallery; where a camera has but one image
     of a person, that one goes to the gallery. A person without any query then gets the first one as query. Somebody of
-    whom there is one picture in all is in the gallery only.
+    whom there is one image in all is in the gallery only.
 
     Args:
         samples: crops.

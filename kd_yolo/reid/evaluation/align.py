@@ -14,7 +14,7 @@ _ROWS, _COLUMNS = 16, 512  # pairs of one block: 2 MiB of cells at 8 stripes
 
 
 def local_distance(x_nhd: Any, y_mhd: Any, aligned: bool = True) -> Floats:
-    """Distance between the stripes of all pairs of pictures.
+    """Distance between the stripes of all pairs of images.
 
     With ``e_ij = |x_i - y_j|`` and ``d_ij = tanh(e_ij / 2)``, the aligned distance is the length of the shortest path
     from d_11 to d_HH that goes right or down, the sum of its 2H - 1 cells: 0..11.4 for 8 stripes of unit length. The
@@ -55,7 +55,7 @@ def as_stripes(stripes_nhd: Any, side: str) -> Floats:
     """
     array_nhd = np.ascontiguousarray(to_numpy(stripes_nhd), np.float32)
     if array_nhd.ndim != 3 or 0 in array_nhd.shape[1:]:
-        raise InputError(f"{side} stripes have shape {array_nhd.shape}, expected (N,H,d): H stripes a picture.")
+        raise InputError(f"{side} stripes have shape {array_nhd.shape}, expected (N,H,d): H stripes per image.")
     num, height, size = array_nhd.shape
     as_embeddings(array_nhd.reshape(num, height * size), side)
     return array_nhd

@@ -40,7 +40,7 @@ def cells_from_products(cells_hkm: Floats, x_square_h: Floats, y_square_km: Floa
     """Turns products of stripes into ``tanh(|x - y| / 2)``, in place.
 
     Args:
-        cells_hkm: products of H stripes of one picture with K stripes of M others.
+        cells_hkm: products of H stripes of one image with K stripes of M others.
         x_square_h: squared lengths of the former.
         y_square_km: squared lengths of the latter.
     """

@@ -96,7 +96,7 @@ def as_embeddings(embeddings_nd: Any, side: str) -> tuple[Floats, Floats]:
         more = ", ..." if rows.size > _SHOWN else ""
         raise InputError(
             f"{rows.size} of {len(array_nd)} {side} embeddings hold NaN, infinite or huge values, first rows:"
-            f" {', '.join(str(row) for row in rows[:_SHOWN])}{more}. Look at these pictures; if there are many, the"
+            f" {', '.join(str(row) for row in rows[:_SHOWN])}{more}. Look at these images; if there are many, the"
             " training diverged: take an earlier checkpoint or a lower learning rate."
         )
     return array_nd, square_n

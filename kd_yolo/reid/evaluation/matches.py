@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Labels:
-    """Who is in the pictures.
+    """Who is in the images.
 
     Attributes:
         ids: identity (N); -1 is junk, which no ranking counts.
@@ -65,11 +65,11 @@ def as_labels(ids: Any, cams: Any, side: str, count: int) -> Labels:
 def _as_ints(values: Any, what: str, count: int) -> Ints | None:
     if values is None:
         if what.endswith("ids"):
-            raise InputError(f"{what} are missing: give one identity a picture.")
+            raise InputError(f"{what} are missing: give one identity per image.")
         return None
     array = to_numpy(values)
     if array.shape != (count,):
-        raise InputError(f"{what} have shape {array.shape}, expected ({count},): one for each picture.")
+        raise InputError(f"{what} have shape {array.shape}, expected ({count},): one for each image.")
     whole = array.astype(np.int64)
     if not np.array_equal(whole, array):
         raise InputError(f"{what} must be whole numbers, got {array.dtype} with {array[whole != array][0]!r}.")

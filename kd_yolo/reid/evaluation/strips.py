@@ -49,12 +49,12 @@ def write_strips(
 ) -> list[Path]:
     """Draws the queries with the worst average precision, one file a query.
 
-    Pictures that are missing or do not decode are grey tiles with a cross and a note.
+    Images that are missing or do not decode are grey tiles with a cross and a note.
 
     Args:
         dist_qg: distances (Nq,Ng).
-        queries: the query pictures (Nq).
-        gallery: the gallery pictures (Ng).
+        queries: the query images (Nq).
+        gallery: the gallery images (Ng).
         folder: where the files go; made if needed.
         num_strips: how many queries; fewer where there are fewer.
         with_cameras: the protocol, as in :func:`evaluate`.
@@ -90,7 +90,7 @@ def draw_strip(query: Picture, found: Sequence[Picture], note: str) -> Image:
         note: caption of the query.
 
     Returns:
-        Picture (H,W,3), blue, green, red.
+        Image (H,W,3), blue, green, red.
 
     Raises:
         InputError: nothing was found.
@@ -106,7 +106,7 @@ def draw_strip(query: Picture, found: Sequence[Picture], note: str) -> Image:
 
 
 def _found(dist_g: npt.NDArray[Any], query: Picture, gallery: Sequence[Picture], with_cameras: bool) -> list[Picture]:
-    """The nearest pictures that count."""
+    """The nearest images that count."""
     found: list[Picture] = []
     for item in np.argsort(dist_g, kind="stable"):
         picture = gallery[item]
@@ -123,7 +123,7 @@ def _tile_height() -> int:
 
 
 def _tile(picture: Picture, colour: tuple[int, int, int], caption: str) -> Image:
-    """A picture in its frame, with a caption below."""
+    """An image in its frame, with a caption below."""
     tile = np.full((_tile_height(), _WIDTH_PX + 2 * _FRAME_PX, 3), 255, np.uint8)
     tile[: _HEIGHT_PX + 2 * _FRAME_PX] = colour
     inner = tile[_FRAME_PX : _FRAME_PX + _HEIGHT_PX, _FRAME_PX : _FRAME_PX + _WIDTH_PX]
@@ -133,7 +133,7 @@ def _tile(picture: Picture, colour: tuple[int, int, int], caption: str) -> Image
 
 
 def _read(path: Path) -> Image:
-    """The picture at the size of a tile, or a tile that says why there is none."""
+    """The image at the size of a tile, or a tile that says why there is none."""
     image = cv2.imread(str(path)) if Path(path).is_file() else None
     if image is not None:
         return np.asarray(cv2.resize(image, (_WIDTH_PX, _HEIGHT_PX), interpolation=cv2.INTER_AREA), np.uint8)

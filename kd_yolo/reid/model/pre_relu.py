@@ -27,7 +27,7 @@ def pre_relu_features(backbone: Backbone, stages: Iterable[str] | None = None) -
         stages: names of the stages to read; None reads all.
 
     Yields:
-        The maps by stage, filled anew by every forward.
+        The maps by stage, refilled by every forward.
 
     Raises:
         ConfigError: no such stage, or the backbone is no ResNet.

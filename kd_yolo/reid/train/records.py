@@ -14,9 +14,9 @@ import yaml
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from kd_yolo.base.version import __version__
 from kd_yolo.base.figure import write_figure
 from kd_yolo.base.files import write_text
+from kd_yolo.base.version import __version__
 from kd_yolo.reid.settings import ReIDConfig
 
 Row = dict[str, float]
@@ -37,7 +37,7 @@ class Records:
         self.rows = list(rows or [])
 
     def add(self, row: Row) -> None:
-        """Adds an epoch and writes the file anew."""
+        """Adds an epoch and rewrites the file."""
         self.rows.append(row)
         keys = list(dict.fromkeys(key for each in self.rows for key in each))
         text = io.StringIO()

@@ -41,7 +41,7 @@ def cut(frame: Frame, people: People, rules: CropRules, rejected: Counter[str] |
     """Cuts people out of a frame.
 
     Args:
-        frame: the picture; it is not kept.
+        frame: the image; it is not kept.
         people: their boxes, which may reach beyond the frame or be empty.
         rules: which boxes count, and what is cut out.
         rejected: counts the boxes that are left out, by reason (:data:`REASONS`).

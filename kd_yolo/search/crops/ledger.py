@@ -1,8 +1,8 @@
 """What a run has done, on disk: it survives being killed, and the next run goes on from there without a gap.
 
 A folder of crops holds ``crops.json`` (the settings), ``inputs.json`` (the number of each input), ``crops/`` (the
-pictures) and ``parts/``: each part is written whole, after its pictures, and says which frames it covers and which
-crops they gave. A picture that no part names is of a run that was killed; it goes when the next one starts.
+images) and ``parts/``: each part is written whole, after its images, and says which frames it covers and which
+crops they gave. An image that no part names is of a run that was killed; it goes when the next one starts.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def read_numbers(folder: Path) -> dict[str, Number]:
     try:
         return {name: Number(*(int(value) for value in values)) for name, values in found}
     except (TypeError, ValueError):
-        raise InputError(f"{folder / INPUTS} is damaged: remove {folder} and start anew.") from None
+        raise InputError(f"{folder / INPUTS} is damaged: remove {folder} and start again.") from None
 
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
@@ -262,7 +262,7 @@ def _read(file: Path) -> dict[str, Any] | None:
         found = read_json_value(file, limit=MAX_PART_BYTES, what="record of crops")
     except InputError as error:
         folder = file.parents[file.parent.name == PARTS]
-        raise InputError(f"{file} is damaged ({error}): remove {folder} and start anew.") from None
+        raise InputError(f"{file} is damaged ({error}): remove {folder} and start again.") from None
     if not isinstance(found, dict):
         raise InputError(f"{file} is not of a folder of crops: name another folder with --out.")
     return found
@@ -278,7 +278,7 @@ def _read_part(file: Path) -> dict[str, Any]:
     kinds = (("frames", int), ("people", int), ("rejected", dict), ("done", dict), ("rows", list))
     is_whole = all(isinstance(part.get(name), kind) for name, kind in kinds)
     if not is_whole or not all(isinstance(row, dict) and isinstance(row.get("file"), str) for row in part["rows"]):
-        raise InputError(f"{file} is damaged: remove {file.parent.parent} and start anew.")
+        raise InputError(f"{file} is damaged: remove {file.parent.parent} and start again.")
     return part
 
 

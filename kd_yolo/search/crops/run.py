@@ -68,7 +68,7 @@ def write_crops(
     """Cuts the people out of a source.
 
     What is done lasts from time to time; started again with the same settings, with either engine, a run goes on after
-    the last frame that does, with no crop twice and none missing. So it takes pictures that have been added to a folder
+    the last frame that does, with no crop twice and none missing. So it takes images that have been added to a folder
     since.
 
     Args:

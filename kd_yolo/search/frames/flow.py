@@ -14,7 +14,7 @@ from kd_yolo.search.networks.detector import PersonDetector
 
 T = TypeVar("T")
 U = TypeVar("U")
-BATCH_BYTES = 256 << 20  # a batch is closed before it holds more; a picture that is larger goes alone
+BATCH_BYTES = 256 << 20  # a batch is closed before it holds more; an image that is larger goes alone
 TICK_S = 0.1
 LEAVE_S = 15.0  # a stream that is waited for gives up after 10
 _END = object()

@@ -14,10 +14,10 @@ LARGE_PX = 64_000_000  # from here on PIL's second copy counts
 
 
 def read_picture(path: Path) -> Picture:
-    """Decodes a picture (H,W,3), BGR uint8.
+    """Decodes an image (H,W,3), BGR uint8.
 
-    Turned cameras are set upright, greys, transparent, printed (CMYK) and 16-bit pictures become plain colour. A
-    picture above 64 megapixels is decoded by OpenCV, without a second copy; above 179 megapixels it is refused by its
+    Turned cameras are set upright, greys, transparent, printed (CMYK) and 16-bit images become plain colour. An
+    image above 64 megapixels is decoded by OpenCV, without a second copy; above 179 megapixels it is refused by its
     header.
 
     Raises:

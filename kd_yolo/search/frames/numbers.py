@@ -18,8 +18,8 @@ class Number:
 
     Attributes:
         camera: from 1; 0 where a name says so (``cam0.mp4``).
-        sequence: of the camera, from 1: a video, a stream, or the pictures of a folder.
-        picture: of a picture in its sequence, from 0; 0 for a video.
+        sequence: of the camera, from 1: a video, a stream, or the images of a folder.
+        picture: of an image in its sequence, from 0; 0 for a video.
     """
 
     camera: int
@@ -33,10 +33,10 @@ def number_all(
     """Numbers of all inputs.
 
     The camera is ``camera``; else the one that a name says (``0002_c1s1_000451_03.jpg`` of Market-1501; ``cam1.mp4``,
-    ``camera-02/x.jpg``); else each video and each folder of pictures is a camera, by the smallest free number.
+    ``camera-02/x.jpg``); else each video and each folder of images is a camera, by the smallest free number.
 
     Args:
-        places: for each input the place that it belongs to: its folder for a picture, itself for a video.
+        places: for each input the place that it belongs to: its folder for an image, itself for a video.
         camera: for all of them.
         known: numbers given earlier; they stay, and inputs that are new get others.
     """
@@ -58,7 +58,7 @@ def number_all(
 
 @dataclass(frozen=True)
 class _Rows:
-    """What is taken: the sequence of each place and camera, and the next picture of each camera and sequence."""
+    """What is taken: the sequence of each place and camera, and the next image of each camera and sequence."""
 
     sequences: dict[tuple[str, int], int]
     pictures: dict[tuple[int, int], int]

@@ -15,12 +15,12 @@ NO_TRACK = -1
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
         source: the file, URL or webcam that it came from, as the user would name it.
-        index: number of the frame, from 0; 0 for a picture.
-        seconds: time in the video; None for a picture and for a stream that does not say.
+        index: number of the frame, from 0; 0 for an image.
+        seconds: time in the video; None for an image and for a stream that does not say.
         camera: number of the camera, from 1; 0 where its name says 0.
         picture_hw3: BGR uint8, upright.
     """
@@ -78,7 +78,7 @@ def as_row(crop: Crop, file: str) -> dict[str, Any]:
 
     Args:
         crop: what was cut out.
-        file: where its picture is, from the index's folder.
+        file: where its image is, from the index's folder.
     """
     x1, y1, x2, y2 = crop.box_xyxy
     return {

@@ -26,7 +26,7 @@ Kind = Literal["picture", "video", "live"]
 VIDEOS = VIDEO_SUFFIXES | {".asf", ".gif", ".mpeg", ".mpg", ".ts", ".wmv"}  # the others are ultralytics'
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 KINDS = (
-    "a picture, a folder (with all that is under it), a glob such as 'pictures/*.jpg', a .txt list, a video,"
+    "an image, a folder (with all that is under it), a glob such as 'pictures/*.jpg', a .txt list, a video,"
     " the address of a stream (rtsp://, http://, ...), or the number of a webcam"
 )
 
@@ -62,7 +62,7 @@ def open_source(source: str, *, camera: int | None = None, stride: int = 1, say:
 
 
 def list_files(source: str) -> list[Path]:
-    """The picture files of a source, those of a folder in natural order; videos are left out.
+    """The image files of a source, those of a folder in natural order; videos are left out.
 
     Raises:
         InputError: nothing there.
@@ -96,7 +96,7 @@ def find_inputs(
     if say is not None and line is not None:
         say(line)
     if not kinds:
-        raise InputError(f"{source}: no pictures and no videos there. A source is {KINDS}.")
+        raise InputError(f"{source}: no images and no videos there. A source is {KINDS}.")
     places = {name: str(Path(name).parent) if kind == "picture" else name for name, kind in kinds.items()}
     numbers = number_all(places, camera, known)
     return [Input(name, kind, numbers[name]) for name, kind in kinds.items()]

@@ -118,7 +118,7 @@ def _open(name: str, *, live: bool) -> Any:
 def _advice(live: bool) -> str:
     if live:
         return "Is it on and in reach? Try it with: ffplay ADDRESS (a webcam: its number, from 0)."
-    return "Convert it to MP4 (H.264), or name a folder of pictures."
+    return "Convert it to MP4 (H.264), or name a folder of images."
 
 
 def _seconds(capture: Any, index: int) -> float | None:

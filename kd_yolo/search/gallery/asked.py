@@ -13,7 +13,7 @@ from kd_yolo.search.frames.records import Crop, Frame, People, Picture
 from kd_yolo.search.gallery.intake import size_of
 from kd_yolo.search.settings import CropRules
 
-TALL = 1.2  # height / width from which a picture is taken for a crop: people stand
+TALL = 1.2  # height / width from which an image is taken for a crop: people stand
 MOST_PX = 1_000_000  # and up to which size: cameras take more, crops are less
 
 
@@ -21,11 +21,11 @@ class Detector(Protocol):
     """Finds people: a :class:`kd_yolo.search.networks.detector.PersonDetector`."""
 
     def detect(self, pictures_bgr: list[Picture], conf: float) -> list[People]:
-        """The people in each picture."""
+        """The people in each image."""
 
 
 def is_crop_shaped(path: Path) -> bool:
-    """Whether a picture may be a crop of one person by its width and height."""
+    """Whether an image may be a crop of one person by its width and height."""
     width, height = size_of(path)
     return height >= TALL * width and height * width <= MOST_PX
 

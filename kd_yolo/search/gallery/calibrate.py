@@ -43,7 +43,7 @@ def calibrate(
         identities: who each crop shows; crops of nobody known (None) are left out.
         far: wanted false-accept rate, between 0 and 1.
         cameras: where each was taken; pairs of one person then count from two cameras only, where there are several,
-            as two pictures of one camera are alike for other reasons.
+            as two images of one camera are alike for other reasons.
 
     Returns:
         The threshold: accept when the distance is at most that. Of more than 5000 crops as many are drawn.

@@ -20,7 +20,7 @@ class Changed:
     """What is no longer as the gallery has it.
 
     Attributes:
-        names: of the pictures.
+        names: of the images.
         places: of their crops in the gallery.
     """
 
@@ -29,9 +29,9 @@ class Changed:
 
 
 def find_changed(gallery: Gallery, sources: Sequence[Source]) -> Changed:
-    """Crops whose pictures have other content now, and those of whole pictures that have another size now.
+    """Crops whose images have other content now, and those of whole images that have another size now.
 
-    The content is compared where the file is not older than the gallery's own picture, which is a copy of it. A picture
+    The content is compared where the file is not older than the gallery's own image, which is a copy of it. An image
     that cannot be read any more keeps its crop.
 
     Args:
@@ -66,7 +66,7 @@ def _can_be_read(source: Source) -> bool:
 
 
 def _differs(source: Source, stored: Path) -> bool:
-    """Whether a picture is another one than the gallery's; one that is the same is not looked at again."""
+    """Whether an image is another one than the gallery's; one that is the same is not looked at again."""
     try:
         stat, known = source.path.stat(), stored.stat()
         if max(stat.st_mtime_ns, stat.st_ctime_ns) < known.st_mtime_ns:  # a copy that keeps its time changes the ctime

@@ -1,4 +1,4 @@
-"""Takes people out of a gallery for good: vectors, rows, index and pictures are gone from its files afterwards."""
+"""Takes people out of a gallery for good: vectors, rows, index and images are gone from its files afterwards."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def find(folder: Path, which: Which) -> Forgotten:
 
 
 def forget(folder: Path, which: Which) -> Forgotten:
-    """Takes crops out; the files that held them are written anew without them.
+    """Takes crops out; the files that held them are rewritten without them.
 
     A process that has the gallery open takes notice at its next query. A kill leaves the gallery as it was, or without
     these crops; what is left of their files then goes with the next command that writes to the gallery.

@@ -152,11 +152,11 @@ class Gallery:
             How many were new.
 
         Raises:
-            InputError: NaN, a vector of zeros or of another length, a row or a picture that is none.
+            InputError: NaN, a vector of zeros or of another length, a row or an image that is none.
         """
         check_vectors(vectors_nd, self.dim)
         if not len(vectors_nd) == len(rows) == len(pictures):
-            raise InputError(f"{len(vectors_nd)} vectors, {len(rows)} rows, {len(pictures)} pictures: one of each.")
+            raise InputError(f"{len(vectors_nd)} vectors, {len(rows)} rows, {len(pictures)} images: one of each.")
         for row, picture in zip(rows, pictures, strict=True):
             if not picture.startswith(JPEG):
                 raise InputError(f"the crop of {row.get('source')} is no JPEG (first bytes {picture[:8]!r}).")
@@ -217,7 +217,7 @@ class Gallery:
             return self._state.rows(self._state.positions(places))
 
     def table(self) -> Any:
-        """All rows as a polars table; ``key`` names the picture."""
+        """All rows as a polars table; ``key`` names the image."""
         return self._state.table
 
     def vectors(self, places: Sequence[int] | Places) -> Floats:
@@ -231,10 +231,10 @@ class Gallery:
             return index.vectors(self._state.positions(places))
 
     def picture_path(self, place: int) -> Path:
-        """The picture of a crop; never a file outside the gallery.
+        """The image of a crop; never a file outside the gallery.
 
         Raises:
-            InputError: a place that is not (any more) in the gallery, or a picture that is a link to elsewhere.
+            InputError: a place that is not (any more) in the gallery, or an image that is a link to elsewhere.
         """
         path = self.folder / str(self.rows([place])[0]["file"])
         if not path.resolve().is_relative_to(self.folder.resolve()):

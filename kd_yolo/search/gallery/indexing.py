@@ -29,7 +29,7 @@ class Indexed:
     Attributes:
         added: new crops.
         known: crops that were in already.
-        changed: pictures that had changed since they were indexed; their crops have been replaced.
+        changed: images that had changed since they were indexed; their crops have been replaced.
         skipped: why others could not be read.
     """
 
@@ -40,7 +40,7 @@ class Indexed:
 
 
 def index_crops(gallery: Gallery, embedder: Embedder, sources: Sequence[Source], say: Say = print) -> Indexed:
-    """Adds crops to a gallery; a picture that has changed under its name replaces what was there of it.
+    """Adds crops to a gallery; an image that has changed under its name replaces what was there of it.
 
     Args:
         gallery: of this network.

@@ -1,4 +1,4 @@
-"""Crops to put into a gallery: those of ``kd-yolo crops``, of a ReID set, or pictures in a folder."""
+"""Crops to put into a gallery: those of ``kd-yolo crops``, of a ReID set, or images in a folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Source:
     """A crop that has not been read.
 
     Attributes:
-        path: of the picture.
+        path: of the image.
         row: its line, see :func:`kd_yolo.search.frames.records.as_row`.
         vectors: those beside the crops of its folder, where there are any.
     """
@@ -48,7 +48,7 @@ class Source:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the crop is a whole picture, and not cut out of one."""
+        """Whether the crop is a whole image, and not cut out of one."""
         row = self.row
         return row["source"] == str(self.path.absolute()) and is_whole(row)
 
@@ -95,7 +95,7 @@ class Loaded:
 
 
 def is_whole(row: Mapping[str, Any]) -> bool:
-    """Whether a row is that of a whole picture."""
+    """Whether a row is that of a whole image."""
     return (row["x1"], row["y1"], row["frame"], row["track"], row["score"]) == (0, 0, 0, NO_TRACK, 1.0)
 
 
@@ -103,7 +103,7 @@ def list_crops(folder: Path, subset: str | None = None) -> Found:
     """The crops of a folder.
 
     Args:
-        folder: written by ``kd-yolo crops`` or ``kd-yolo search track``, a ReID set in any layout, or pictures in
+        folder: written by ``kd-yolo crops`` or ``kd-yolo search track``, a ReID set in any layout, or images in
             folders. Crops of tracks keep source, camera, time and track; who they show is not said by a track's number.
         subset: ``train``, ``query`` or ``gallery`` of a ReID set; None is the gallery, else all there is.
 
@@ -112,7 +112,7 @@ def list_crops(folder: Path, subset: str | None = None) -> Found:
         ConfigError: a subset that the folder does not have.
     """
     if not folder.is_dir():
-        raise InputError(f"no folder {folder}: name one that kd-yolo crops wrote, a ReID set, or a folder of pictures.")
+        raise InputError(f"no folder {folder}: name one that kd-yolo crops wrote, a ReID set, or a folder of images.")
     tabled = find_tabled(folder)
     # With tables no names of files are taken for a ReID set's: those of crops say tracks, not people.
     found = _reid(folder, subset) if not tabled or (subset is not None and _is_below(folder, tabled)) else None
@@ -121,7 +121,7 @@ def list_crops(folder: Path, subset: str | None = None) -> Found:
     if found is None:
         found = _found(folder, tabled)
     if not found.sources and not tabled:  # with a table none are no error: there was nobody in the video
-        raise InputError(f"{folder} has no pictures ({', '.join(sorted(CROPS))}) and no {TABLE}.")
+        raise InputError(f"{folder} has no images ({', '.join(sorted(CROPS))}) and no {TABLE}.")
     return found
 
 
@@ -144,7 +144,7 @@ def _is_in(path: Path, folders: Sequence[Path]) -> bool:
 
 
 def _found(folder: Path, tabled: Sequence[Path]) -> Found:
-    """Crops by their tables, and the pictures that no table is about."""
+    """Crops by their tables, and the images that no table is about."""
     passed = Passed()
     sources = [source for place in tabled for source in _tabled(place)]
     notes = []
@@ -210,7 +210,7 @@ def _name(identity: int, names: dict[int, str]) -> str | None:
 
 
 def _plain(path: Path) -> Source:
-    """A picture of one person; names as 0002_c1s1_000451_03.jpg tell identity and camera."""
+    """An image of one person; names as 0002_c1s1_000451_03.jpg tell identity and camera."""
     named = NAME.match(path.name)
     identity = _whole(named.group(1)) if named else None
     return Source(path, _row(path, identity, int(named.group(2)[:9]) if named else 0))
@@ -224,7 +224,7 @@ def _whole(text: str) -> str | None:
 
 
 def _row(path: Path, identity: str | None, camera: int) -> Row:
-    """The line of a picture that is a crop as a whole; its size stays 0 where it cannot be read."""
+    """The line of an image that is a crop as a whole; its size stays 0 where it cannot be read."""
     width, height = size_of(path)
     return {
         "file": path.name, "source": str(path.absolute()), "frame": 0, "seconds": None, "camera": camera,
@@ -233,7 +233,7 @@ def _row(path: Path, identity: str | None, camera: int) -> Row:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, upright, from its header."""
+    """Width and height of an image, upright, from its header."""
     try:
         regular_file(path, "image")
         with Image.open(path) as picture:
@@ -257,7 +257,7 @@ def load_crop(source: Source) -> Loaded:
 
 
 def read_crop(path: Path) -> Picture:
-    """A picture as :func:`load_crop` gives it, RGB.
+    """An image as :func:`load_crop` gives it, RGB.
 
     Raises:
         InputError: it does not decode.

@@ -96,7 +96,7 @@ def _match_tile(match: Match) -> Tile:
 
 
 def _tile(inner_hw3: Picture | None, colour: Colour, captions: Sequence[str]) -> Tile:
-    """A picture in its frame with captions below; a cross where the picture cannot be read."""
+    """An image in its frame with captions below; a cross where the image cannot be read."""
     height = _HEIGHT_PX + 2 * _FRAME_PX
     tile = np.full((height + 3 * _TEXT_PX + _SPACE_PX, _WIDTH_PX + 2 * _FRAME_PX, 3), 255, np.uint8)
     tile[:height] = colour
@@ -112,7 +112,7 @@ def _tile(inner_hw3: Picture | None, colour: Colour, captions: Sequence[str]) ->
 
 
 def _fitted(picture_hw3: Picture) -> Picture:
-    """The whole picture in the size of a tile, its shape kept, grey around it."""
+    """The whole image in the size of a tile, its shape kept, grey around it."""
     height, width = picture_hw3.shape[:2]
     scale = min(_HEIGHT_PX / height, _WIDTH_PX / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))

@@ -14,7 +14,7 @@ from kd_yolo.base.extras import require
 from kd_yolo.search.frames.tables import table_from
 
 Row = dict[str, Any]
-# Columns of records.as_row, without ``file``: the gallery's own picture is named by the key.
+# Columns of records.as_row, without ``file``: the gallery's own image is named by the key.
 GIVEN: dict[str, type] = {
     "source": str, "frame": int, "seconds": float, "camera": int, "track": int,
     "x1": int, "y1": int, "x2": int, "y2": int, "score": float,

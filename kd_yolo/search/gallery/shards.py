@@ -184,7 +184,7 @@ def read_rows(folder: Path, shard: Shard) -> Any:
 
 
 def picture_name(key: str) -> str:
-    """Where the picture of a key is, from the gallery's folder."""
+    """Where the image of a key is, from the gallery's folder."""
     return f"{PICTURES}/{key[:2]}/{key}.jpg"
 
 
@@ -201,7 +201,7 @@ def sweep_files(folder: Path, manifest: Manifest) -> None:
 
 
 def sweep_pictures(folder: Path, manifest: Manifest) -> None:
-    """Removes pictures that no row has (any more)."""
+    """Removes images that no row has (any more)."""
     kept = {key for shard in manifest.shards for key in read_rows(folder, shard)["key"]}
     for file in (folder / PICTURES).glob("*/*"):
         if file.name.removesuffix(".jpg") not in kept:

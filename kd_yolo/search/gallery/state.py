@@ -104,7 +104,7 @@ class GalleryState:
         return found
 
     def rows(self, positions: Places) -> list[Row]:
-        """The lines at these positions, with ``file``, the picture from the gallery's folder."""
+        """The lines at these positions, with ``file``, the image from the gallery's folder."""
         lines: list[Row] = self.table[positions].to_dicts()
         return [{"file": picture_name(line.pop("key")), **line} for line in lines]
 

@@ -34,7 +34,7 @@ def check_vectors(vectors_nd: Floats, dim: int) -> Floats:
     if len(wrong):
         raise InputError(
             f"{len(wrong)} of {len(vectors_nd)} embeddings hold NaN or infinite values or are all zeros, first rows:"
-            f" {', '.join(map(str, wrong[:_SHOWN]))}. Look at these pictures; if there are many, the network's training"
+            f" {', '.join(map(str, wrong[:_SHOWN]))}. Look at these images; if there are many, the network's training"
             " diverged: take another checkpoint."
         )
     return np.asarray(length_n, np.float32)

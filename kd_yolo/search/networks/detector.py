@@ -64,7 +64,7 @@ class PersonDetector:
         return hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]
 
     def detect(self, pictures_bgr: Sequence[Picture], conf: float) -> list[People]:
-        """The people in each picture, best first, without tracks.
+        """The people in each image, best first, without tracks.
 
         Args:
             pictures_bgr: (H,W,3) uint8 each; those of one size go through the network together.

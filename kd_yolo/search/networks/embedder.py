@@ -71,7 +71,7 @@ class Embedder:
             (N,D) float32, rows of unit length; (0,D) for no crops.
 
         Raises:
-            InputError: a crop that is no such picture.
+            InputError: a crop that is no such image.
             ConfigError: ``batch`` below 1.
         """
         if batch < 1:

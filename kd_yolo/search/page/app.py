@@ -25,7 +25,7 @@ from kd_yolo.search.page.text import header, plural
 from kd_yolo.search.page.upload import Limits
 
 STYLE = Path(__file__).with_name("page.css")
-KEPT_S, SWEPT_S = 3600, 600  # how long pictures of the page are kept, and how often old ones are removed
+KEPT_S, SWEPT_S = 3600, 600  # how long images of the page are kept, and how often old ones are removed
 
 
 @dataclass(frozen=True)

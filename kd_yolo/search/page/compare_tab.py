@@ -1,4 +1,4 @@
-"""The second tab: what several detectors see in a picture, two of them under a slider."""
+"""The second tab: what several detectors see in an image, two of them under a slider."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from kd_yolo.search.page.parts import SESSION_S, Update, html, picture_input, pr
 from kd_yolo.search.page.text import NONE, empty, plural, status, step, table
 from kd_yolo.search.page.upload import Limits, read_upload
 
-START = "Drop a picture, or choose one: every model looks at it."
+START = "Drop an image, or choose one: every model looks at it."
 WAITING = "The two models appear here, with a slider between them."
 CONF, KEPT_PX = 0.25, 2560
-# gr.ImageSlider takes no alternative texts; its pictures come a moment after the event
+# gr.ImageSlider takes no alternative texts; its images come a moment after the event
 NAME_PICTURES = """() => {
   let left = 40;
   const timer = setInterval(() => {
@@ -55,7 +55,7 @@ class CompareTab:
 
     def _build_question(self) -> None:
         html(step(1, "Picture"))
-        self.picture = picture_input(self.limits, "compare-picture", "The picture to compare on")
+        self.picture = picture_input(self.limits, "compare-picture", "The image to compare on")
         self.state = html(status(START), elem_id="compare-state")
         html(step(2, "Models"))
         with gr.Row():
@@ -121,7 +121,7 @@ class CompareTab:
 
 
 def kept(picture_hw3: Picture) -> Picture:
-    """A picture as it is kept for other scores: very large ones smaller, as no network sees so much of them."""
+    """An image as it is kept for other scores: very large ones smaller, as no network sees so much of them."""
     longer = max(picture_hw3.shape[:2])
     if longer <= KEPT_PX:
         return picture_hw3
@@ -143,5 +143,5 @@ def models_table(comparison: Comparison, seen: Sequence[Seen]) -> str:
 def explain_comparison() -> None:
     """What the tab holds where no models were given."""
     html(step(1, "Models"))
-    html(status("Start the page with two or more models, and they can be compared here on any picture:"))
+    html(status("Start the page with two or more models, and they can be compared here on any image:"))
     html("<pre class='kd-command'>kd-yolo search serve ... --compare teacher.pt pruned.pt distilled.pt</pre>")

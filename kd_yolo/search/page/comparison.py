@@ -1,4 +1,4 @@
-"""Several detectors on one picture: a teacher, its pruned and its distilled student."""
+"""Several detectors on one image: a teacher, its pruned and its distilled student."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a model sees in a picture.
+    """What a model sees in an image.
 
     Attributes:
         model: which one.
@@ -45,7 +45,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs detectors on a picture; safe to call from several threads, which wait for each other.
+    """Runs detectors on an image; safe to call from several threads, which wait for each other.
 
     Attributes:
         models: in the order of the page.

@@ -1,4 +1,4 @@
-"""What the page draws into pictures: numbered people, a match in its frame, boxes of any class."""
+"""What the page draws into images: numbered people, a match in its frame, boxes of any class."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ BLUE, ORANGE, WHITE, BLACK = (0, 114, 178), (230, 159, 0), (255, 255, 255), (0, 
 COLOURS: tuple[Colour, ...] = (
     BLUE, ORANGE, (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66),
 )  # fmt: skip
-LONG_SIDE_PX, SHORT_SIDE_PX, MOST_SCALE = 1280, 800, 4.0  # small pictures grow, so that their labels can be read
+LONG_SIDE_PX, SHORT_SIDE_PX, MOST_SCALE = 1280, 800, 4.0  # small images grow, so that their labels can be read
 FONT = cv2.FONT_HERSHEY_DUPLEX
-THUMBNAIL = 2.0  # times as large, in a picture that the page shows at half its size
+THUMBNAIL = 2.0  # times as large, in an image that the page shows at half its size
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture in the size that the page shows.
+    """An image in the size that the page shows.
 
     Attributes:
         picture_hw3: RGB, its longer side from 800 (where a scale of 4 is enough for that) to 1280 pixels.
-        scale: its pixels in one of the picture that it was made from.
+        scale: its pixels in one of the image that it was made from.
     """
 
     picture_hw3: Picture
@@ -38,7 +38,7 @@ class Shown:
 
     @classmethod
     def of(cls, picture_hw3: Picture) -> Shown:
-        """Of a BGR picture of any size."""
+        """Of a BGR image of any size."""
         height, width = picture_hw3.shape[:2]
         longer = max(height, width)
         scale = min(LONG_SIDE_PX / longer, max(1.0, min(SHORT_SIDE_PX / longer, MOST_SCALE)))
@@ -48,7 +48,7 @@ class Shown:
         return cls(np.ascontiguousarray(resized[..., ::-1]), scale)
 
     def box(self, box: Sequence[float]) -> list[int]:
-        """A box of the original picture in pixels of this one."""
+        """A box of the original image in pixels of this one."""
         return [round(float(edge) * self.scale) for edge in box]
 
 
@@ -57,7 +57,7 @@ def draw_people(shown: Shown, boxes: Sequence[Box], chosen: int | None) -> Pictu
 
     Args:
         shown: where to; is not touched.
-        boxes: corners in pixels of the original picture.
+        boxes: corners in pixels of the original image.
         chosen: place in ``boxes``, or None.
     """
     drawn: Picture = shown.picture_hw3.copy()
@@ -78,7 +78,7 @@ def draw_match(shown: Shown, box: Box) -> Picture:
 def draw_classes(
     shown: Shown, boxes_xyxy_m4: npt.NDArray[Any], classes: Sequence[int], names: dict[int, str]
 ) -> Picture:
-    """Boxes, in pixels of the original picture, with the names of their classes."""
+    """Boxes, in pixels of the original image, with the names of their classes."""
     drawn: Picture = shown.picture_hw3.copy()
     for box, class_id in zip(boxes_xyxy_m4, classes, strict=True):
         name = names.get(class_id, str(class_id)).encode("ascii", "replace").decode()  # all that the font has
@@ -87,7 +87,7 @@ def draw_classes(
 
 
 def _box(drawn: Picture, box: Sequence[int], colour: Colour, label: str, size: float = 1.0) -> None:
-    """A box and its label: above the upper left corner, or inside where the picture ends."""
+    """A box and its label: above the upper left corner, or inside where the image ends."""
     height, width = drawn.shape[:2]
     size *= max(height, width) / LONG_SIDE_PX
     line = max(1, round(3 * size))

@@ -1,4 +1,4 @@
-"""The search behind the page: the people in a picture, the crops of a gallery nearest to one of them, their frames."""
+"""The search behind the page: the people in an image, the crops of a gallery nearest to one of them, their frames."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Finder:
     """Finds people; safe to call from several threads, which wait for each other.
 
     Attributes:
-        detector: finds the people in a picture.
+        detector: finds the people in an image.
         embedder: the network that the gallery was built with.
         gallery: it follows what other processes add and take out.
         rules: which boxes count, and how their crops are cut.
@@ -59,7 +59,7 @@ class Finder:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def people(self, picture_hw3: Picture) -> list[Crop]:
-        """Everybody in a picture that a crop can be cut of, from left to right.
+        """Everybody in an image that a crop can be cut of, from left to right.
 
         Args:
             picture_hw3: BGR, upright.
@@ -95,7 +95,7 @@ class Finder:
 
 
 def person_at(people: Sequence[Crop], x: float, y: float) -> int | None:
-    """Number of the smallest box around a point in pixels of the picture; None where there is none."""
+    """Number of the smallest box around a point in pixels of the image; None where there is none."""
     around = [
         i for i, p in enumerate(people) if p.box_xyxy[0] <= x < p.box_xyxy[2] and p.box_xyxy[1] <= y < p.box_xyxy[3]
     ]

@@ -29,7 +29,7 @@ def show_match(match: Match) -> tuple[Picture | None, str]:
         match: its row names the source; no other file is opened, and nothing but a regular file.
 
     Returns:
-        An RGB picture, the frame with the box or the crop alone or None, and a line about it without the file's path.
+        An RGB image, the frame with the box or the crop alone or None, and a line about it without the file's path.
     """
     row = match.row
     name, place = source_name(row), f"camera {row['camera']}"

@@ -96,11 +96,11 @@ class Guard:
         if method not in {"GET", "HEAD"}:
             return 405, "Method not allowed."
         if path.startswith(FILE):
-            return None if self.holds(path.removeprefix(FILE)) else (403, "Not a picture of this page.")
+            return None if self.holds(path.removeprefix(FILE)) else (403, "Not an image of this page.")
         return None if READ.fullmatch(path) and ".." not in path else (404, "Not found.")
 
     def holds(self, name: str) -> bool:
-        """Whether a name stands for a picture that this page made or was sent."""
+        """Whether a name stands for an image that this page made or was sent."""
         if "\0" in name or Path(name).suffix.lower() not in PICTURES:
             return False
         try:
@@ -112,7 +112,7 @@ class Guard:
     async def _bad_body(self, scope: Scope, body: bytes) -> Refusal | None:
         if scope["path"] == UPLOAD:
             return await self._bad_upload(scope, body)
-        return None if all(self.holds(name) for name in named_files(body)) else (403, "Not a picture of this page.")
+        return None if all(self.holds(name) for name in named_files(body)) else (403, "Not an image of this page.")
 
     async def _bad_upload(self, scope: Scope, body: bytes) -> Refusal | None:
         import anyio
@@ -124,10 +124,10 @@ class Guard:
             form = await Request(scope, replay(body)).form(max_files=1, max_fields=1)
             files = [part for _, part in form.multi_items() if not isinstance(part, str)]
             if len(files) != 1:
-                return 400, "Send one picture."
+                return 400, "Send one image."
             await anyio.to_thread.run_sync(read_upload, await files[0].read(), self.limits)
         except (HTTPException, MultiPartException, ValueError):
-            return 400, "Send one picture."
+            return 400, "Send one image."
         except InputError as error:
             return 413 if str(error) == self.limits.too_big else 415, str(error)
         return None
@@ -141,7 +141,7 @@ def host_name(host: str) -> str:
 def named_files(body: bytes) -> list[str]:
     """Every file that an event names, by path or address, however deep.
 
-    What is no JSON, no address of ours, or a picture inside an address (``data:``) names a file that nothing holds.
+    What is no JSON, no address of ours, or an image inside an address (``data:``) names a file that nothing holds.
     """
     try:
         waiting, found = [json.loads(body or b"{}")], []

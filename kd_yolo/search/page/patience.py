@@ -9,7 +9,7 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 TICKS = 4  # looks within the patience
-BODY = 4  # times the patience, for a picture over a slow line
+BODY = 4  # times the patience, for an image over a slow line
 
 
 class ImpatientProtocol(H11Protocol):  # type: ignore[misc]  # untyped

@@ -1,4 +1,4 @@
-"""The first tab: a picture, the person in it, the ranked matches, and a match in its frame."""
+"""The first tab: an image, the person in it, the ranked matches, and a match in its frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kd_yolo.search.page.upload import Limits, read_upload
 
 TOP, MOST = 10, 50
 COLUMNS = ("Rank", "Camera", "Time", "Distance", "Source", "Frame")
-START = "Drop a picture of somebody, or choose one."
+START = "Drop an image of somebody, or choose one."
 WAITING = "The people of the gallery who look most like the chosen one appear here."
 EMPTY = "The gallery is empty. Whoever runs this page can fill it with: kd-yolo search index"
 BROKEN = "The gallery cannot be searched. The terminal of kd-yolo search serve says why."
@@ -36,7 +36,7 @@ class Session:
     """What one visitor sees; kept here, never in the browser.
 
     Attributes:
-        shown: the picture.
+        shown: the image.
         people: the crops of the people in it.
         chosen: one of them, :data:`WHOLE`, or None.
         matches: of the chosen one.
@@ -48,7 +48,7 @@ class Session:
     matches: Sequence[Match] = field(default_factory=tuple)
 
     def crop(self) -> Picture:
-        """RGB picture of what is searched for."""
+        """RGB image of what is searched for."""
         if self.chosen is not None and 0 <= self.chosen < len(self.people):
             return self.people[self.chosen].picture_hw3
         return self.shown.picture_hw3
@@ -75,7 +75,7 @@ class PeopleTab:
 
     def _build_question(self) -> None:
         html(step(1, "Picture"))
-        self.picture = picture_input(self.limits, "picture", "The picture, with numbered people")
+        self.picture = picture_input(self.limits, "picture", "The image, with numbered people")
         self.state = html(status(START), elem_id="state")
         html(step(2, "Person"))
         self.person = gr.Radio([], label="Who is searched for", elem_id="person", visible=False)
@@ -204,14 +204,12 @@ def matches_table(matches: Sequence[Match]) -> str:
 
 
 def said_people(count: int) -> str:
-    """The line under the picture."""
+    """The line under the image."""
     if not count:
-        return status(
-            "No person found. Choose another picture, or search for the whole picture if it is a crop.", "warn"
-        )
+        return status("No person found. Choose another image, or search for the whole image if it is a crop.", "warn")
     if count == 1:
         return status("1 person found.", "good")
-    return status(f"{count} people found. Choose one: press a number in the picture, or use the list.", "good")
+    return status(f"{count} people found. Choose one: press a number in the image, or use the list.", "good")
 
 
 def said_matches(matches: Sequence[Match], threshold: Threshold | None) -> str:

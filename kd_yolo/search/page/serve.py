@@ -38,7 +38,7 @@ class ServeSettings:
     Attributes:
         gallery: folder of the gallery.
         reid: the network that it was built with; None: where it was then.
-        detector: finds the people in a picture.
+        detector: finds the people in an image.
         rules: which of them count.
         compare: weights of the second tab.
         host, port: where the server listens; port 0: one that is free.
@@ -84,7 +84,7 @@ def serve(settings: ServeSettings, say: Say = print) -> None:
             say(f"page:    {address(sock)}")
             say("next:    open it in a browser; Ctrl-C stops it")
             server.run(sockets=[sock])
-    say("stopped; the pictures that were sent are deleted")
+    say("stopped; the images that were sent are deleted")
 
 
 def open_site(settings: ServeSettings, say: Say) -> Site:

@@ -22,7 +22,7 @@ def header(facts: Sequence[str]) -> str:
     items = "".join(f"<li>{escape(fact)}</li>" for fact in facts)
     return (
         '<header class="kd-header"><div><h1>Person search</h1>'
-        "<p>Find a person again across cameras, from one picture.</p></div>"
+        "<p>Find a person again across cameras, from one image.</p></div>"
         f'<ul class="kd-facts" aria-label="What is searched">{items}</ul></header>'
     )
 

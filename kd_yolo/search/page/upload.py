@@ -1,4 +1,4 @@
-"""What a browser sends: a picture within the limits, or the reason why it is none."""
+"""What a browser sends: an image within the limits, or the reason why it is none."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from kd_yolo.search.frames.records import Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 NAMES = "JPEG, PNG, WebP, BMP, TIFF or GIF"
-BROKEN = "The picture is damaged: it starts like one and cannot be read. Choose another."
+BROKEN = "The image is damaged: it starts like one and cannot be read. Choose another."
 MEGABYTE = 1024**2
-MOST_MB, MOST_MEGAPIXELS = 200, 150  # what fits into memory several times; beyond, PIL takes a picture for a bomb
+MOST_MB, MOST_MEGAPIXELS = 200, 150  # what fits into memory several times; beyond, PIL takes an image for a bomb
 # what PIL's readers raise on damaged files; ImportError where ultralytics has extended PIL
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, MemoryError, ImportError)
 
@@ -29,7 +29,7 @@ class Limits:
 
     Attributes:
         size_mb: largest file, in megabytes of 1,048,576 bytes, as browsers count.
-        megapixels: most pixels of a picture, in millions.
+        megapixels: most pixels of an image, in millions.
     """
 
     size_mb: float = 10.0
@@ -56,11 +56,11 @@ class Limits:
     @property
     def too_big(self) -> str:
         """What a user is told about a file over the limit."""
-        return f"The file is larger than {self.size_mb:g} MB. Choose a smaller picture."
+        return f"The file is larger than {self.size_mb:g} MB. Choose a smaller image."
 
 
 def read_upload(data: bytes, limits: Limits) -> Picture:
-    """The picture that a file's bytes hold; its name and what the browser says of it count for nothing.
+    """The image that a file's bytes hold; its name and what the browser says of it count for nothing.
 
     Args:
         data: the whole file.
@@ -85,20 +85,20 @@ def read_upload(data: bytes, limits: Limits) -> Picture:
 
 
 def _check_header(data: bytes, limits: Limits) -> None:
-    """Finds out what a file is, how large its picture is, and whether all of it is there."""
+    """Finds out what a file is, how large its image is, and whether all of it is there."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             opened = Image.open(BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise InputError(f"The picture has more than {limits.megapixels:g} megapixels. Choose a smaller one.") from None
+        raise InputError(f"The image has more than {limits.megapixels:g} megapixels. Choose a smaller one.") from None
     except _DAMAGED:
-        raise InputError(f"This file is not a picture that can be read here. Choose a {NAMES} file.") from None
+        raise InputError(f"This file is not an image that can be read here. Choose a {NAMES} file.") from None
     with opened:
         width, height = opened.size
         if width * height > limits.megapixels * 1e6:
             raise InputError(
-                f"The picture is {width} x {height} pixels, more than {limits.megapixels:g} megapixels. Choose a"
+                f"The image is {width} x {height} pixels, more than {limits.megapixels:g} megapixels. Choose a"
                 " smaller one."
             )
         try:

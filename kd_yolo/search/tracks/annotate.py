@@ -16,7 +16,7 @@ from kd_yolo.search.frames.records import Picture
 from kd_yolo.search.frames.sources import open_source
 from kd_yolo.search.tracks.files import Tracks
 
-FPS = 10.0  # of pictures that do not say
+FPS = 10.0  # of images that do not say
 TRACE_S = 2.0
 
 
@@ -50,7 +50,7 @@ def annotate_video(
 
 
 def _fitted(picture_hw3: Picture, width: int, height: int) -> Picture:
-    """A film has one size; pictures of a folder may differ."""
+    """A film has one size; images of a folder may differ."""
     import cv2
 
     fits = picture_hw3.shape[:2] == (height, width)

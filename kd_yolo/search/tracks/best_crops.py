@@ -35,7 +35,7 @@ class BestCrops:
         """Takes what is better than what is held.
 
         Args:
-            frame: the picture.
+            frame: the image.
             people: with tracks.
         """
         self.num_frames = max(self.num_frames + 1, frame.index + 1)

@@ -65,7 +65,7 @@ class _Seen:
     last_seconds: float | None = None
 
     def add(self, frame: Frame, people: People) -> None:
-        """One frame; pictures of a folder count as frames one after the other."""
+        """One frame; images of a folder count as frames one after the other."""
         self.best.offer(frame, people)
         self.num_frames = self.best.num_frames
         self.last_seconds = frame.seconds

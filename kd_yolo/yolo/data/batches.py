@@ -1,4 +1,4 @@
-"""Labelled pictures in batches, and a model's own loss on them."""
+"""Labelled images in batches, and a model's own loss on them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from kd_yolo.data.sample import sample_classes, sample_detection
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.yolo.quiet import quiet
 
-# What a model was trained with, less what mixes pictures: as in the last epochs of a training, when mosaic is closed.
+# What a model was trained with, less what mixes images: as in the last epochs of a training, when mosaic is closed.
 _AUGMENT = (
     "hsv_h",
     "hsv_s",
@@ -50,16 +50,16 @@ LABELLED = ("detect", "segment", "pose", "obb", "classify")
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where pictures come from.
+    """Where images come from.
 
     Attributes:
         data: data YAML; for a classifier the folder with a folder for each split.
         imgsz: longer side in pixels; rounded up to whole strides.
-        batch: pictures in a batch.
-        seed: of the choice of pictures.
+        batch: images in a batch.
+        seed: of the choice of images.
         split: "train", "val" or "test".
         augment: as in the last epochs of the model's training: all that it was trained with, but no mosaic. A
-            classifier's pictures are never augmented.
+            classifier's images are never augmented.
     """
 
     data: str
@@ -71,15 +71,15 @@ class Pictures:
 
 
 def batches(model: Any, pictures: Pictures, count: int) -> Iterator[dict[str, Any]]:
-    """Some pictures of a split with their labels, as the loss of ``model`` takes them.
+    """Some images of a split with their labels, as the loss of ``model`` takes them.
 
-    Letterboxed, for a classifier cropped. Equal pictures, order and augmentation in each call. Pictures left over after
+    Letterboxed, for a classifier cropped. Equal images, order and augmentation in each call. Images left over after
     the last full batch are left out, unless they are the only ones.
 
     Args:
         model: a YOLO task model; its task, stride and device count.
         pictures: where they come from.
-        count: pictures.
+        count: images.
 
     Yields:
         Ultralytics' batches on the model's device, ``img`` (N,C,S,S) in 0..1.
@@ -105,7 +105,7 @@ def batches(model: Any, pictures: Pictures, count: int) -> Iterator[dict[str, An
 
 
 def _dataset(model: Any, pictures: Pictures, count: int, folder: Path) -> tuple[Any, Any]:
-    """A data set of ``count`` pictures, and what makes batches of them."""
+    """A data set of ``count`` images, and what makes batches of them."""
     choice = (pictures.data, pictures.split, count, pictures.seed, folder)
     if model.task == "classify":
         return _classes(model, sample_classes(*choice) / "train", pictures.imgsz), None
@@ -127,7 +127,7 @@ def _dataset(model: Any, pictures: Pictures, count: int, folder: Path) -> tuple[
 
 
 class _Seeded(Dataset[Any]):
-    """A data set whose augmentation of a picture depends on a seed only; the caller's random states are left alone."""
+    """A data set whose augmentation of an image depends on a seed only; the caller's random states are left alone."""
 
     def __init__(self, dataset: Any, seed: int) -> None:
         self.dataset, self.seed = dataset, seed

@@ -38,7 +38,7 @@ def load_label_cache(path: str | Path) -> dict[str, Any]:
     """Stands in for ``ultralytics.data.utils.load_dataset_cache_file``, which unpickles whatever is there.
 
     Raises:
-        InputError: no file, or one that is no label cache; ultralytics then scans the labels anew.
+        InputError: no file, or one that is no label cache; ultralytics then scans the labels again.
     """
     file = regular_file(path, "label cache")
     if file.stat().st_size > MAX_BYTES:

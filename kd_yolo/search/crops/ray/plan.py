@@ -1,4 +1,4 @@
-"""Divides inputs among workers: pictures by the dozen, long videos into ranges of frames."""
+"""Divides inputs among workers: images by the dozen, long videos into ranges of frames."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Task:
     """What one worker does at a time.
 
     Attributes:
-        chain: tasks of one are ready in the order of their ``place``: a video, or some pictures.
+        chain: tasks of one are ready in the order of their ``place``: a video, or some images.
         place: in the chain, from 0.
-        inputs: one video, or pictures.
+        inputs: one video, or images.
         start, end: range of the video's frames; no ``end``: to the last one.
     """
 
@@ -41,7 +41,7 @@ def plan(inputs: Sequence[Input], done: Mapping[str, int], config: CropsConfig, 
     decoded twice. They begin where a batch of an undivided video would.
 
     Args:
-        inputs: pictures and videos.
+        inputs: images and videos.
         done: frames of videos that need not be read again.
         config: stride and batch.
         workers: how many.
@@ -68,7 +68,7 @@ def _up(least: float, unit: int) -> int:
 
 
 def _groups(inputs: Iterable[Input], size: int) -> Iterator[tuple[Input, ...]]:
-    """Neighbouring pictures together, videos alone."""
+    """Neighbouring images together, videos alone."""
     group: list[Input] = []
     for found in inputs:
         if group and (found.kind == "video" or len(group) == size):
