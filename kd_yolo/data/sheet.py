@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.files import write_bytes
-from kd_yolo.base.images import read_image
+from kd_yolo.base.images import read_image, write_image
 from kd_yolo.data.labels import read_labels
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml
 
@@ -54,7 +53,7 @@ def contact_sheet(
             break
     if not tiles:
         raise InputError(f"'{split}' of {spec.yaml_path} has no readable picture: nothing to draw.")
-    write_png(Path(out_png), grid(tiles, columns))
+    write_image(out_png, grid(tiles, columns))
     return Path(out_png)
 
 
@@ -91,10 +90,3 @@ def grid(tiles: list[Image], columns: int) -> Image:
     filled = tiles + [blank] * (-len(tiles) % columns)
     lines = [np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)]
     return np.vstack(lines)
-
-
-def write_png(out_png: Path, sheet: Image) -> None:
-    """Writes a picture beside and renames it; makes its folder."""
-    encoded, data = cv2.imencode(".png", sheet)
-    assert encoded, "OpenCV always has a PNG encoder"
-    write_bytes(out_png, data.tobytes())

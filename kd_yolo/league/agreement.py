@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.base.files import write_text
+from kd_yolo.base.files import write_json
 from kd_yolo.league.job import Job
 from kd_yolo.league.plan import League
 from kd_yolo.league.results import read_result
@@ -18,7 +18,7 @@ SHARED = ("student", "teacher", "data", "train")
 
 def note_start(job: Job) -> None:
     """Writes down with which settings a run starts."""
-    write_text(job.started, json.dumps({"settings": job.settings}, indent=1) + "\n")
+    write_json(job.started, {"settings": job.settings})
 
 
 def check_agreement(league: League) -> None:

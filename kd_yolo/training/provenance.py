@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import logging
 import platform
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.base.files import write_bytes
+from kd_yolo.base.files import write_json
 from kd_yolo.base.reading import printable
 from kd_yolo.base.version import __version__
 from kd_yolo.data.check import DataReport
@@ -36,7 +35,7 @@ def write_provenance(folder: Path, settings: dict[str, Any], seed: int, kind: st
         "data_sha256": settings.get("data_sha256"),
         kind: settings.get("config"),
     }
-    return write_bytes(folder / "run.json", (json.dumps(values, indent=1) + "\n").encode())
+    return write_json(folder / "run.json", values)
 
 
 def _version(package: str) -> str | None:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.data.sheet import write_png
+from kd_yolo.base.figure import write_figure
 from kd_yolo.reid.evaluation.distance import BLOCK_QUERIES
 from kd_yolo.reid.evaluation.matches import JUNK_ID, as_labels
 
@@ -89,7 +87,7 @@ def draw_pair_histogram(histogram: PairHistogram, path: str | Path) -> Path:
     axis.set_xlabel("distance")
     axis.set_ylabel("share of the pairs")
     axis.legend(frameon=False)
-    return _save(figure, path)
+    return write_figure(path, figure)
 
 
 def draw_cmc(curves: Mapping[str, npt.NDArray[np.float64]], path: str | Path) -> Path:
@@ -116,7 +114,7 @@ def draw_cmc(curves: Mapping[str, npt.NDArray[np.float64]], path: str | Path) ->
     axis.set_ylabel("share of the queries with a hit up to this rank")
     axis.set_ylim(top=1.01)
     axis.legend(frameon=False, loc="lower right")
-    return _save(figure, path)
+    return write_figure(path, figure)
 
 
 def _figure() -> tuple[Figure, Axes]:
@@ -126,11 +124,3 @@ def _figure() -> tuple[Figure, Axes]:
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     return figure, axis
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    """Writes with a canvas of its own: matplotlib's current backend stays what it is."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    write_png(Path(path), np.asarray(cv2.cvtColor(np.asarray(canvas.buffer_rgba()), cv2.COLOR_RGBA2BGR), np.uint8))
-    return Path(path)

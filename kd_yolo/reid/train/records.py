@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kd_yolo.base.figure import write_figure
-from kd_yolo.base.files import write_text
+from kd_yolo.base.files import write_json, write_text
 from kd_yolo.base.version import __version__
 from kd_yolo.reid.settings import ReIDConfig
 
@@ -81,9 +80,9 @@ def write_settings(folder: Path, config: ReIDConfig, facts: dict[str, Any]) -> N
     write_text(folder / "args.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     versions = {name: metadata.version(name) for name in PACKAGES}
     values = {"kd_yolo": __version__, "python": platform.python_version(), **versions, **facts}
-    write_text(folder / "run.json", json.dumps(values, indent=1) + "\n")
+    write_json(folder / "run.json", values)
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any], name: str = "metrics.json") -> Path:
     """Writes metrics as JSON."""
-    return write_text(folder / name, json.dumps(metrics, indent=1) + "\n")
+    return write_json(folder / name, metrics)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.files import write_bytes
 from kd_yolo.base.registry import nearest
 from kd_yolo.search.frames.records import Floats
 from kd_yolo.search.gallery.files import KINDS, MANIFEST, Manifest, Threshold, is_gallery, read_manifest, write_manifest
@@ -270,9 +271,7 @@ class Gallery:
 
     def _write_pictures(self, pictures: Mapping[str, bytes]) -> None:
         for key, picture in pictures.items():
-            path = self.folder / picture_name(key)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(picture)
+            write_bytes(self.folder / picture_name(key), picture, sync=False)
 
 
 def _check_empty(folder: Path, *, with_lock: bool = False) -> None:
