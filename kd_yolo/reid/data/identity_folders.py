@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kd_yolo.reid.data.sample import MAX_NUMBER, Listing, Sample, first, list_pictures
+from kd_yolo.reid.data.sample import MAX_NUMBER, Listing, Sample, first_names, list_pictures
 
 
 def has_identity_folders(folder: Path) -> bool:
@@ -35,9 +35,9 @@ def read_identity_folders(folder: Path, subsets: Mapping[str, Path]) -> Listing:
         empty = [path for path in _folders(place) if not list_pictures(path)]
         where = place.relative_to(folder).as_posix()
         if loose:
-            notes.append(f"{where}: {len(loose)} picture(s) passed over, in no identity folder: {first(loose)}.")
+            notes.append(f"{where}: {len(loose)} picture(s) passed over, in no identity folder: {first_names(loose)}.")
         if empty:
-            notes.append(f"{where}: {len(empty)} identity folder(s) without images: {first(empty)}.")
+            notes.append(f"{where}: {len(empty)} identity folder(s) without images: {first_names(empty)}.")
     is_named = any(not name.isdecimal() or int(name) != number for name, number in numbers.items())
     return Listing("identity folders", found, tuple(notes), {v: k for k, v in numbers.items()} if is_named else {})
 

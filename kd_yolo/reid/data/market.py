@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from kd_yolo.reid.data.sample import MAX_NUMBER, TRAIN, Listing, Sample, first, list_pictures
+from kd_yolo.reid.data.sample import MAX_NUMBER, TRAIN, Listing, Sample, first_names, list_pictures
 
 NAME = re.compile(r"([-\d]+)_c(\d+)")  # 0002_c1s1_000451_03, 0002_c1_f0046182, -1_c3s2_000000_00
 JUNK, DISTRACTOR = -1, 0
@@ -56,7 +56,7 @@ def _read(place: Path) -> tuple[list[Sample], list[str]]:
     if strange:
         notes.append(
             f"{len(strange)} picture(s) passed over, no name as 0002_c1s1_000451_03.jpg (identity, camera):"
-            f" {first(strange)}."
+            f" {first_names(strange)}."
         )
     return samples, notes
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kd_yolo.base.reading import printable
+from kd_yolo.base.reading import first_few
 from kd_yolo.data.spec import IMAGE_SUFFIXES
 
 TRAIN, QUERY, GALLERY = SUBSETS = ("train", "query", "gallery")
-_SHOWN = 3
 MAX_NUMBER = 2**53  # of identities and cameras, which are ranked as 64-bit numbers
 
 
@@ -53,7 +52,6 @@ def list_pictures(folder: Path) -> list[Path]:
     )
 
 
-def first(paths: Sequence[Path]) -> str:
+def first_names(paths: Sequence[Path]) -> str:
     """The names of the first few, and how many more there are."""
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return (", ".join(printable(path.name) for path in paths[:_SHOWN]) or "nothing") + more
+    return first_few([path.name for path in paths], 3) or "nothing"

@@ -11,6 +11,7 @@ import numpy as np
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.files import write_bytes
+from kd_yolo.base.reading import first_few
 from kd_yolo.base.registry import nearest
 from kd_yolo.search.frames.records import Floats
 from kd_yolo.search.gallery.files import KINDS, MANIFEST, Manifest, Threshold, is_gallery, read_manifest, write_manifest
@@ -285,6 +286,6 @@ def _check_empty(folder: Path, *, with_lock: bool = False) -> None:
     others = [name for name in names if name != LOCK and not name.startswith(f".{MANIFEST}.")]
     if others and (with_lock or not ((folder / LOCK).exists() or is_gallery(folder))):
         raise ConfigError(
-            f"{folder} is not empty and no gallery (it has {', '.join(others[:3])}): it is left alone. Name another"
+            f"{folder} is not empty and no gallery (it has {first_few(others, 3)}): it is left alone. Name another"
             " folder."
         )
