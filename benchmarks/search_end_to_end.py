@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 from kd_yolo.base.files import write_json
 
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-from kd_yolo.reid.data.market import DISTRACTOR, JUNK
+from kd_yolo.data.market_name import DISTRACTOR, JUNK
 
 TRUE = "true boxes"
 GOOD_MIN, JUNK_MIN = 0.5, 0.2  # overlap

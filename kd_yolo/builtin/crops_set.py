@@ -10,8 +10,9 @@ from pathlib import Path
 
 from kd_yolo.base.images import write_image
 from kd_yolo.builtin.presets import CropsPreset, get_crops_preset
-from kd_yolo.builtin.sightings import DISTRACTOR, JUNK, Sighting, draw_sightings
+from kd_yolo.builtin.sightings import Sighting, draw_sightings
 from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+from kd_yolo.data.market_name import DISTRACTOR, JUNK
 
 GENERATOR = "reid"
 VERSION = 2  # raise it whenever the same seed gives other pictures

@@ -54,7 +54,7 @@ def predict_file(
         target = _free(folder / f"{file.stem}.png", drawn)
         write_image(target, draw_relations(picture, boxes, parents, classes=found.classes, labels=labels))
         drawn.append(target)
-    log.warning("%d picture(s) with boxes and parents: %s", len(drawn), folder)
+    log.warning("%d image(s) with boxes and parents: %s", len(drawn), folder)
     return drawn
 
 

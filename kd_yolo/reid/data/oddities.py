@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import first_few
-from kd_yolo.reid.data.market import DISTRACTOR
+from kd_yolo.data.market_name import DISTRACTOR
 from kd_yolo.reid.data.sample import Sample
 
 

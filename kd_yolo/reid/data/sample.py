@@ -45,7 +45,7 @@ class Listing:
     names: dict[int, str] = field(default_factory=dict)
 
 
-def list_pictures(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """The images right in a folder, sorted; hidden files are none."""
     return sorted(
         path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")

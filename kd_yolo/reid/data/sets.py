@@ -109,7 +109,7 @@ def _readable(
     corrupt = [sample.path for sample, is_fine in zip(samples, fine, strict=True) if not is_fine]
     if not corrupt:
         return tuple(samples), []
-    found = f"{len(corrupt)} of {len(samples)} {name} picture(s) of {folder} cannot be read: {first_names(corrupt)}."
+    found = f"{len(corrupt)} of {len(samples)} {name} image(s) of {folder} cannot be read: {first_names(corrupt)}."
     if len(corrupt) == len(samples):
         raise InputError(f"{found} Copy the data again.")
     return (

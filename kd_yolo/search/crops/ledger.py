@@ -21,6 +21,7 @@ from kd_yolo.base.files import write_bytes
 from kd_yolo.base.images import write_image
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.reading import read_json_value, shown
+from kd_yolo.data.market_name import market_stem
 from kd_yolo.search.frames.crop_vectors import VECTORS, write_vectors
 from kd_yolo.search.frames.numbers import Number
 from kd_yolo.search.frames.records import Crop, Floats, as_row
@@ -94,9 +95,9 @@ class Totals:
 
 
 def crop_name(crop: Crop, number: Number, place: int) -> str:
-    """``0000_c1s1_000451_03.jpg``: identity or track (0: unknown), camera, sequence, frame, place in the frame."""
+    """Market-1501's name with the track for the person, 0 without one."""
     frame = number.picture + crop.index
-    return f"{max(crop.track, 0):04d}_c{number.camera}s{number.sequence}_{frame:06d}_{place:02d}.jpg"
+    return market_stem(max(crop.track, 0), number.camera, frame, sequence=number.sequence, box=place) + ".jpg"
 
 
 def write_pictures(folder: Path, seen: Seen, number: Number) -> Note:

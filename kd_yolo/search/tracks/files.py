@@ -16,6 +16,7 @@ from kd_yolo.base.extras import require
 from kd_yolo.base.images import write_image
 from kd_yolo.base.reading import read_bytes, read_json_value, shown
 from kd_yolo.data.folder import Record
+from kd_yolo.data.market_name import market_stem
 from kd_yolo.search.crops.index import COLUMNS
 from kd_yolo.search.frames.records import Crop, Floats, as_row
 from kd_yolo.search.frames.tables import MAX_BYTES, read_table
@@ -114,7 +115,7 @@ def _rows(tracks: Tracks) -> Iterator[dict[str, Any]]:
 
 def _write_crop(folder: Path, crop: Crop) -> dict[str, Any]:
     """Market-1501's name with the track for the person."""
-    name = f"{CROPS}/{crop.track:04d}_c{crop.camera}s1_{crop.index:06d}_00.jpg"
+    name = f"{CROPS}/{market_stem(crop.track, crop.camera, crop.index)}.jpg"
     write_image(folder / name, crop.picture_hw3[..., ::-1], sync=False)
     return as_row(crop, name)
 
