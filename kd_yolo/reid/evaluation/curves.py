@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.figure import write_figure
+from kd_yolo.base.palette import LINES
 from kd_yolo.reid.evaluation.distance import BLOCK_QUERIES
 from kd_yolo.reid.evaluation.matches import JUNK_ID, as_labels
 
 # Okabe and Ito: told apart also by people who see red and green alike
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def draw_pair_histogram(histogram: PairHistogram, path: str | Path) -> Path:
     """
     figure, axis = _figure()
     for counts, label, colour in (
-        (histogram.same, "same identity", _COLOURS[0]),
-        (histogram.different, "different identities", _COLOURS[1]),
+        (histogram.same, "same identity", LINES[0]),
+        (histogram.different, "different identities", LINES[1]),
     ):
         share = counts / max(counts.sum(), 1)
         axis.stairs(share, histogram.edges, fill=True, alpha=0.45, color=colour, label=f"{label} ({counts.sum():,})")
@@ -109,7 +109,7 @@ def draw_cmc(curves: Mapping[str, npt.NDArray[np.float64]], path: str | Path) ->
     for number, (label, cmc) in enumerate(curves.items()):
         ranks = np.arange(1, len(cmc) + 1)
         text = f"{label} (Rank-1 {cmc[0]:.1%})"
-        axis.plot(ranks, cmc, color=_COLOURS[number % len(_COLOURS)], marker="o", markersize=2.5, label=text)
+        axis.plot(ranks, cmc, color=LINES[number % len(LINES)], marker="o", markersize=2.5, label=text)
     axis.set_xlabel("rank")
     axis.set_ylabel("share of the queries with a hit up to this rank")
     axis.set_ylim(top=1.01)

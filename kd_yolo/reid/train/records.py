@@ -15,12 +15,12 @@ from matplotlib.ticker import MaxNLocator
 
 from kd_yolo.base.figure import write_figure
 from kd_yolo.base.files import write_json, write_text
+from kd_yolo.base.palette import LINES
 from kd_yolo.base.version import __version__
 from kd_yolo.reid.settings import ReIDConfig
 
 Row = dict[str, float]
 PACKAGES = ("torch", "torchvision", "numpy")
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 class Records:
@@ -54,7 +54,7 @@ class Records:
             "held-out identities": [key for key in self._keys() if key.startswith("val/")],
         }
         for axis, (title, keys) in zip(figure.subplots(1, 3), groups.items(), strict=True):
-            for color, key in zip(COLORS * len(keys), keys, strict=False):
+            for color, key in zip(LINES * len(keys), keys, strict=False):
                 pairs = [(row["epoch"], row[key]) for row in self.rows if key in row]
                 axis.plot(*zip(*pairs, strict=True), color=color, linewidth=1.4, label=key.rpartition("/")[2])
             axis.set_title(title, loc="left", fontsize=10)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.images import write_image
+from kd_yolo.base.palette import GREEN, VERMILION, Colour
 from kd_yolo.reid.data.decode import read_rgb
 from kd_yolo.search.frames.numbers import camera_said
 from kd_yolo.search.frames.records import Picture
@@ -20,9 +21,8 @@ from kd_yolo.search.gallery.query import Match
 A_LINE = 10  # matches
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _WIDTH_PX, _HEIGHT_PX, _FRAME_PX, _TEXT_PX, _SPACE_PX = 96, 192, 4, 15, 6
-# RGB; told apart also by people who see red and green alike, and the captions say the same.
-_SAME, _OTHER, _PLAIN, _ASKED, _GREY = (0, 158, 115), (213, 94, 0), (150, 150, 150), (0, 0, 0), (200, 200, 200)
-Colour = tuple[int, int, int]
+# RGB; the captions say the same.
+_SAME, _OTHER, _PLAIN, _ASKED, _GREY = GREEN, VERMILION, (150, 150, 150), (0, 0, 0), (200, 200, 200)
 Tile = npt.NDArray[np.uint8]
 
 
