@@ -138,7 +138,15 @@ def install_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         monkeypatch.syspath_prepend(site)
         return site
 
+    _forget_families()
     yield install
+    _forget_families()
     for module in set(sys.modules) - before:
         if "site-of-" in str(getattr(sys.modules[module], "__file__", "")):
             del sys.modules[module]
+
+
+def _forget_families() -> None:
+    """Those of installed packages are looked up once."""
+    if "kd_yolo.yolo.families" in sys.modules:
+        sys.modules["kd_yolo.yolo.families"].installed.cache_clear()

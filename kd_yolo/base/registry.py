@@ -55,7 +55,7 @@ class Registry(Generic[T]):
         group: the entry point group of classes from other packages; None for none.
     """
 
-    def __init__(self, what: str, base: type[T], group: str | None = None) -> None:
+    def __init__(self, what: str, base: type[Any], group: str | None = None) -> None:
         self.what = what
         self.base = base
         self.group = group
