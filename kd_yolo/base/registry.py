@@ -37,10 +37,14 @@ def load_plugin(entry: EntryPoint) -> Any:
         raise ConfigError(f"{describe_plugin(entry)} cannot be loaded: {why}. Mend or uninstall it.") from error
 
 
+def package_of(entry: EntryPoint) -> str:
+    """The name of the package that offers an entry point."""
+    return entry.dist.name if entry.dist is not None else "that is not known"
+
+
 def describe_plugin(entry: EntryPoint) -> str:
     """``'huber' of the package my-losses (kd_yolo.losses = my_losses:Huber)``."""
-    package = entry.dist.name if entry.dist is not None else "that is not known"
-    return f"'{entry.name}' of the package {package} ({entry.group} = {entry.value})"
+    return f"'{entry.name}' of the package {package_of(entry)} ({entry.group} = {entry.value})"
 
 
 class Registry(Generic[T]):
