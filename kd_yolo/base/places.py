@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def is_checkout() -> bool:
     """Whether the package runs from a checkout, not from an installed wheel: :data:`ROOT` is the project's then."""
-    return (ROOT / "pyproject.toml").is_file()
+    return (ROOT / "pyproject.toml").is_file() and (ROOT / "cfg").is_dir()
 
 
 def shipped_folder(name: str) -> Path:
