@@ -195,7 +195,7 @@ def _measure(settings: PruneSettings, folder: Path, command: str) -> None:
     print("\n".join(f"  {row.names[0]:30} {row.width} -> {row.left} channels: -{row.drop:.4f}" for row in worst))
     print_results(folder, ("sensitivity.png", "sensitivity.json", "plan.yaml"))
     plan, data = shell_path(folder / "plan.yaml"), shell_path(str(settings.data))
-    print_next(f"python prune.py --model {shell_path(settings.model)} --plan {plan} data={data}")
+    print_next(f"kd-yolo prune --model {shell_path(settings.model)} --plan {plan} data={data}")
 
 
 def _print_plan(result: PruneResult) -> None:
