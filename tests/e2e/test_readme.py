@@ -7,6 +7,7 @@ import io
 import re
 import runpy
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -28,14 +29,15 @@ TRAINS = ("python train_distill.py", "kd-yolo retrain")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with what README takes for granted: weights by their official names, and ``my/data.yaml``."""
+def here(tmp_path_factory: pytest.TempPathFactory, make_weights: Any) -> Iterator[Path]:
+    """A folder with what README takes for granted: official weights, ``my/data.yaml``, a detector of its classes."""
     folder = tmp_path_factory.mktemp("readme")
     write_tiny_data(folder / "my")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name in ("yolov8n", "yolov8m"):
             YOLO(f"{name}.yaml").save(f"{name}.pt")
+        shutil.copy(make_weights("yolov8n.yaml", 2), "best.pt")
         yield folder
 
 
