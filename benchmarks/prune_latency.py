@@ -49,7 +49,7 @@ def parse() -> argparse.Namespace:
 def networks(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The unpruned network as ``0`` and the pruned ones by factor, each from its file."""
     from kd_yolo.config.prune import PruneSettings
-    from kd_yolo.prune.job import prune
+    from kd_yolo.prune.job import Pruning
     from kd_yolo.yolo.files.loading import load_checkpoint
 
     weights = write_weights(args.model, folder) if args.model.endswith((".yaml", ".yml")) else args.model
@@ -59,7 +59,7 @@ def networks(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             model=str(weights), factor=factor, importance="l2", imgsz=args.imgsz, round_to=args.round_to,
             global_ranking=args.global_ranking, latency_rounds=1,
         )  # fmt: skip
-        result = prune(settings, folder / f"{factor:g}", say=print)
+        result = Pruning(settings, print).run(folder / f"{factor:g}")
         found[f"{factor:g}"] = load_checkpoint(result.path)[0]
     return found
 
