@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError, MissingDependencyError
+from kd_yolo.base.lock import locked
 from kd_yolo.data.market_name import parse_market_name
 from kd_yolo.search.crops import ledger
 from kd_yolo.search.crops import run as crops
-from kd_yolo.search.crops.index import COLUMNS
+from kd_yolo.search.frames.records import COLUMNS
 from kd_yolo.search.frames.video import read_video
-from kd_yolo.search.gallery.lock import locked
 from tests.search.crops_helpers import (
     CONFIG,
     BrightDetector,

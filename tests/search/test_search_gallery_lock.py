@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from kd_yolo.base.errors import KDYoloError
+from kd_yolo.base.lock import locked
 from kd_yolo.search.gallery import gallery as gallery_module
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.lock import locked, writing
+from kd_yolo.search.gallery.lock import writing
 from tests.search.gallery_helpers import DIM, HASH, add, files, vectors
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -142,8 +142,8 @@ def _query(flags: Query) -> None:
 def _asked(flags: Query) -> Picture:
     """Who is looked for, RGB: the image, or a person found in it."""
     from kd_yolo.base.places import find_weights
+    from kd_yolo.search.frames.crop_files import read_crop
     from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
-    from kd_yolo.search.gallery.intake import read_crop
 
     picture_hw3 = read_crop(flags.picture)
     if flags.whole or (flags.detector is None and flags.nth is None and is_crop_shaped(flags.picture)):
