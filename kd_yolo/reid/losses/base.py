@@ -88,7 +88,7 @@ class ReIDLoss(nn.Module):
         raise NotImplementedError
 
 
-losses: Registry[ReIDLoss] = Registry("loss")
+losses: Registry[ReIDLoss] = Registry("loss", ReIDLoss, group="kd_yolo.reid_losses")
 
 
 def build_loss(name: str, networks: Mapping[str, Callable[[], Any]], params: Mapping[str, Any]) -> ReIDLoss:
