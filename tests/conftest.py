@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,17 @@ settings.register_profile(  # a busy machine fails no test; what fails in CI fai
     print_blob=True,
 )
 settings.load_profile("suite")
+# Where ultralytics writes under pytest when nobody names a project: among the installed packages.
+ULTRALYTICS = importlib.util.find_spec("ultralytics")
+LITTER = Path(str(ULTRALYTICS and ULTRALYTICS.origin)).parents[1] / "tests" / "tmp"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_written_beside_ultralytics() -> Iterator[None]:
+    before = set(LITTER.rglob("*"))
+    yield
+    assert set(LITTER.rglob("*")) == before, "a run without project= (an absolute path): give it one under tmp_path"
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.places import ROOT
+from kd_yolo.base.places import project_folders
 from kd_yolo.yolo.families import families
 
 DEFAULT_SIZES = "nsmlx"  # of a family that is not known yet
@@ -67,8 +67,7 @@ def default_student(teacher_path: str, teacher: Any) -> tuple[str, str]:
     if name is None:
         raise InputError(f"{teacher_path} does not say which architecture it is: name a student with --student.")
     student = smaller(name)
-    folders = (Path(teacher_path).parent, Path(), Path("weights"), ROOT / "weights")
-    for folder in folders:
+    for folder in (Path(teacher_path).parent, Path(), *project_folders("weights")):
         if (folder / f"{student}.pt").is_file():
             return str(folder / f"{student}.pt"), f"no --student: {student}.pt, the next smaller size of {name}"
     return (
