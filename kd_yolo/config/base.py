@@ -33,9 +33,12 @@ Device = Annotated[str | None, BeforeValidator(_device_name)]
 
 
 class StrictModel(BaseModel):
-    """A model that refuses keys it does not know and values of the wrong type."""
+    """A model that refuses keys it does not know and values of the wrong type.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The docstring below a field is its help, on the command line too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @classmethod
     def parse(cls: type[M], values: dict[str, Any], where: str) -> M:
