@@ -87,13 +87,13 @@ COMMANDS: dict[str, Words] = {
     "league.LeagueFlags": Words({"loss": "write --losses {value}", "model": "write --student {value}",
                                  "weights": "write --student {value}", "t_weights": TEACHER, "t_weight": TEACHER,
                                  "seed": "write --seeds {value}"}, TRAINING),
-    "reid_flags.Train": Words(  # the articles' own words: kd_yolo.reid.rules
+    "reid.flags.Train": Words(  # the articles' own words: kd_yolo.reid.rules
         {},
         {key: key for key in ("data", "epochs", "backbone", "pretrained", "ids", "images", "lr", "device", "workers")},
         open_keys=True,
     ),
     "crops.CropsFlags": Words({"source": "write it without the flag: {value}", "model": "write --weights {value}"}),
-    "search_track.Track": Words({"source": "write it without the flag: {value}", "model": "write --weights {value}"}),
+    "search.track.Track": Words({"source": "write it without the flag: {value}", "model": "write --weights {value}"}),
 }  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def explain(flags_type: type[object], words: Sequence[str], pairs: Sequence[str]
         words: what was typed, without the ``key=value`` words.
         pairs: the ``key=value`` words.
     """
-    known = COMMANDS.get(f"{flags_type.__module__.rpartition('.')[2]}.{flags_type.__name__}")
+    known = COMMANDS.get(f"{flags_type.__module__.removeprefix('kd_yolo.cli.')}.{flags_type.__name__}")
     if known is None:
         return []
     own = own_flags(flags_type)

@@ -35,7 +35,7 @@ Device = Annotated[str | None, BeforeValidator(_device_name)]
 class StrictModel(BaseModel):
     """A model that refuses keys it does not know and values of the wrong type.
 
-    The docstring below a field is its help, on the command line too.
+    The docstring below a field is the help of its flag (:mod:`kd_yolo.cli.flags`) and of its ``key=value``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

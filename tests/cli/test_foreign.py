@@ -64,7 +64,7 @@ def test_answers(line: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_table_names_no_word_of_the_command_itself(name: str) -> None:
-    module, _, flags = name.partition(".")
+    module, _, flags = name.rpartition(".")
     kind = getattr(importlib.import_module(f"kd_yolo.cli.{module}"), flags)
     assert own_flags(kind).isdisjoint(COMMANDS[name].flags)
 
