@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kd_yolo.cli.flags import Flags, list_flags
+
 # Arguments of ultralytics that people write as flags; ours are written key=value.
 TRAINING = {
     key: key
@@ -114,6 +116,8 @@ def explain(flags_type: type[object], words: Sequence[str], pairs: Sequence[str]
 
 def own_flags(flags_type: Any) -> set[str]:
     """Names of the flags; a positional argument is none."""
+    if issubclass(flags_type, Flags):
+        return {flag.name for flag in list_flags(flags_type) if not flag.is_positional}
     return {one.name for one in dataclasses.fields(flags_type) if "Positional" not in str(one.type)}
 
 

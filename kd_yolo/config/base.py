@@ -57,6 +57,13 @@ class StrictModel(BaseModel):
             raise ConfigError("\n".join([f"{where}: {len(error.errors())} problem(s)", *_lines(error, cls)])) from None
 
 
+class TrustWeights(StrictModel):
+    """Base of the settings of whatever loads a checkpoint."""
+
+    trust_weights: bool = False
+    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
+
+
 def _lines(error: ValidationError, cls: type[BaseModel]) -> Iterable[str]:
     for problem in error.errors():
         path = ".".join(str(part)[:100] for part in problem["loc"])

@@ -47,6 +47,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "league --losses cwd --data d.yaml teacher=a.pt": ("write data=d.yaml", "write --teacher a.pt"),
     "reid train --data d --epochs 3": ("write data=d", "write epochs=3"),
     "crops --source v.mp4": ("write it without the flag: v.mp4",),
+    "search track --source v.mp4 --model a.pt": ("write it without the flag: v.mp4", "write --weights a.pt"),
 }  # fmt: skip
 
 
