@@ -13,17 +13,14 @@ OF_TEACHERS = "teacher_"  # what the inputs begin with that need a teacher
 
 
 class TermSettings(Settings):
-    """One term of the sum that is minimised.
-
-    Attributes:
-        loss: a registered name, see :mod:`kd_yolo.reid.losses`.
-        weight: its factor; 0 leaves it out.
-        params: the loss's own parameters.
-    """
+    """One term of the sum that is minimised."""
 
     loss: str
+    """Registered name of the loss, see :mod:`kd_yolo.reid.losses`."""
     weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    """Factor of the loss; 0 leaves it out."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """Parameters of the loss, {rate: 0.3}."""
 
     @field_validator("params", mode="before")
     @classmethod
