@@ -38,8 +38,8 @@ class About:
 def closing_lines(about: About) -> Iterator[str]:
     """What stands below the flags."""
     if about.keys is not None:
-        yield f"{about.keys()}\n"
-    yield f"example: {about.example}"
+        yield about.keys()
+    yield f"\nexample: {about.example}"
 
 
 def setting_keys(model: type[BaseModel], names: Sequence[str] = (), **own: str) -> str:
