@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     Report = StreetReport | DiagramReport | CropsReport | ClipReport
 
+Set = Literal["street", "diagram", "reid", "clip"]
+SETS: tuple[Set, ...] = get_args(Set)
 MAX_CLASSES_SHOWN = 100
 ABOUT = {
     "make": About(
@@ -41,7 +43,7 @@ ABOUT = {
 class Make(Flags):
     """Flags of ``make``."""
 
-    what: Annotated[Literal["street", "diagram", "reid", "clip"], tyro.conf.Positional]
+    what: Annotated[Set, tyro.conf.Positional]
     """street: people, cars, dogs, signs.  diagram: nested hand-drawn processes, with the parent of each box.
     reid: crops of people in several cameras, as in Market-1501.  clip: videos of several cameras, with the boxes and
     identities of the people."""
@@ -70,7 +72,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
     kinds: dict[str, type[Make] | type[Check]] = {"make": Make, "check": Check}
     if not words or words[0] not in kinds:
         lines = "\n".join(f"  {name:6} {about.text}" for name, about in ABOUT.items())
-        print(f"usage: {prog} <{'|'.join(kinds)}> [flags]\n\n{lines}\n\n{prog} <command> --help says more.")
+        usage = f"usage: {prog} make {'|'.join(SETS)} [flags] | check data.yaml"
+        print(f"{usage}\n\n{lines}\n\n{prog} <command> --help says more.")
         return 0 if words and words[0] in {"-h", "--help"} else 2
     flags = parse_flags(kinds[words[0]], words[1:], prog=f"{prog} {words[0]}", description=ABOUT[words[0]])
     return run_guarded(lambda: _make(flags) if isinstance(flags, Make) else _check(flags), detector=False)
@@ -102,13 +105,13 @@ def _make(flags: Make) -> None:
         print(f"next: python train_distill.py data={shell_path(folder / 'data.yaml')}")
 
 
-def _maker(what: str) -> Callable[..., Report]:
+def _maker(what: Set) -> Callable[..., Report]:
     from kd_yolo.builtin.clip_set import make_clip
     from kd_yolo.builtin.crops_set import make_crops
     from kd_yolo.builtin.diagram_set import make_diagram
     from kd_yolo.builtin.street_set import make_street
 
-    makers: dict[str, Callable[..., Report]] = {
+    makers: dict[Set, Callable[..., Report]] = {
         "street": make_street, "diagram": make_diagram, "reid": make_crops, "clip": make_clip,
     }  # fmt: skip
     return makers[what]
