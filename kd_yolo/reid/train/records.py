@@ -78,7 +78,7 @@ def write_settings(folder: Path, config: ReIDConfig, facts: dict[str, Any]) -> N
         config: resolved.
         facts: plain values on data and network.
     """
-    write_text(folder / "args.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_text(folder / "args.yaml", yaml.safe_dump(config.to_show(), sort_keys=False))
     versions = {name: metadata.version(name) for name in PACKAGES}
     values = {"kd_yolo": __version__, "python": platform.python_version(), **versions, **facts}
     write_text(folder / "run.json", json.dumps(values, indent=1) + "\n")
