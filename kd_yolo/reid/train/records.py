@@ -24,7 +24,7 @@ PACKAGES = ("torch", "torchvision", "numpy")
 
 
 class Records:
-    """The rows of ``results.csv``, one an epoch; a resumed run goes on where its checkpoint stands.
+    """The rows of ``results.csv``, one per epoch; a resumed run continues where its checkpoint stands.
 
     Args:
         folder: of the run.
