@@ -9,6 +9,7 @@ the type, the default and the docstring of ``PruneSettings``. ``flags.settings``
 from __future__ import annotations
 
 import dataclasses
+import keyword
 import shutil
 import textwrap
 import types
@@ -86,12 +87,13 @@ class Flag:
     @property
     def help(self) -> str:
         """The docstring of the field, with its default where the docstring does not say it."""
-        text = " ".join((self.info.description or "").replace("``", "").split())
-        if self.is_switch or self.is_positional or self.info.is_required() or "(default:" in text:
-            return text
-        value = self.default
-        words = " ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
-        return f"{text} (default: {words or 'none'})"
+        shows_default = not (self.is_switch or self.is_positional or self.info.is_required())
+        return _text_of(self.info, self.default if shows_default else ..., " ")
+
+    @property
+    def slot(self) -> str:
+        """The name as Python takes it: ``from_`` for ``--from``."""
+        return f"{self.name}_" if keyword.iskeyword(self.name) else self.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +123,18 @@ def _flags_of_field(name: str, info: FieldInfo) -> Iterator[Flag]:
         return
     for key in part.fields:
         inner = part.model.model_fields[key]
-        yield Flag(_switched(part.names.get(key, key), inner), inner, key, name)
+        typed = inner.alias or key
+        yield Flag(_switched(part.names.get(key, typed), inner), inner, typed, name)
+
+
+def typed_flags(flags: Flags) -> dict[str, Any]:
+    """The flags that were typed, ``--name`` and value; a value is text where a model is still to read it."""
+    found = {}
+    for flag in list_flags(type(flags)):
+        holder = getattr(flags, flag.part) if flag.part else flags.__dict__
+        if flag.key in (holder if flag.part else flags.model_fields_set):
+            found[f"--{flag.name.replace('_', '-')}"] = holder[flag.key]
+    return found
 
 
 def _switched(name: str, info: FieldInfo) -> str:
@@ -151,11 +164,11 @@ def parse(flags_type: type[F], argv: Sequence[str], prog: str, about: About) -> 
         raise
     values: dict[str, Any] = {flag.part: {} for flag in flags if flag.part}
     for flag in flags:
-        value = getattr(line, flag.name)
+        value = getattr(line, flag.slot)
         if value is None or value is False:
             continue
         target = values[flag.part] if flag.part else values
-        target[flag.key] = not flag.name.startswith("no_") if flag.is_switch else value
+        target[flag.key] = flag.default is False if flag.is_switch else value
     return flags_type.parse(values, prog)
 
 
@@ -183,7 +196,17 @@ def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
         if inner:
             yield from _settings(inner[0], f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", Flag(name, info, name).help
+            yield f"{prefix}{name}", _text_of(info, Flag(name, info, name).default, ",")
+
+
+def _text_of(info: FieldInfo, default: Any, separator: str) -> str:
+    """The docstring of a field, with the default, but for ``...``, where the docstring does not say it."""
+    text = " ".join((info.description or "").replace("``", "").split())
+    if default is ... or "(default:" in text:
+        return text
+    many = isinstance(default, list | tuple)
+    words = separator.join(map(str, default)) if many else "" if default is None else str(default)
+    return f"{text} (default: {words.lower() if isinstance(default, bool) else words or 'none'})"
 
 
 def argument_keys(command: Command, *own: str) -> str:
@@ -208,14 +231,14 @@ def _entry(name: str, text: str) -> str:
 
 def _shape(flag: Flag) -> tuple[str, Any, Any]:
     """The flag as a field that tyro reads."""
-    config = tyro.conf.arg(help=flag.help, help_behavior_hint="")
+    config = tyro.conf.arg(name=flag.name if flag.slot != flag.name else None, help=flag.help, help_behavior_hint="")
     if flag.is_switch:
-        return flag.name, Annotated[bool, tyro.conf.FlagCreatePairsOff, config], dataclasses.field(default=False)
+        return flag.slot, Annotated[bool, tyro.conf.FlagCreatePairsOff, config], dataclasses.field(default=False)
     spec = _spec(flag)
     kind: Any = (
         Annotated[Any, tyro.conf.Positional, spec, config] if flag.is_positional else Annotated[Any, spec, config]
     )
-    return flag.name, kind, dataclasses.field() if flag.info.is_required() else dataclasses.field(default=None)
+    return flag.slot, kind, dataclasses.field() if flag.info.is_required() else dataclasses.field(default=None)
 
 
 def _spec(flag: Flag) -> tyro.constructors.PrimitiveConstructorSpec[Any]:
@@ -224,7 +247,8 @@ def _spec(flag: Flag) -> tyro.constructors.PrimitiveConstructorSpec[Any]:
     many = any(get_origin(kind) in (tuple, list) for kind in kinds)
     choices = [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
     names = ["{" + ",".join(choices) + "}"] * bool(choices)
-    names += dict.fromkeys(METAVARS[kind] for kind in kinds if kind in METAVARS)
+    plain = [get_args(kind)[0] if get_origin(kind) in (tuple, list) else kind for kind in kinds]
+    names += dict.fromkeys(METAVARS[kind] for kind in plain if kind in METAVARS)
     if flag.is_positional:
         names = [flag.name.upper()]
     metavar = "|".join(names) or "TEXT"
