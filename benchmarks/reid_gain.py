@@ -81,7 +81,7 @@ def folder_of(args: argparse.Namespace, name: str, seed: int) -> Path:
 def run(args: argparse.Namespace, arm: str, seed: int) -> None:
     """Trains and tests one network, unless its result is there."""
     from kd_yolo.reid.measure import Source, measure
-    from kd_yolo.reid.settings import resolve_reid
+    from kd_yolo.reid.resolve import resolve_reid
     from kd_yolo.reid.train.run import resume, train
 
     name = arm.partition("=")[0]
@@ -115,7 +115,7 @@ def setup() -> dict[str, Any]:
 def histograms(args: argparse.Namespace, name: str) -> None:
     """Scores colour histograms, unless that is there."""
     from kd_yolo.reid.data.sets import read_reid_set
-    from kd_yolo.reid.settings import resolve_reid
+    from kd_yolo.reid.resolve import resolve_reid
     from kd_yolo.reid.testing import as_metrics, score
 
     target = args.out / args.set_name / f"{name}-s0.json"

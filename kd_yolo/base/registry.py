@@ -59,7 +59,7 @@ class Registry(Generic[T]):
         """The constructor parameters of the class filed under ``name``."""
         return dict(inspect.signature(self.get(name)).parameters)
 
-    def build(self, name: str, **params: Any) -> T:
+    def build(self, name: str, /, **params: Any) -> T:
         """Builds the class filed under ``name``.
 
         Raises:

@@ -48,7 +48,7 @@ def run_rank(flags: Rank, pairs: list[str]) -> None:
 def _own_settings(weights: Path, pairs: list[str]) -> ReIDConfig:
     """How a network was to be tested when it was trained, with changes."""
     from kd_yolo.reid.model.checkpoint import load_checkpoint, settings_of
-    from kd_yolo.reid.settings import place_of, resolve_reid
+    from kd_yolo.reid.resolve import place_of, resolve_reid
 
     checkpoint = load_checkpoint(weights)
     settings = settings_of(checkpoint, weights)

@@ -75,7 +75,7 @@ def _interruptible(work: Callable[[], Path], last: Path) -> Path:
 
 
 def _settings(flags: Train, pairs: list[str]) -> ReIDConfig:
-    from kd_yolo.reid.settings import resolve_reid
+    from kd_yolo.reid.resolve import resolve_reid
 
     changes = parse_pairs(pairs)
     if "batch" in changes:

@@ -62,7 +62,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     values: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "config": checkpoint.config.as_dict(),
+        "config": checkpoint.config.model_dump(),
         "state_dict": {key: value.detach().cpu() for key, value in checkpoint.state_dict.items()},
         "identities": list(checkpoint.identities),
         "metrics": dict(checkpoint.metrics),
@@ -89,7 +89,7 @@ def load_checkpoint(path: str | Path, *, backbone: str | None = None) -> Checkpo
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(_not_ours(Path(path), values))
     found = check_contents(values, str(path))
-    config = NetworkConfig(**found.config.model_dump())
+    config = found.config
     check_values(found.state_dict, Path(path))
     if backbone is not None and config.backbone != backbone:
         raise InputError(

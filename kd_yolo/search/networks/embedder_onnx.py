@@ -14,8 +14,7 @@ from kd_yolo.base.device import choose_device, parse_device
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.extras import require
 from kd_yolo.reid.model.onnx_file import read_onnx
-from kd_yolo.reid.model.settings import IMAGENET_MEAN, IMAGENET_STD
-from kd_yolo.reid.network_settings import MAX_EMBEDDING, MAX_SIDE
+from kd_yolo.reid.model.settings import IMAGENET_MEAN, IMAGENET_STD, MAX_EMBEDDING, MAX_SIDE
 from kd_yolo.search.frames.records import Floats
 
 MAX_BATCH = 1024  # of a file with a fixed one
