@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
 from kd_yolo.base.registry import nearest
-from kd_yolo.config.base import RECIPES, find_recipe, read_yaml
+from kd_yolo.config.base import read_yaml, recipe_path
 from kd_yolo.reid.model.settings import NetworkSettings
 from kd_yolo.reid.rules import answer_elsewhere, useless_settings
 from kd_yolo.reid.settings import ReIDConfig
@@ -34,11 +34,7 @@ def resolve_reid(recipe: str | None, changes: dict[str, Any]) -> ReIDConfig:
     """
     values: dict[str, Any] = {}
     if recipe is not None:
-        path = find_recipe(recipe, "reid")
-        if path is None:
-            known = sorted(file.stem for file in (RECIPES / "reid").glob("*.yaml"))
-            raise ConfigError(f"no ReID recipe '{recipe}'.{nearest(recipe, known)} Known: {', '.join(known)}.")
-        values = read_yaml(path)
+        values = read_yaml(recipe_path(recipe, "reid", what="ReID"))
     for key, value in changes.items():
         section, name = place_of(key)
         target = values if section is None else values.setdefault(section, {})

@@ -19,7 +19,6 @@ from kd_yolo.base.registry import Registry
 from kd_yolo.losses.base import at_least_float32
 from kd_yolo.losses.checks import NOT_NEGATIVE, POSITIVE, check_parameter
 
-heads: Registry[Head] = Registry("head")
 TINY = 1e-7  # of sin^2: keeps the root's gradient finite
 
 
@@ -76,6 +75,9 @@ class Head(nn.Module):
     @abstractmethod
     def with_margin(self, cosine_nk: Tensor, is_target_nk: Tensor) -> Tensor:
         """The training logits."""
+
+
+heads: Registry[Head] = Registry("head", Head, group="kd_yolo.reid_heads")
 
 
 @heads.register("linear")
