@@ -83,7 +83,7 @@ class ReIDLoss(nn.Module):
         return tuple(inspect.signature(cls.forward).parameters)[1:] if has_own else ()
 
 
-losses: Registry[ReIDLoss] = Registry("loss")
+losses: Registry[ReIDLoss] = Registry("loss", ReIDLoss, group="kd_yolo.reid_losses")
 
 
 def build_loss(name: str, networks: Mapping[str, Callable[[], Any]], params: Mapping[str, Any]) -> ReIDLoss:
