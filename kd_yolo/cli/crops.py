@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from kd_yolo.cli.about import About
 from kd_yolo.cli.closing import print_next, print_results, say, shell_path
-from kd_yolo.cli.flags import About, Flags, FlagsOf, Given
+from kd_yolo.cli.flags import Flags, FlagsOf, Given
 from kd_yolo.cli.paths import check_folder, check_names, find_detector
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.config.base import TrustWeights

@@ -10,7 +10,8 @@ import tyro
 from pydantic import Field
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.cli.flags import About, Flags, FlagsOf, Given, list_flags, parse, setting_keys
+from kd_yolo.cli.about import About, setting_keys
+from kd_yolo.cli.flags import Flags, FlagsOf, Given, list_flags, parse, typed_flags
 from kd_yolo.config.base import StrictModel
 
 
@@ -72,6 +73,7 @@ def test_only_what_was_typed_is_given() -> None:
 def test_a_default_that_is_typed_is_given() -> None:
     assert read("x", "--kind", "b", "--out", "here").model_fields_set == {"source", "settings", "out"}
     assert read("x", "--kind", "b").settings == {"kind": "b"}
+    assert typed_flags(read("x", "--kind", "b", "--go-deep")) == {"--source": "x", "--kind": "b", "--go-deep": True}
 
 
 def test_the_model_reads_the_values() -> None:

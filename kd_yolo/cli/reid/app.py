@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kd_yolo.cli.flags import About, Flags
+from kd_yolo.cli.about import About
+from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.reid import export, test, train
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 

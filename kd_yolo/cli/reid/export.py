@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.about import About, setting_keys
 from kd_yolo.cli.closing import print_network, print_next, shell_path
-from kd_yolo.cli.flags import About, setting_keys
 from kd_yolo.cli.reid.pairs import parse_pairs, refuse_pairs
 from kd_yolo.cli.reid.test import WeightsFlags
 from kd_yolo.reid.settings import ReIDConfig

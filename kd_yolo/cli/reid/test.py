@@ -7,8 +7,9 @@ from pathlib import Path
 from pydantic import Field
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.about import About, setting_keys
 from kd_yolo.cli.closing import print_next, print_results, say, shell_path
-from kd_yolo.cli.flags import About, Flags, setting_keys
+from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.reid.pairs import parse_pairs, with_data
 from kd_yolo.reid.settings import ReIDConfig, TestSettings
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.about import About, setting_keys
 from kd_yolo.cli.closing import print_network, print_next, print_results, say, shell_path
-from kd_yolo.cli.flags import About, Flags, FlagsOf, Given, setting_keys, typed_flags
+from kd_yolo.cli.flags import Flags, FlagsOf, Given, typed_flags
 from kd_yolo.cli.reid.pairs import parse_pairs, with_data
 from kd_yolo.cli.reid.test import Test, run_test
 from kd_yolo.reid.settings import ReIDConfig, SelfKDSettings, TeacherSettings

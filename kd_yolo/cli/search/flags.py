@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 from pydantic import Field
 
-from kd_yolo.cli.flags import About, Flags, FlagsOf, Given
+from kd_yolo.cli.about import About
+from kd_yolo.cli.flags import Flags, FlagsOf, Given
 from kd_yolo.config.base import Device
 from kd_yolo.search.settings import DetectorSettings, ForgetRules, QueryRules
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+from kd_yolo.cli.about import About
 from kd_yolo.cli.closing import say
-from kd_yolo.cli.flags import About, FlagsOf, Given
+from kd_yolo.cli.flags import FlagsOf, Given
 from kd_yolo.cli.paths import check_names, parse_detector
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search.flags import GalleryFlags
