@@ -13,7 +13,7 @@ import numpy as np
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_image
 from kd_yolo.base.reading import read_bytes, read_json_value, shown
 from kd_yolo.data.folder import Record
 from kd_yolo.data.market_name import market_stem
