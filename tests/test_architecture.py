@@ -149,3 +149,11 @@ def test_no_test_times_anything() -> None:
 def test_a_clock_is_seen(line: str) -> None:
     assert list(clocks_read(ast.parse(line)))
     assert not list(clocks_read(ast.parse("import time\nuntil = time.monotonic() + 5\ntime.sleep(1)")))
+
+
+def test_reading_a_data_yaml_is_light() -> None:
+    script = "import sys; import kd_yolo.data.spec; print([m for m in sys.modules if m.startswith('kd_yolo')])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = ast.literal_eval(done.stdout)
+    assert len(modules) <= 20
+    assert not any(module.startswith(("kd_yolo.builtin", "kd_yolo.yolo")) for module in modules)

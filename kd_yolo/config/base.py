@@ -34,9 +34,12 @@ Device = Annotated[str | None, BeforeValidator(_device_name)]
 
 
 class StrictModel(BaseModel):
-    """A model that refuses keys it does not know and values of the wrong type."""
+    """A model that refuses keys it does not know and values of the wrong type.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The docstring below a field is the help of its flag (:mod:`kd_yolo.cli.flags`) and of its ``key=value``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @classmethod
     def parse(cls: type[M], values: dict[str, Any], where: str) -> M:
@@ -53,6 +56,13 @@ class StrictModel(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             raise ConfigError("\n".join([f"{where}: {len(error.errors())} problem(s)", *_lines(error, cls)])) from None
+
+
+class TrustWeights(StrictModel):
+    """Base of the settings of whatever loads a checkpoint."""
+
+    trust_weights: bool = False
+    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
 
 
 def _lines(error: ValidationError, cls: type[BaseModel]) -> Iterable[str]:

@@ -101,3 +101,35 @@ def test_a_file_name_that_is_no_text_is_printed(capsys: Any) -> None:
 
     assert run_guarded(command, detector=False) == 3
     assert "caf" in capsys.readouterr().err
+
+
+COMMAND = """
+from kd_yolo.base.errors import InputError
+from kd_yolo.cli.run import run_guarded
+
+def main(argv, prog):
+    return run_guarded(lambda: work(argv, prog), detector=False)
+
+def work(argv, prog):
+    if argv == ["fail"]:
+        raise InputError("nothing to count")
+    print(prog, *argv)
+"""
+
+
+def test_a_command_of_an_installed_package(install_package: Any, capsys: Any) -> None:
+    entries = {"count": "counting:main", "broken": "counting.missing:main", "doctor": "counting:main"}
+    install_package("counting", {"counting.py": COMMAND}, {"kd_yolo.commands": entries})
+    assert main(["--help"]) == 0
+    assert "counting" not in sys.modules
+    printed = capsys.readouterr().out
+    assert "  count     from the package counting\n" in printed
+    assert COMMANDS["doctor"][1] in printed  # no package takes the name of ours
+    assert main(["count", "one", "two=2"]) == 0
+    assert capsys.readouterr().out == "kd-yolo count one two=2\n"
+    assert main(["count", "fail"]) == 3
+    assert "error: nothing to count" in capsys.readouterr().err
+    assert main(["broken"]) == 2
+    assert "'broken' of the package counting" in capsys.readouterr().err
+    assert main(["cuont"]) == 2
+    assert "Did you mean 'count'?" in capsys.readouterr().err
