@@ -25,7 +25,7 @@ from kd_yolo.config.base import StrictModel
 from kd_yolo.prune.gammas import GammaGroup, find_gammas
 from kd_yolo.prune.rates import rates_after
 from kd_yolo.prune.sparsity import shrink, zero_share
-from kd_yolo.training.end import finish_checkpoint, without_state
+from kd_yolo.training.end import finish_checkpoint, handed_over, without_state
 from kd_yolo.training.trainers import TrainerMixin
 from kd_yolo.yolo.files.saving import save_atomically
 
@@ -139,8 +139,10 @@ class SparseMixin(TrainerMixin):
         if not self.stop:
             return
         sparse = stage / SPARSE_FILE
-        save_atomically(without_state(self.load_own(stage / "last.pt")), sparse)
-        strip_optimizer(sparse)
+        plain = without_state(self.load_own(stage / "last.pt"))
+        save_atomically(plain, sparse)
+        with handed_over(plain):
+            strip_optimizer(sparse)
         sizes = io.BytesIO()
         np.savez(sizes, before=self._before.numpy(), after=self._sizes().numpy())
         write_bytes(self.save_dir / GAMMAS_FILE, sizes.getbuffer())
