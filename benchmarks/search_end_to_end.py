@@ -30,8 +30,11 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-from kd_yolo.reid.data.market import DISTRACTOR, JUNK
+from kd_yolo.data.market_name import DISTRACTOR, JUNK
 
 TRUE = "true boxes"
 GOOD_MIN, JUNK_MIN = 0.5, 0.2  # overlap
@@ -85,8 +88,8 @@ class Crops:
 
 def crops_of(clip: Any, detector: Any, rules: Any, stride: int) -> tuple[Crops, Crops, set[tuple[int, int, int]]]:
     """Crops at true boxes, crops at found ones, and the queries: person, camera and frame."""
-    from kd_yolo.search.frames.flow import people_of
     from kd_yolo.search.frames.sources import open_source
+    from kd_yolo.search.networks.batches import people_of
     from kd_yolo.search.tracks.mot import read_mot
 
     true, found = Crops(), Crops()
@@ -110,7 +113,7 @@ def crops_of(clip: Any, detector: Any, rules: Any, stride: int) -> tuple[Crops, 
 
 def cut_one(frame: Any, box_xyxy: np.ndarray, rules: Any) -> Any:
     """The crop of a box; None where the rules leave it out."""
-    from kd_yolo.search.crops.cut import cut
+    from kd_yolo.search.frames.cut import cut
     from kd_yolo.search.frames.records import People
 
     crops = cut(frame, People(box_xyxy[None].astype(np.float32), np.ones(1, np.float32)), rules)
@@ -232,8 +235,7 @@ def main() -> None:
         "versions": {name: metadata.version(name) for name in ("torch", "ultralytics", "onnxruntime")},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU",
     }  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_json(args.out / f"{args.name}.json", result)
     for name, figures in rows.items():
         print(name, {key: round(statistics.mean(values), 3) for key, values in figures.items()})
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, TERM_FLAGS, resolve_distill
+from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, resolve_distill
+from kd_yolo.config.options import TERM_FLAGS
 from kd_yolo.config.prune import PruneSettings
 from kd_yolo.data.check import check_for_training
 from kd_yolo.distill import job as distillation

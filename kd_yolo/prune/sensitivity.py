@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +11,7 @@ from pathlib import Path
 import torch
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.files import write_text
+from kd_yolo.base.files import write_json, write_text
 from kd_yolo.config.prune import PruneSettings
 from kd_yolo.data.sample import sample_classes, sample_detection
 from kd_yolo.prune.measured import ROWS, WHOLE, Measured
@@ -64,7 +63,7 @@ class Sensitivity:
     def write(self, folder: Path, model: str) -> None:
         """Writes ``sensitivity.json`` and ``plan.yaml``; rows that were kept on the way go."""
         body = {"model": model, "metric": self.metric, "base": self.base, "drops": [asdict(row) for row in self.drops]}
-        write_text(folder / "sensitivity.json", json.dumps(body, indent=1) + "\n")
+        write_json(folder / "sensitivity.json", body)
         write_text(folder / "plan.yaml", plan_yaml(model, self.widths))
         (folder / ROWS).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Settings of ReID that would do nothing in their combination, and what other programs call ours."""
+"""Settings of ReID that would do nothing in their combination."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 Rule = tuple[tuple[str, ...], Callable[["ReIDConfig"], bool], str]
 # Settings, whether they count, and what they need. A setting that is not its default and does not count is an error.
+WEIGHTS = ("loss", "self_kd", "distill")  # sections that say the losses of a run without `terms`
 RULES: tuple[Rule, ...] = (
     (("loss.smoothing",), lambda c: bool(c.loss.id_weight or c.self_kd.enabled), "loss.id_weight or --kd"),
     (("loss.margin",), lambda c: bool(c.loss.triplet_weight or _has_local(c)), "loss.triplet_weight"),
     (("loss.local_weight",), lambda c: c.network.local, "network.local=true"),
     (
         ("network.head",),
-        lambda c: bool(c.loss.id_weight or c.self_kd.enabled or (c.distill.teacher and c.distill.logit_weight)),
+        lambda c: any({"logits_nk", "own_logits_nk"} & {*term.reads} for term in c.active_terms.values()),
         "loss.id_weight",
     ),
     (("train.milestones",), lambda c: c.train.schedule == "step", "train.schedule=step"),
@@ -41,60 +42,15 @@ RULES: tuple[Rule, ...] = (
     (("test.expand",), lambda c: c.test.feature != "local", "test.feature=global or both: it averages embeddings"),
 )  # fmt: skip
 
-_BATCH = "ids= x images= is the batch of training (identities, and images of each), test.batch= that of the ranking"
-_BACKBONE = "backbone= is the network"
-_WEIGHTS = "--weights (test, rank, export, prune) and --start (train) take a checkpoint, pretrained= bare weights"
-# What others call it, lower case without "-", "_" and ".", to what answers it.
-ELSEWHERE = {
-    "batchsize": _BATCH,
-    "batch": _BATCH,
-    "imsperbatch": _BATCH,
-    "solverimsperbatch": _BATCH,
-    "testimsperbatch": "test.batch= is the batch of the ranking",
-    "numinstance": "images= is the number of images of each identity in a batch",
-    "numinstances": "images= is the number of images of each identity in a batch",
-    "maxepochs": "epochs= is the length of a run",
-    "maxepoch": "epochs= is the length of a run",
-    "solvermaxepochs": "epochs= is the length of a run",
-    "modelname": _BACKBONE,
-    "modelarch": _BACKBONE,
-    "arch": _BACKBONE,
-    "model": _BACKBONE,
-    "modelpath": _WEIGHTS,
-    "weights": _WEIGHTS,
-    "pretrainpath": _WEIGHTS,
-    "baselr": "lr= is the peak of the learning rate",
-    "lr0": "lr= is the peak of the learning rate",
-    "learningrate": "lr= is the peak of the learning rate",
-    "imgsz": "height= and width= are the size of a crop",
-    "sizetrain": "height= and width= are the size of a crop",
-    "inputsize": "height= and width= are the size of a crop",
-    "datasetdir": "data= is the folder of the set",
-    "datadir": "data= is the folder of the set",
-    "dataroot": "data= is the folder of the set",
-    "gpu": "train.device= is where it runs",
-    "gpuids": "train.device= is where it runs",
-    "numworkers": "workers= is the number of processes that read crops",
-    "outputdir": "--name is the name of the run's folder in runs/reid",
-    "reranking": "rerank=true turns re-ranking on",
-}
-
-
-def answer_elsewhere(word: str) -> str:
-    """What a setting of another program is called here: a sentence that begins with a blank, or nothing."""
-    found = ELSEWHERE.get(word.lower().replace("-", "").replace("_", "").replace(".", ""))
-    return "" if found is None else f" {found}."
-
 
 def useless_settings(config: ReIDConfig) -> Iterator[str]:
     """A sentence for each setting that is not its default and does nothing as the others are."""
     for names, counts, needed in RULES:
         for name in () if counts(config) else names:
-            section, _, key = name.partition(".")
-            part = getattr(config, section)
-            value, default = getattr(part, key), type(part).model_fields[key].default
-            if value != default:
-                yield f"{name}={shown(value)} does nothing here: it needs {needed}."
+            section = name.partition(".")[0]
+            if (config.terms is None or section not in WEIGHTS) and _is_changed(config, name):
+                yield f"{name}={_shown(config, name)} does nothing here: it needs {needed}."
+    yield from _beside_terms(config)
     train = config.train
     if train.warmup > train.epochs:
         yield (
@@ -103,6 +59,25 @@ def useless_settings(config: ReIDConfig) -> Iterator[str]:
         )
     if train.patience >= train.epochs:
         yield f"train.patience={train.patience} does nothing in a run of {train.epochs} epochs: set a lower one."
+
+
+def _beside_terms(config: ReIDConfig) -> Iterator[str]:
+    """Weights and parameters of losses that were set beside ``terms``."""
+    keys = [f"{section}.{key}" for section in WEIGHTS for key in type(getattr(config, section)).model_fields]
+    for name in keys if config.terms is not None else ():
+        if name != "distill.teacher" and _is_changed(config, name):
+            yield f"{name}={_shown(config, name)} does nothing here: terms lists all losses. Write it there."
+
+
+def _is_changed(config: ReIDConfig, name: str) -> bool:
+    section, _, key = name.partition(".")
+    part = getattr(config, section)
+    return bool(getattr(part, key) != type(part).model_fields[key].default)
+
+
+def _shown(config: ReIDConfig, name: str) -> str:
+    section, _, key = name.partition(".")
+    return shown(getattr(getattr(config, section), key))
 
 
 def _has_local(config: ReIDConfig) -> bool:

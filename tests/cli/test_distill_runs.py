@@ -42,7 +42,7 @@ def test_best_opens_without_this_package(command: list[str], tmp_path: Path) -> 
         "model = YOLO('runs/distill/tiny/weights/best.pt')\n"
         "assert type(model.model) is DetectionModel\n"
         "assert not [n for n, _ in model.model.named_modules() if 'kd' in n]\n"
-        "model.val(data='runs/distill/tiny/data.yaml', imgsz=64, plots=False, project='v')\n"
+        f"model.val(data='runs/distill/tiny/data.yaml', imgsz=64, plots=False, project={str(tmp_path / 'v')!r})\n"
     )
     for safe in ("0", "1"):
         env = {**os.environ, "ULTRALYTICS_SAFE_LOAD": safe}

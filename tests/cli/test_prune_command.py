@@ -93,7 +93,7 @@ def test_a_sensitivity_run_leaves_a_plan(
     folder = next(Path("runs/prune").iterdir())
     assert folder.name.endswith("-sensitivity")
     assert {file.name for file in folder.iterdir()} == {"sensitivity.png", "sensitivity.json", "plan.yaml"}
-    assert f"next:    python prune.py --model {weights} --plan {folder / 'plan.yaml'} data={tiny_data}" in printed
+    assert f"next:    kd-yolo prune --model {weights} --plan {folder / 'plan.yaml'} data={tiny_data}" in printed
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches, a ranking of held-out identities after each, and checkpoints to go on from."""
+"""The training loop: epochs of batches, a ranking of held-out identities after each, and checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kd_yolo.reid.train.distributed import World, average, average_gradients
 from kd_yolo.reid.train.objective import Objective, Step
 from kd_yolo.reid.train.optimizer import learning_rate, make_optimizer, set_learning_rate
 from kd_yolo.reid.train.records import Records, Row, write_metrics
-from kd_yolo.reid.train.state import restore_generator, restore_modules, restore_optimizer
+from kd_yolo.reid.train.state import restore_generator, restore_modules, restore_optimizer, under_terms
 
 Say = Callable[[str], None]
 
@@ -88,7 +88,7 @@ class Trainer:
             The weights of the best epoch by mAP on held-out identities; of the last where none are held out.
 
         Raises:
-            KDYoloError: the loss is not finite any more.
+            KDYoloError: the loss is no longer finite.
         """
         started, first = time.monotonic(), self.epoch
         while self.epoch < self.config.train.epochs and not self._is_patience_over():
@@ -109,14 +109,14 @@ class Trainer:
         return self.best_file
 
     def restore(self, checkpoint: Checkpoint, source: str = "the checkpoint") -> None:
-        """Goes on from a ``last.pt`` of a run that is not finished.
+        """Continues from a ``last.pt`` of a run that is not finished.
 
         Raises:
             InputError: its state is not that of such a run.
         """
         state: Any = checkpoint.extra["train"]
         restore_modules(self.model, dict(checkpoint.state_dict), source)
-        restore_modules(self.objective, state["objective"], source)
+        restore_modules(self.objective, under_terms(state["objective"]), source)
         restore_optimizer(self.optimizer, state["optimizer"]["state"], self.config.train.optimizer, source)
         with as_input_error(source):
             self.scaler.load_state_dict(state["scaler"] or self.scaler.state_dict())  # it may have begun on a CPU
@@ -195,7 +195,7 @@ class Trainer:
 
 
 def describe(row: Row, epochs: int, images_s: float, left_s: float) -> str:
-    """One line on an epoch."""
+    """One line about an epoch."""
     losses = ", ".join(f"{key[6:]} {value:.3g}" for key, value in row.items() if key.startswith("train/"))
     held_out = ", ".join(f"{key[4:]} {value:.3f}" for key, value in row.items() if key.startswith("val/"))
     tail = f"; held out: {held_out}" if held_out else ""

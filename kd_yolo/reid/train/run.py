@@ -29,8 +29,9 @@ from kd_yolo.reid.data.transforms import Augment
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint
 from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.reid.settings import ReIDConfig, place_of
-from kd_yolo.reid.testing import as_metrics, distances, embed, score
+from kd_yolo.reid.resolve import place_of
+from kd_yolo.reid.settings import ReIDConfig
+from kd_yolo.reid.testing import as_metrics, embed, score_embedded
 from kd_yolo.reid.train.distributed import World, join_world, leave_world, synchronise_norms
 from kd_yolo.reid.train.engine import Say, Stage, Trainer
 from kd_yolo.reid.train.objective import Objective
@@ -58,7 +59,7 @@ def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | No
     Raises:
         ConfigError: settings that do not fit the data.
         InputError: data, weights or teachers that cannot be used.
-        KDYoloError: the loss is not finite any more.
+        KDYoloError: the loss is no longer finite.
     """
     if start is None:
         return _run(config, folder, say, lambda data: _build(config, data))
@@ -68,7 +69,7 @@ def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | No
 
 
 def resume(last: Path, say: Say = print, changes: Mapping[str, Any] | None = None) -> Path:
-    """Goes on with an interrupted run, with its settings, in the folder in which its checkpoint lies.
+    """Continues an interrupted run, with its settings, in the folder in which its checkpoint lies.
 
     Args:
         last: its ``weights/last.pt``.
@@ -137,11 +138,11 @@ def _run(
             remove_leftovers(folder, folder / "weights")
         say = say if world.is_main else _silent
         torch.manual_seed(config.train.seed)
-        data = _read(config, say)
+        data = _read_data(config, say)
         model = make(data).to(device)
         synchronise_norms(model, world)
-        wanted = config.distill
-        teachers = load_teachers(wanted.teacher, data.identities, by_logits=wanted.logit_weight > 0)
+        by_logits = any("teacher_logits" in term.reads for term in config.active_terms.values())
+        teachers = load_teachers(config.distill.teacher, data.identities, by_logits=by_logits)
         teachers = [teacher.to(device) for teacher in teachers]
         objective = Objective(config, model, teachers, world).to(device)
         synchronise_norms(objective, world)
@@ -156,7 +157,7 @@ def _run(
         return trainer.fit()
 
 
-def _read(config: ReIDConfig, say: Say) -> _Data:
+def _read_data(config: ReIDConfig, say: Say) -> _Data:
     assert config.data is not None
     found = read_reid_set(config.data, max_rank=config.test.max_rank)
     found.require(TRAIN)
@@ -202,8 +203,7 @@ def _stage(config: ReIDConfig, data: _Data, folder: Path, world: World, say: Say
         if not data.split.query:
             return {}
         query, gallery = (embed(model, part, config.test, workers=train.workers) for part in held)
-        found = distances(query, gallery, config.test)
-        return as_metrics(score(found, data.split.query, data.split.gallery, config.test))
+        return as_metrics(score_embedded(query, gallery, (data.split.query, data.split.gallery), config.test))
 
     return Stage(batches, sampler.batches_per_epoch, validate, data.identities, folder, world, say)
 
