@@ -3,115 +3,118 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from kd_yolo.cli.flags import Flags, list_flags
+from kd_yolo.reid.rules import ELSEWHERE
 
-# Arguments of ultralytics that people write as flags; ours are written key=value.
-TRAINING = {
-    key: key
-    for key in (
-        "data", "epochs", "imgsz", "batch", "workers", "project", "exist_ok", "optimizer", "lr0", "lrf", "momentum",
-        "weight_decay", "warmup_epochs", "patience", "cache", "amp", "nbs", "mosaic", "close_mosaic", "plots", "val",
-        "fraction", "freeze", "cos_lr", "save_period", "single_cls", "classes", "time", "rect", "device", "seed",
-        "split", "name",
-    )
-} | {"img": "imgsz", "img_size": "imgsz", "imgsize": "imgsz", "batch_size": "batch", "batchsize": "batch"}  # fmt: skip
+SCRIPTS = {"train_distill.py": "distill", "prune.py": "prune"}
 SHARED = {"name", "device", "seed", "resume"}  # flags of ours that may be written key=value too
 ANSWERED = ("model", "distill_model", "epochs")  # by the command, which says more of them
-TEACHER = "write --teacher {value}"
-MODEL = "write --model {value}"
-FACTOR = "write --factor, the share of the channels that is removed"
+TRAININGS = "distill retrain sparse pipeline league"
+ALL_REID = "reid-train reid-distill reid-test reid-rank reid-export reid-prune"
+SEARCH = "there is no search for settings here: repeat the command with other key=value words and compare"
+# Keys that have another name elsewhere; they count where the command takes the key.
+KEYS = {"img": "imgsz", "img_size": "imgsz", "imgsize": "imgsz", "batch_size": "batch", "batchsize": "batch",
+        "lr": "lr0", "learning_rate": "lr0", "num_workers": "workers", "max_epochs": "epochs"}  # fmt: skip
+# Commands, the words that others have, and what to write instead; {value} is what stands behind the word.
+ROWS: tuple[tuple[str, str, str], ...] = (
+    ("distill", "weights model cfg student_weights", "write --student {value}"),
+    ("distill league reid-distill", "t_weights t_weight teacher_weights teacher_model distill_model teachers",
+     "write --teacher {value}"),
+    ("distill", "distill kd", "leave it out, this command always distils"),
+    ("distill", "dist_loss", "write --loss obj_gated (that tool's l2) or --loss obj_gated_kl (its kl); --loss l2 here"
+     " compares feature maps"),
+    ("distill", "loss_type", "write --loss {value}"),
+    ("distill", "temperature temp T", "write --tau {value}"),
+    ("distill", "kd_weight alpha distill_weight", "write --weight {value}"),
+    ("distill", "layers kd_layers distill_layers", "write --taps {value}"),
+    ("distill retrain sparse", "save_dir output out_dir", "write project= for the folder of all runs and --name for"
+     " this one"),
+    (TRAININGS, "hyp", "write its values as key=value: lr0=0.01 momentum=0.937 ..."),
+    (TRAININGS, "noval", "write val=False"),
+    (TRAININGS, "adam", "write optimizer=Adam"),
+    (TRAININGS, "evolve", SEARCH),
+    (f"{TRAININGS} {ALL_REID}", "srch_alog srch_algo search_alg num_trials", SEARCH),
+    ("retrain sparse", "weights student cfg", "write --model {value}"),
+    ("retrain sparse", "teacher t_weights", "use kd-yolo distill --teacher {value}"),
+    ("sparse", "sr s sparse_rate", "write --sparsity, the share of the gammas that is zero at the end"),
+    ("sparse", "st sparse", "leave it out, this command always trains sparsely"),
+    ("prune", "weights cfg student", "write --model {value}"),
+    ("prune", "percent ratio rate prune_ratio pruning_ratio prune_rate sparsity thres",
+     "write --factor, the share of the channels that is removed"),
+    ("prune", "method", "write --importance {value}"),
+    ("prune", "epochs", "kd-yolo retrain takes epochs=, after pruning"),
+    ("compare", "weights model models", "write the files without it: {value}"),
+    ("pipeline", "model weights", "it is the recipe's 'model:'"),
+    ("pipeline", "config cfg recipe", "write the recipe without it: {value}"),
+    ("league", "loss", "write --losses {value}"),
+    ("league", "model weights", "write --student {value}"),
+    ("league", "seed", "write --seeds {value}"),
+    ("reid-train reid-distill", "data epochs backbone pretrained ids images lr device workers",
+     "write {word}={value}"),
+    ("reid-train reid-distill", "config_file config cfg", "write --recipe {value}"),
+    ("reid-train reid-distill", "num_gpus", "start it with torchrun --nproc_per_node {value}"),
+    (ALL_REID, "device_target", "write train.device=cpu, or the number of a GPU"),
+    ("reid-export", "file_format", "write --format {value}"),
+    *((ALL_REID, word, answer) for word, answer in ELSEWHERE.items()),
+    ("crops search-track", "source video", "write it without the flag: {value}"),
+    ("crops search-track", "model yolo_model", "write --weights {value}"),
+    ("crops search-track", "img img_size imgsize", "write --imgsz {value}"),
+    ("crops", "conf_thres", "write --conf {value}"),
+    ("crops", "iou_thres", "write --iou {value}"),
+    ("search-track", "tracking_method", "write --tracker {value}"),
+    ("search-track", "reid_model reid_weights", "write --reid {value}"),
+)  # fmt: skip
+# Commands of ultralytics and of other tools, and what does that job.
+COMMANDS = {
+    "train": "kd-yolo retrain trains a network as it is, kd-yolo distill trains it under a teacher",
+    "val": "yolo val model=best.pt data=... does it; kd-yolo compare compares several",
+    "predict": "yolo predict model=best.pt source=... does it",
+    "detect": "yolo predict model=best.pt source=... does it",
+    "export": "yolo export model=best.pt format=onnx does it, kd-yolo reid export a ReID network",
+    "track": "kd-yolo search track does it",
+    "tune": SEARCH,
+}
 
 
-@dataclass(frozen=True)
-class Words:
-    """What a command answers to words that are not its own.
-
-    Attributes:
-        flags: what to say of a word; ``{value}`` is what stands behind it.
-        keys: what the command takes as ``key=value``, by the word that somebody may write as a flag.
-        open_keys: whether names of flags may be ``key=value`` words as well.
-    """
-
-    flags: Mapping[str, str]
-    keys: Mapping[str, str] = field(default_factory=dict)
-    open_keys: bool = False
+def answers_of(command: str) -> dict[str, str]:
+    """What a command (``distill``, ``reid train``) answers to words that are not its own, by the word as compared."""
+    name = command.replace(" ", "-")
+    return {plain(word): answer for commands, words, answer in ROWS if name in commands.split()
+            for word in words.split()}  # fmt: skip
 
 
-def _only(*keys: str) -> dict[str, str]:
-    return {word: key for word, key in TRAINING.items() if key in keys}
+def plain(word: str) -> str:
+    """A word as it is compared: ``--IMS_PER_BATCH`` is ``imsperbatch``."""
+    return re.sub(r"[-_.]", "", word).lower()
 
 
-_TRAIN = {"weights": MODEL, "student": MODEL, "cfg": MODEL, "teacher": "use kd-yolo distill --teacher {value}"}
-COMMANDS: dict[str, Words] = {
-    "distill.DistillFlags": Words(
-        {
-            "weights": "write --student {value}",
-            "model": "write --student {value}",
-            "cfg": "write --student {value}",
-            "student_weights": "write --student {value}",
-            "t_weights": TEACHER,
-            "t_weight": TEACHER,
-            "teacher_weights": TEACHER,
-            "teacher_model": TEACHER,
-            "distill_model": TEACHER,
-            "distill": "leave it out, this command always distils",
-            "dist_loss": "write --loss obj_gated (that tool's l2) or --loss obj_gated_kl (its kl); --loss l2 here"
-            " compares feature maps",
-            "loss_type": "write --loss {value}",
-            "temperature": "write --tau {value}",
-            "temp": "write --tau {value}",
-            "hyp": "write its values as key=value: lr0=0.01 momentum=0.937 ...",
-        },
-        TRAINING,
-    ),
-    "prune.PruneFlags": Words(
-        {
-            "weights": MODEL, "cfg": MODEL, "student": MODEL, "percent": FACTOR, "ratio": FACTOR, "rate": FACTOR,
-            "prune_ratio": FACTOR, "pruning_ratio": FACTOR, "sparsity": FACTOR, "method": "write --importance {value}",
-            "epochs": "kd-yolo retrain takes epochs=, after pruning",
-        },
-        _only("data", "imgsz", "batch", "project"),
-    ),
-    "train.TrainFlags": Words(_TRAIN, TRAINING),
-    "train.SparseFlags": Words({**_TRAIN, "sr": "write --sparsity, the share of the gammas that is zero at the end",
-                                "st": "leave it out, this command always trains sparsely"}, TRAINING),
-    "compare.CompareFlags": Words(
-        {"weights": "write the files without it: {value}", "model": "write the files without it: {value}"},
-        _only("data", "imgsz", "batch", "device", "split", "project"),
-    ),
-    "pipeline.PipelineFlags": Words({"model": "it is the recipe's 'model:'", "weights": "it is the recipe's 'model:'",
-                                     "config": "write the recipe without it: {value}"}, TRAINING),
-    "league.LeagueFlags": Words({"loss": "write --losses {value}", "model": "write --student {value}",
-                                 "weights": "write --student {value}", "t_weights": TEACHER, "t_weight": TEACHER,
-                                 "seed": "write --seeds {value}"}, TRAINING),
-    "reid.flags.Train": Words(  # the articles' own words: kd_yolo.reid.rules
-        {},
-        {key: key for key in ("data", "epochs", "backbone", "pretrained", "ids", "images", "lr", "device", "workers")},
-        open_keys=True,
-    ),
-    "crops.CropsFlags": Words({"source": "write it without the flag: {value}", "model": "write --weights {value}"}),
-    "search.track.Track": Words({"source": "write it without the flag: {value}", "model": "write --weights {value}"}),
-}  # fmt: skip
-
-
-def explain(flags_type: type[object], words: Sequence[str], pairs: Sequence[str]) -> list[str]:
+def explain(
+    prog: str, flags_type: type[object], words: Sequence[str], pairs: Sequence[str], keys: Collection[str]
+) -> list[str]:
     """A line for each word of another tool, with what to type instead.
 
     Args:
-        flags_type: the command's flags.
+        prog: the command, ``kd-yolo distill``.
+        flags_type: its flags.
         words: what was typed, without the ``key=value`` words.
         pairs: the ``key=value`` words.
+        keys: those that the command takes.
     """
-    known = COMMANDS.get(f"{flags_type.__module__.removeprefix('kd_yolo.cli.')}.{flags_type.__name__}")
-    if known is None:
-        return []
+    answers = answers_of(SCRIPTS.get(prog, prog.removeprefix("kd-yolo ")))
+    taken = {plain(key): key for key in (*keys, *(key.rpartition(".")[2] for key in keys))}
+    answers = {
+        **{word: f"write {key}={{value}}" for word, key in taken.items()},
+        **{plain(word): f"write {key}={{value}}" for word, key in KEYS.items() if key in keys},
+        **answers,
+    }
     own = own_flags(flags_type)
-    return [*_flags(known, own, words), *_pairs(known, own, pairs)]
+    loose = [word for word in words if "=" in word and not word.startswith("-")] if not keys else []
+    return [*_flags(answers, own, words), *_pairs(answers, own, [*pairs, *loose], taken)]
 
 
 def own_flags(flags_type: Any) -> set[str]:
@@ -121,34 +124,29 @@ def own_flags(flags_type: Any) -> set[str]:
     return {one.name for one in dataclasses.fields(flags_type) if "Positional" not in str(one.type)}
 
 
-def _flags(known: Words, own: set[str], words: Sequence[str]) -> list[str]:
-    lines = []
+def _flags(answers: dict[str, str], own: set[str], words: Sequence[str]) -> Iterator[str]:
     for place, word in enumerate(words):
         typed, equals, value = word.partition("=")
-        name = typed.lstrip("-").replace("-", "_").lower()
-        if not typed.startswith("-") or name in own:
+        is_name = typed.startswith("-") or re.fullmatch(r"[A-Z]+(\.[A-Z_]+)+", typed)  # SOLVER.MAX_EPOCHS 60
+        if not is_name or typed.lstrip("-").replace("-", "_") in own:
             continue
         if not equals and place + 1 < len(words) and not words[place + 1].startswith("--"):
             value = words[place + 1]
-        shown = shlex.quote(value) if value else ""
-        answer = known.flags.get(name) or (f"write {known.keys[name]}={shown or '...'}" if name in known.keys else "")
-        if answer:
-            lines.append(f"{typed} {shown}".rstrip() + f": {_filled(answer, shown)}")
-    return lines
+        if plain(typed) in answers:
+            shown = shlex.quote(value) if value else ""
+            yield f"{typed} {shown}".rstrip() + f": {_filled(answers[plain(typed)], typed, shown)}"
 
 
-def _pairs(known: Words, own: set[str], pairs: Sequence[str]) -> list[str]:
-    lines = []
+def _pairs(answers: dict[str, str], own: set[str], pairs: Sequence[str], taken: Collection[str]) -> Iterator[str]:
     for pair in pairs:
         key, _, value = pair.partition("=")
-        if key in ANSWERED:
+        if (taken and key in ANSWERED) or plain(key) in taken:
             continue
-        if not known.open_keys and key in own - SHARED - set(known.keys.values()):
-            lines.append(f"{pair}: write --{key.replace('_', '-')} {shlex.quote(value)}")
-        elif key in known.flags and key not in known.keys:
-            lines.append(f"{pair}: {_filled(known.flags[key], shlex.quote(value))}")
-    return lines
+        if key in own - SHARED:
+            yield f"{pair}: write --{key.replace('_', '-')} {shlex.quote(value)}"
+        elif plain(key) in answers:
+            yield f"{pair}: {_filled(answers[plain(key)], key, shlex.quote(value))}"
 
 
-def _filled(answer: str, value: str) -> str:
-    return answer.replace("{value}", value or "...")
+def _filled(answer: str, word: str, value: str) -> str:
+    return answer.replace("{value}", value or "...").replace("{word}", word.lstrip("-"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 
 import pytest
 
 from kd_yolo.cli.app import main
-from kd_yolo.cli.foreign import COMMANDS, own_flags
+from kd_yolo.cli.foreign import ROWS, answers_of, own_flags, plain
+from kd_yolo.reid.rules import ELSEWHERE
+from tests.cli.commands import FLAGS
 
 # Command line and what its answer has to hold.
 ANSWERS: dict[str, tuple[str, ...]] = {
@@ -46,6 +47,26 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pipeline full --epochs 3 --model a.pt": ("write epochs=3", "the recipe's 'model:'"),
     "league --losses cwd --data d.yaml teacher=a.pt": ("write data=d.yaml", "write --teacher a.pt"),
     "reid train --data d --epochs 3": ("write data=d", "write epochs=3"),
+    "reid train --model_name resnet50_ibn_a --model_path r50.pth --IMS_PER_BATCH 64 --TEST_IMS_PER_BATCH 128"
+    " --MAX_EPOCHS 120": (
+        "--model_name", "backbone= is the network", "--model_path", "--weights (test, rank", "--IMS_PER_BATCH",
+        "ids= x images=", "--TEST_IMS_PER_BATCH", "test.batch= is", "--MAX_EPOCHS", "epochs= is the length of a run",
+    ),
+    "reid train SOLVER.MAX_EPOCHS 60": ("SOLVER.MAX_EPOCHS 60: epochs= is the length",),
+    "reid train --config-file a.yml --num-gpus 4": ("write --recipe a.yml", "torchrun --nproc_per_node 4"),
+    "reid train --srch-alog bohb --num-trials 12": ("--srch-alog bohb: there is no search", "--num-trials 12: there"),
+    "reid distill --t_weights a.pt": ("write --teacher a.pt",),
+    "reid train --device_target GPU": ("write train.device=",),
+    "distill --srch-alog bohb": ("there is no search for settings here",),
+    "distill --imgsz=320 --close_mosaic=5 --warmup-epochs 2 --cos_lr": (
+        "--imgsz 320: write imgsz=320", "write close_mosaic=5", "write warmup_epochs=2", "--cos_lr: write cos_lr=...",
+    ),
+    "retrain --lr 0.01 --num-workers 4": ("write lr0=0.01", "write workers=4"),
+    "compare a.pt --imgsz 320 --batch-size 4": ("write imgsz=320", "write batch=4"),
+    "demo epochs=3": ("epochs=3: write --epochs 3",),
+    "data make street preset=smoke": ("preset=smoke: write --preset smoke",),
+    "train data=coco8.yaml": ("kd-yolo retrain trains a network as it is",),
+    "export model=a.pt": ("yolo export model=best.pt",),
     "crops --source v.mp4": ("write it without the flag: v.mp4",),
     "search track --source v.mp4 --model a.pt": ("write it without the flag: v.mp4", "write --weights a.pt"),
 }  # fmt: skip
@@ -63,11 +84,15 @@ def test_answers(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert [part for part in ANSWERS[line] if part not in said.err] == [], said.err
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", FLAGS)
 def test_the_table_names_no_word_of_the_command_itself(name: str) -> None:
-    module, _, flags = name.rpartition(".")
-    kind = getattr(importlib.import_module(f"kd_yolo.cli.{module}"), flags)
-    assert own_flags(kind).isdisjoint(COMMANDS[name].flags)
+    foreign = set(answers_of(name)) - set(ELSEWHERE)  # those go by the settings of training, for all of reid
+    assert {plain(flag) for flag in own_flags(FLAGS[name])}.isdisjoint(foreign)
+
+
+def test_every_row_is_of_a_command() -> None:
+    named = {command for commands, _, _ in ROWS for command in commands.split()}
+    assert named <= {name.replace(" ", "-") for name in FLAGS}
 
 
 @pytest.mark.parametrize("line", ["distill --weights a.pt --help", "prune --percent 3 -h"])
