@@ -50,7 +50,7 @@ def entries(said: str) -> dict[str, str]:
     """The text beside each flag, by the flag."""
     found: dict[str, str] = {}
     name = ""
-    said = said.partition("key=value")[0].partition("example:")[0]
+    said = said.partition("usage:")[2].partition("key=value")[0].partition("example:")[0]
     for line in said.replace("│", " ").splitlines():  # a box where the terminal can draw one
         if start := re.match(r" {1,3}(--[a-z-]+)", line):
             name = start[1]
