@@ -161,7 +161,7 @@ def _collected(flags: Iterable[Flag], typed: Iterable[tuple[Flag, Any]]) -> Give
     problems: list[str] = []
     for flag, text in typed:
         part = values[flag.part] if flag.part else values
-        value = flag.default is False if flag.is_switch else text
+        value = flag.info.default is False if flag.is_switch else text
         try:
             kind: Any = Annotated[flag.info.annotation, flag.info]
             part[flag.key] = TypeAdapter(kind).validate_python(value)
@@ -191,7 +191,7 @@ def _spec(flag: Flag) -> tyro.constructors.PrimitiveConstructorSpec[Any]:
     choices = [str(word) for kind in types if get_origin(kind) is Literal for word in get_args(kind)]
     one = (get_args(types[0])[0] if many else types[0]) if len(types) == 1 else str
     kind = METAVARS.get(one, "TEXT")
-    metavar = flag.name.upper() if flag.is_positional else "{" + ",".join(choices) + "}" if choices else kind
+    metavar = "{" + ",".join(choices) + "}" if choices else flag.name.upper() if flag.is_positional else kind
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs="*" if many else 1,
         metavar=f"{metavar} ..." if many else metavar,

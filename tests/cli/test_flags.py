@@ -48,6 +48,8 @@ class Command(Flags):
     settings: Annotated[Given, FlagsOf(Model, ("share", "kind", "names", "deep", "check"), {"deep": "go_deep"})]
     out: Path = Path("here")
     """Where to."""
+    no_video: bool = False
+    """Write no video."""
 
 
 ABOUT = About("It works.\n\n" + "word " * 40, "kd-yolo it x", lambda: setting_keys(Model, project="Folder."))
@@ -74,6 +76,10 @@ def test_a_default_that_is_typed_is_given() -> None:
     assert read("x", "--kind", "b", "--out", "here").model_fields_set == {"source", "settings", "out"}
     assert read("x", "--kind", "b").settings == {"kind": "b"}
     assert typed_flags(read("x", "--kind", "b", "--go-deep")) == {"--source": "x", "--kind": "b", "--go-deep": True}
+
+
+def test_a_switch_may_begin_with_no() -> None:
+    assert (read("x").no_video, read("x", "--no-video").no_video) == (False, True)
 
 
 def test_the_model_reads_the_values() -> None:
