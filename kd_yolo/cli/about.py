@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH = 100  # columns of a help text, at most
 COMMON = ("data", "epochs", "imgsz", "batch", "workers", "optimizer", "lr0", "patience", "project")  # come first
-COLUMN = 22  # where the text on a key begins
+MAX_COLUMN = 30  # where the text on a key begins at the latest
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def closing_lines(about: About) -> Iterator[str]:
     """What stands below the flags."""
     keys = {} if about.keys is None else about.keys()
     if any(keys.values()):
-        yield "\n".join(["key=value:", *(_entry(f"{key}=", text) for key, text in keys.items())])
+        column = min(max(map(len, keys)) + 4, MAX_COLUMN)
+        yield "\n".join(["key=value:", *(_entry(f"{key}=", text, column) for key, text in keys.items())])
     elif keys:
         yield "key=value, as ultralytics' training takes them (docs.ultralytics.com/usage/cfg):"
         yield filled(" ".join(f"{key}=" for key in keys), "  ")
@@ -52,10 +53,10 @@ def setting_keys(model: type[BaseModel], names: Sequence[str] = (), **own: str) 
 
     Args:
         model: the model; fields of models inside it are written ``section.key``.
-        names: fields of the model; all without.
+        names: fields of the model, or of the models inside it as they are written; all without.
         **own: further keys of the command, with their help.
     """
-    found = {key: text for key, text in _settings(model) if not names or key.partition(".")[0] in names}
+    found = {key: text for key, text in _settings(model) if not names or {key, key.partition(".")[0]} & {*names}}
     return {**found, **own}
 
 
@@ -92,10 +93,10 @@ def argument_keys(command: Command, *own: str) -> dict[str, str]:
     return dict.fromkeys((key for key in keys if key not in own), "")
 
 
-def _entry(name: str, text: str) -> str:
+def _entry(name: str, text: str, column: int) -> str:
     """A line of help: name, then the text beside it or below."""
-    first = f"  {name:{COLUMN - 3}} " if len(name) < COLUMN - 2 else f"  {name}\n{'':{COLUMN}}"
-    return first + filled(text, " " * COLUMN).lstrip()
+    first = f"  {name:{column - 3}} " if len(name) < column - 2 else f"  {name}\n{'':{column}}"
+    return first + filled(text, " " * column).lstrip()
 
 
 def kinds(annotation: Any) -> Iterator[Any]:

@@ -9,13 +9,13 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from kd_yolo.cli.flags import Flags, list_flags
-from kd_yolo.reid.rules import ELSEWHERE
 
 SCRIPTS = {"train_distill.py": "distill", "prune.py": "prune"}
 SHARED = {"name", "device", "seed", "resume"}  # flags of ours that may be written key=value too
 ANSWERED = ("model", "distill_model", "epochs")  # by the command, which says more of them
 TRAININGS = "distill retrain sparse pipeline league"
-ALL_REID = "reid-train reid-distill reid-test reid-rank reid-export reid-prune"
+REID_TRAIN, REID_USE = "reid-train reid-distill", "reid-test reid-rank reid-export reid-prune"
+ALL_REID = f"{REID_TRAIN} {REID_USE}"
 SEARCH = "there is no search for settings here: repeat the command with other key=value words and compare"
 # Keys that have another name elsewhere; they count where the command takes the key.
 KEYS = {"img": "imgsz", "img_size": "imgsz", "imgsize": "imgsz", "batch_size": "batch", "batchsize": "batch",
@@ -54,13 +54,42 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("league", "loss", "write --losses {value}"),
     ("league", "model weights", "write --student {value}"),
     ("league", "seed", "write --seeds {value}"),
-    ("reid-train reid-distill", "data epochs backbone pretrained ids images lr device workers",
-     "write {word}={value}"),
-    ("reid-train reid-distill", "config_file config cfg", "write --recipe {value}"),
-    ("reid-train reid-distill", "num_gpus", "start it with torchrun --nproc_per_node {value}"),
-    (ALL_REID, "device_target", "write train.device=cpu, or the number of a GPU"),
+    (REID_TRAIN, "config_file config cfg", "write --recipe {value}: a name in cfg/reid, or a YAML with the keys of"
+     " kd-yolo reid train --help"),
+    (REID_TRAIN, "num_gpus", "start it with torchrun --nproc_per_node {value}"),
+    (REID_TRAIN, "model arch model_name model.name model_arch backbone.name", "write backbone={value}"),
+    (REID_TRAIN, "model.backbone.name model.backbone.depth", "write backbone=resnet50, or another of --help"),
+    (REID_TRAIN, "with_ibn", "write backbone=resnet50_ibn_a"),
+    (REID_TRAIN, "weights model_path model.weights pretrain_path load_weights", "write pretrained={value}, for a"
+     " checkpoint of kd-yolo --start {value}"),
+    (REID_TRAIN, "batch batch_size batch_size_train train_batch_size ims_per_batch", "write ids=... images=...,"
+     " identities per batch and images of each; test.batch={value} is the batch of the test"),
+    (REID_TRAIN, "num_instance num_instances", "write images={value}"),
+    (REID_TRAIN, "max_epoch max_epochs num_epochs", "write epochs={value}"),
+    (REID_TRAIN, "base_lr lr0 learning_rate", "write lr={value}"),
+    (REID_TRAIN, "optim optimizer_name", "write optimizer={value}"),
+    (REID_TRAIN, "warmup_epochs warmup_iters", "write warmup=..., in epochs"),
+    (REID_TRAIN, "steps stepsize", "write milestones=..., as shares of the run"),
+    (REID_TRAIN, "embedding_dim", "write embedding={value}"),
+    (REID_TRAIN, "pool_layer", "write pool=avg, gem or max"),
+    (REID_TRAIN, "re_prob random_erase", "write erase={value}, a probability"),
+    (REID_TRAIN, "label_smooth if_labelsmooth", "write smoothing=0.1"),
+    (REID_TRAIN, "center_loss_weight", "write center_weight={value}"),
+    (REID_TRAIN, "temperature", "write distill.temperature={value}, or self_kd.temperature={value} with --kd"),
+    (REID_TRAIN, "num_workers", "write workers={value}"),
+    (REID_TRAIN, "evaluate", "use kd-yolo reid test --weights best.pt"),
+    (REID_TRAIN, "output_dir save_dir", "write --name {value}, the run's folder in runs/reid"),
+    (REID_USE, "model model_path model.weights load_weights", "write --weights {value}"),
+    ("reid-test reid-rank", "batch batch_size ims_per_batch", "write test.batch={value}"),
+    (ALL_REID, "test_ims_per_batch test.ims_per_batch batch_size_test", "write test.batch={value}"),
+    (ALL_REID, "imgsz size_train size_test input_size", "write height=... width=..., the size of the crops, for kd-yolo"
+     " reid train"),
+    (ALL_REID, "root root_dir data_dir data_root dataset_dir", "write data={value}"),
+    (ALL_REID, "datasets.names sources targets", "write data=..., the folder of the data set"),
+    (ALL_REID, "gpu gpu_ids gpu_devices model.device device_id device_target", "write train.device=cpu, or a GPU's"
+     " number"),
+    (ALL_REID, "re_ranking rerank.enabled", "write rerank=true"),
     ("reid-export", "file_format", "write --format {value}"),
-    *((ALL_REID, word, answer) for word, answer in ELSEWHERE.items()),
     ("crops search-track", "source video", "write it without the flag: {value}"),
     ("crops search-track", "model yolo_model", "write --weights {value}"),
     ("crops search-track", "img img_size imgsize", "write --imgsz {value}"),
@@ -105,8 +134,12 @@ def explain(
         pairs: the ``key=value`` words.
         keys: those that the command takes.
     """
-    answers = answers_of(SCRIPTS.get(prog, prog.removeprefix("kd-yolo ")))
-    taken = {plain(key): key for key in (*keys, *(key.rpartition(".")[2] for key in keys))}
+    command = SCRIPTS.get(prog, prog.removeprefix("kd-yolo "))
+    answered = () if command.startswith("reid") else ANSWERED
+    answers = answers_of(command)
+    short = [key.rpartition(".")[2] for key in keys]
+    plain_keys = [*keys, *(key for key in short if short.count(key) == 1 and plain(key) not in answers)]
+    taken = {plain(key): key for key in plain_keys}
     answers = {
         **{word: f"write {key}={{value}}" for word, key in taken.items()},
         **{plain(word): f"write {key}={{value}}" for word, key in KEYS.items() if key in keys},
@@ -114,7 +147,7 @@ def explain(
     }
     own = own_flags(flags_type)
     loose = [word for word in words if "=" in word and not word.startswith("-")] if not keys else []
-    return [*_flags(answers, own, words), *_pairs(answers, own, [*pairs, *loose], taken)]
+    return [*_flags(answers, own, words), *_pairs(answers, own, [*pairs, *loose], taken, answered)]
 
 
 def own_flags(flags_type: Any) -> set[str]:
@@ -132,21 +165,29 @@ def _flags(answers: dict[str, str], own: set[str], words: Sequence[str]) -> Iter
             continue
         if not equals and place + 1 < len(words) and not words[place + 1].startswith("--"):
             value = words[place + 1]
-        if plain(typed) in answers:
+        answer = _answer(answers, typed)
+        if answer:
             shown = shlex.quote(value) if value else ""
-            yield f"{typed} {shown}".rstrip() + f": {_filled(answers[plain(typed)], typed, shown)}"
+            yield f"{typed} {shown}".rstrip() + f": {_filled(answer, shown)}"
 
 
-def _pairs(answers: dict[str, str], own: set[str], pairs: Sequence[str], taken: Collection[str]) -> Iterator[str]:
+def _pairs(
+    answers: dict[str, str], own: set[str], pairs: Sequence[str], taken: Collection[str], answered: Collection[str]
+) -> Iterator[str]:
     for pair in pairs:
         key, _, value = pair.partition("=")
-        if (taken and key in ANSWERED) or plain(key) in taken:
+        if (taken and key in answered) or plain(key) in taken:
             continue
         if key in own - SHARED:
             yield f"{pair}: write --{key.replace('_', '-')} {shlex.quote(value)}"
-        elif plain(key) in answers:
-            yield f"{pair}: {_filled(answers[plain(key)], key, shlex.quote(value))}"
+        elif _answer(answers, key):
+            yield f"{pair}: {_filled(_answer(answers, key), shlex.quote(value) if value else '')}"
 
 
-def _filled(answer: str, word: str, value: str) -> str:
-    return answer.replace("{value}", value or "...").replace("{word}", word.lstrip("-"))
+def _answer(answers: dict[str, str], word: str) -> str:
+    """What is said of a word, of SOLVER.BASE_LR as of BASE_LR, or nothing."""
+    return answers.get(plain(word)) or answers.get(plain(word.rpartition(".")[2])) or ""
+
+
+def _filled(answer: str, value: str) -> str:
+    return answer.replace("{value}", value or "...")

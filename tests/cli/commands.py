@@ -13,7 +13,7 @@ from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.league import LeagueFlags
 from kd_yolo.cli.pipeline import PipelineFlags
 from kd_yolo.cli.prune import PruneFlags
-from kd_yolo.cli.reid import flags as reid
+from kd_yolo.cli.reid import export, test, train
 from kd_yolo.cli.search import flags as search
 from kd_yolo.cli.search.serve import ServeFlags
 from kd_yolo.cli.search.track import Link, Track
@@ -27,12 +27,12 @@ FLAGS: dict[str, type[Any]] = {
     "pipeline": PipelineFlags,
     "league": LeagueFlags,
     "compare": CompareFlags,
-    "reid train": reid.Train,
-    "reid distill": reid.Train,
-    "reid test": reid.Test,
-    "reid rank": reid.Rank,
-    "reid export": reid.Export,
-    "reid prune": reid.Prune,
+    "reid train": train.Train,
+    "reid distill": train.Train,
+    "reid test": test.Test,
+    "reid rank": test.Rank,
+    "reid export": export.Export,
+    "reid prune": export.Prune,
     "crops": crops.CropsFlags,
     "search index": search.Index,
     "search query": search.Query,
