@@ -135,7 +135,7 @@ OTHERS = [
     ("test --weights net.pt data=crops rerank=true lambda_value=nan", 2, "lambda_value"),
     ("test --weights net.pt data=crops train.device=foo", 2, "unknown device 'foo'"),
     ("test --weights net.pt data=crops max_rank=0", 2, "max_rank"),
-    ("test --weights net.pt --strips -1 data=crops", 2, "--strips: Input should be greater than or equal"),
+    ("test --weights net.pt --strips -1 data=crops", 2, "--strips: Input should be greater than or equal to 0"),
     ("rank --weights net.pt --query empty data=crops", 2, "is a folder: rank takes one crop"),
     ("rank --weights net.pt --query nothing.jpg data=crops", 3, "cannot be opened"),
     ("rank --weights net.pt --query pipe data=crops", 3, "is a pipe"),
