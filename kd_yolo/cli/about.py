@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
@@ -27,23 +27,29 @@ class About:
     Attributes:
         text: what the command does; paragraphs are filled.
         example: a command line as it can be typed.
-        keys: makes the text on the ``key=value`` words that it takes: :func:`setting_keys`, :func:`argument_keys`.
+        keys: the ``key=value`` words that it takes and the help of each, see :func:`setting_keys` and
+            :func:`argument_keys`; None for a command that takes none.
     """
 
     text: str
     example: str
-    keys: Callable[[], str] | None = None
+    keys: Callable[[], Mapping[str, str]] | None = None
 
 
 def closing_lines(about: About) -> Iterator[str]:
     """What stands below the flags."""
-    if about.keys is not None:
-        yield about.keys()
+    keys = {} if about.keys is None else about.keys()
+    if any(keys.values()):
+        column = min(max(map(len, keys)) + 4, MAX_COLUMN)
+        yield "\n".join(["key=value:", *(_entry(f"{key}=", text, column) for key, text in keys.items())])
+    elif keys:
+        yield "key=value, as ultralytics' training takes them (docs.ultralytics.com/usage/cfg):"
+        yield filled(" ".join(f"{key}=" for key in keys), "  ")
     yield f"\nexample: {about.example}"
 
 
-def setting_keys(model: type[BaseModel], names: Sequence[str] = (), **own: str) -> str:
-    """The ``key=value`` words that are settings of a model, a line each, with default and docstring.
+def setting_keys(model: type[BaseModel], names: Sequence[str] = (), **own: str) -> dict[str, str]:
+    """The ``key=value`` words that are settings of a model, each with docstring and default.
 
     Args:
         model: the model; fields of models inside it are written ``section.key``.
@@ -51,9 +57,7 @@ def setting_keys(model: type[BaseModel], names: Sequence[str] = (), **own: str) 
         **own: further keys of the command, with their help.
     """
     found = {key: text for key, text in _settings(model) if not names or {key, key.partition(".")[0]} & {*names}}
-    found |= own
-    column = min(max(map(len, found)) + 4, MAX_COLUMN)
-    return "\n".join(["key=value:", *(_entry(f"{key}=", text, column) for key, text in found.items())])
+    return {**found, **own}
 
 
 def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -76,18 +80,17 @@ def text_of(info: FieldInfo, default: Any = ..., separator: str = " ") -> str:
     return f"{text} (default: {words or 'none'})"
 
 
-def argument_keys(command: Command, *own: str) -> str:
-    """The ``key=value`` words that go to ultralytics.
+def argument_keys(command: Command, *own: str) -> dict[str, str]:
+    """The ``key=value`` words that go to ultralytics, whose documentation says what they do.
 
     Args:
         command: the command, as the table of arguments calls it.
-        *own: those of them that are flags of ours too.
+        *own: those of them that the command does not take, or has a flag for.
     """
     from kd_yolo.yolo.arguments.table import TABLE
 
-    keys = [key for key in dict.fromkeys((*COMMON, *sorted(TABLE))) if command not in TABLE[key].refused]
-    text = " ".join(f"{key}=" for key in keys if key not in own)
-    return f"key=value, as ultralytics' training takes them (docs.ultralytics.com/usage/cfg):\n{filled(text, '  ')}"
+    keys = (key for key in dict.fromkeys((*COMMON, *sorted(TABLE))) if command not in TABLE[key].refused)
+    return dict.fromkeys((key for key in keys if key not in own), "")
 
 
 def _entry(name: str, text: str, column: int) -> str:

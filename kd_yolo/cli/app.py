@@ -61,8 +61,11 @@ def _find(name: str) -> Callable[..., Any]:
     if name not in COMMANDS:
         added = plugins(GROUP)
         if name not in added:
+            from kd_yolo.cli.foreign import COMMANDS as FOREIGN  # importing it costs a moment, which --help saves
+
             known = [*COMMANDS, *added]
-            raise ConfigError(f"unknown command '{name[:100]}'.{nearest(name[:100], known)} Known: {', '.join(known)}.")
+            hint = f" {FOREIGN[name]}." if name in FOREIGN else nearest(name[:100], known)
+            raise ConfigError(f"unknown command '{name[:100]}'.{hint} Known: {', '.join(known)}.")
         return load_plugin(added[name])  # type: ignore[no-any-return]
     module, _, function = COMMANDS[name][0].partition(":")
     return getattr(importlib.import_module(module), function or "main")  # type: ignore[no-any-return]

@@ -1,206 +1,153 @@
-"""Words of other tools, answered with ours.
-
-Flags of YOLOv5 and of articles on distillation, keys of FastReID, torchreid and reid-strong-baseline, and
-``--epochs 10`` for ``epochs=10``.
-"""
+"""Words of other tools, answered with ours: YOLOv5's and the articles' flags, ``--epochs 10`` for ``epochs=10``."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from kd_yolo.cli.flags import Flags, list_flags
 
-# Arguments of ultralytics that people write as flags; ours are written key=value.
-TRAINING = {
-    key: key
-    for key in (
-        "data", "epochs", "imgsz", "batch", "workers", "project", "exist_ok", "optimizer", "lr0", "lrf", "momentum",
-        "weight_decay", "warmup_epochs", "patience", "cache", "amp", "nbs", "mosaic", "close_mosaic", "plots", "val",
-        "fraction", "freeze", "cos_lr", "save_period", "single_cls", "classes", "time", "rect", "device", "seed",
-        "split", "name",
-    )
-} | {"img": "imgsz", "img_size": "imgsz", "imgsize": "imgsz", "batch_size": "batch", "batchsize": "batch"}  # fmt: skip
-SHARED = frozenset({"name", "device", "seed", "resume"})  # flags of ours that may be written key=value too
-ANSWERED = frozenset({"model", "distill_model", "epochs"})  # by the command, which says more of them
-TEACHER = "write --teacher {value}"
-MODEL = "write --model {value}"
-FACTOR = "write --factor, the share of the channels that is removed"
+SCRIPTS = {"train_distill.py": "distill", "prune.py": "prune"}
+SHARED = {"name", "device", "seed", "resume"}  # flags of ours that may be written key=value too
+ANSWERED = ("model", "distill_model", "epochs")  # by the command, which says more of them
+TRAININGS = "distill retrain sparse pipeline league"
+REID_TRAIN, REID_USE = "reid-train reid-distill", "reid-test reid-rank reid-export reid-prune"
+ALL_REID = f"{REID_TRAIN} {REID_USE}"
+SEARCH = "there is no search for settings here: repeat the command with other key=value words and compare"
+# Keys that have another name elsewhere; they count where the command takes the key.
+KEYS = {"img": "imgsz", "img_size": "imgsz", "imgsize": "imgsz", "batch_size": "batch", "batchsize": "batch",
+        "lr": "lr0", "learning_rate": "lr0", "num_workers": "workers", "max_epochs": "epochs"}  # fmt: skip
+# Commands, the words that others have, and what to write instead; {value} is what stands behind the word.
+ROWS: tuple[tuple[str, str, str], ...] = (
+    ("distill", "weights model cfg student_weights", "write --student {value}"),
+    ("distill league reid-distill", "t_weights t_weight teacher_weights teacher_model distill_model teachers",
+     "write --teacher {value}"),
+    ("distill", "distill kd", "leave it out, this command always distils"),
+    ("distill", "dist_loss", "write --loss obj_gated (that tool's l2) or --loss obj_gated_kl (its kl); --loss l2 here"
+     " compares feature maps"),
+    ("distill", "loss_type", "write --loss {value}"),
+    ("distill", "temperature temp T", "write --tau {value}"),
+    ("distill", "kd_weight alpha distill_weight", "write --weight {value}"),
+    ("distill", "layers kd_layers distill_layers", "write --taps {value}"),
+    ("distill retrain sparse", "save_dir output out_dir", "write project= for the folder of all runs and --name for"
+     " this one"),
+    (TRAININGS, "hyp", "write its values as key=value: lr0=0.01 momentum=0.937 ..."),
+    (TRAININGS, "noval", "write val=False"),
+    (TRAININGS, "adam", "write optimizer=Adam"),
+    (TRAININGS, "evolve", SEARCH),
+    (f"{TRAININGS} {ALL_REID}", "srch_alog srch_algo search_alg num_trials", SEARCH),
+    ("retrain sparse", "weights student cfg", "write --model {value}"),
+    ("retrain sparse", "teacher t_weights", "use kd-yolo distill --teacher {value}"),
+    ("sparse", "sr s sparse_rate", "write --sparsity, the share of the gammas that is zero at the end"),
+    ("sparse", "st sparse", "leave it out, this command always trains sparsely"),
+    ("prune", "weights cfg student", "write --model {value}"),
+    ("prune", "percent ratio rate prune_ratio pruning_ratio prune_rate sparsity thres",
+     "write --factor, the share of the channels that is removed"),
+    ("prune", "method", "write --importance {value}"),
+    ("prune", "epochs", "kd-yolo retrain takes epochs=, after pruning"),
+    ("compare", "weights model models", "write the files without it: {value}"),
+    ("pipeline", "model weights", "it is the recipe's 'model:'"),
+    ("pipeline", "config cfg recipe", "write the recipe without it: {value}"),
+    ("league", "loss", "write --losses {value}"),
+    ("league", "model weights", "write --student {value}"),
+    ("league", "seed", "write --seeds {value}"),
+    (REID_TRAIN, "config_file config cfg", "write --recipe {value}: a name in cfg/reid, or a YAML with the keys of"
+     " kd-yolo reid train --help"),
+    (REID_TRAIN, "num_gpus", "start it with torchrun --nproc_per_node {value}"),
+    (REID_TRAIN, "model arch model_name model.name model_arch backbone.name", "write backbone={value}"),
+    (REID_TRAIN, "model.backbone.name model.backbone.depth", "write backbone=resnet50, or another of --help"),
+    (REID_TRAIN, "with_ibn", "write backbone=resnet50_ibn_a"),
+    (REID_TRAIN, "weights model_path model.weights pretrain_path load_weights", "write pretrained={value}, for a"
+     " checkpoint of kd-yolo --start {value}"),
+    (REID_TRAIN, "batch batch_size batch_size_train train_batch_size ims_per_batch", "write ids=... images=...,"
+     " identities per batch and images of each; test.batch={value} is the batch of the test"),
+    (REID_TRAIN, "num_instance num_instances", "write images={value}"),
+    (REID_TRAIN, "max_epoch max_epochs num_epochs", "write epochs={value}"),
+    (REID_TRAIN, "base_lr lr0 learning_rate", "write lr={value}"),
+    (REID_TRAIN, "optim optimizer_name", "write optimizer={value}"),
+    (REID_TRAIN, "warmup_epochs warmup_iters", "write warmup=..., in epochs"),
+    (REID_TRAIN, "steps stepsize", "write milestones=..., as shares of the run"),
+    (REID_TRAIN, "embedding_dim", "write embedding={value}"),
+    (REID_TRAIN, "pool_layer", "write pool=avg, gem or max"),
+    (REID_TRAIN, "re_prob random_erase", "write erase={value}, a probability"),
+    (REID_TRAIN, "label_smooth if_labelsmooth", "write smoothing=0.1"),
+    (REID_TRAIN, "center_loss_weight", "write center_weight={value}"),
+    (REID_TRAIN, "temperature", "write distill.temperature={value}, or self_kd.temperature={value} with --kd"),
+    (REID_TRAIN, "num_workers", "write workers={value}"),
+    (REID_TRAIN, "evaluate", "use kd-yolo reid test --weights best.pt"),
+    (REID_TRAIN, "output_dir save_dir", "write --name {value}, the run's folder in runs/reid"),
+    (REID_USE, "model model_path model.weights load_weights", "write --weights {value}"),
+    ("reid-test reid-rank", "batch batch_size ims_per_batch", "write test.batch={value}"),
+    (ALL_REID, "test_ims_per_batch test.ims_per_batch batch_size_test", "write test.batch={value}"),
+    (ALL_REID, "imgsz size_train size_test input_size", "write height=... width=..., the size of the crops, for kd-yolo"
+     " reid train"),
+    (ALL_REID, "root root_dir data_dir data_root dataset_dir", "write data={value}"),
+    (ALL_REID, "datasets.names sources targets", "write data=..., the folder of the data set"),
+    (ALL_REID, "gpu gpu_ids gpu_devices model.device device_id device_target", "write train.device=cpu, or a GPU's"
+     " number"),
+    (ALL_REID, "re_ranking rerank.enabled", "write rerank=true"),
+    ("reid-export", "file_format", "write --format {value}"),
+    ("crops search-track", "source video", "write it without the flag: {value}"),
+    ("crops search-track", "model yolo_model", "write --weights {value}"),
+    ("crops search-track", "img img_size imgsize", "write --imgsz {value}"),
+    ("crops", "conf_thres", "write --conf {value}"),
+    ("crops", "iou_thres", "write --iou {value}"),
+    ("search-track", "tracking_method", "write --tracker {value}"),
+    ("search-track", "reid_model reid_weights", "write --reid {value}"),
+)  # fmt: skip
+# Commands of ultralytics and of other tools, and what does that job.
+COMMANDS = {
+    "train": "kd-yolo retrain trains a network as it is, kd-yolo distill trains it under a teacher",
+    "val": "yolo val model=best.pt data=... does it; kd-yolo compare compares several",
+    "predict": "yolo predict model=best.pt source=... does it",
+    "detect": "yolo predict model=best.pt source=... does it",
+    "export": "yolo export model=best.pt format=onnx does it, kd-yolo reid export a ReID network",
+    "track": "kd-yolo search track does it",
+    "tune": SEARCH,
+}
 
 
-@dataclass(frozen=True)
-class Words:
-    """What a command answers to words that are not its own.
-
-    Attributes:
-        flags: what to say of a word; ``{value}`` is what stands behind it.
-        keys: what the command takes as ``key=value``, by the word that somebody may write as a flag; a function where
-            it comes from a model, which is imported when something is typed.
-        shared: flags that may be written ``key=value`` too.
-        answered: ``key=value`` words that the command itself answers.
-        has_bare_keys: whether words in capitals without ``--`` are asked about too: FastReID's SOLVER.BASE_LR 0.01.
-    """
-
-    flags: Mapping[str, str]
-    keys: Mapping[str, str] | Callable[[], Mapping[str, str]] = field(default_factory=dict)
-    shared: frozenset[str] = SHARED
-    answered: frozenset[str] = ANSWERED
-    has_bare_keys: bool = False
-
-    def answer(self, word: str) -> str:
-        """What to say of a word, or nothing; tools write one name as BASE_LR, base-lr and SOLVER.BASE_LR."""
-        known = {_squeezed(name): text for name, text in self.flags.items()}
-        return known.get(_squeezed(word)) or known.get(_squeezed(word.rpartition(".")[2])) or ""
+def answers_of(command: str) -> dict[str, str]:
+    """What a command (``distill``, ``reid train``) answers to words that are not its own, by the word as compared."""
+    name = command.replace(" ", "-")
+    return {plain(word): answer for commands, words, answer in ROWS if name in commands.split()
+            for word in words.split()}  # fmt: skip
 
 
-def _squeezed(word: str) -> str:
-    return word.lower().translate(str.maketrans("", "", "-_."))
+def plain(word: str) -> str:
+    """A word as it is compared: ``--IMS_PER_BATCH`` is ``imsperbatch``."""
+    return re.sub(r"[-_.]", "", word).lower()
 
 
-def _only(*keys: str) -> dict[str, str]:
-    return {word: key for word, key in TRAINING.items() if key in keys}
-
-
-_CROP_SIZE = "write height=... width=..., the size of the crops in pixels"
-_DEVICE = "write train.device={value}"
-_LOSS_NAMES = "write the weights of the losses, such as triplet_weight=1 circle_weight=0, or terms=[{loss: id}]"
-_BATCH = "write ids=... images=..., identities per batch and images of each; test.batch={value} is that of the test"
-# Keys of FastReID, torchreid and reid-strong-baseline; for SOLVER.BASE_LR the word behind the last dot is enough.
-REID = {
-    "batch": _BATCH, "batch_size": _BATCH, "batch_size_train": _BATCH, "train_batch_size": _BATCH,
-    "ims_per_batch": _BATCH, "test.ims_per_batch": "write test.batch={value}",
-    "test_ims_per_batch": "write test.batch={value}", "batch_size_test": "write test.batch={value}",
-    "num_instance": "write images={value}", "num_instances": "write images={value}",
-    "max_epoch": "write epochs={value}", "max_epochs": "write epochs={value}", "num_epochs": "write epochs={value}",
-    "model": "write backbone={value}", "arch": "write backbone={value}", "model_name": "write backbone={value}",
-    "model.name": "write backbone={value}", "model_arch": "write backbone={value}",
-    "backbone.name": "write backbone={value}", "model.backbone.name": "write backbone={value}, such as resnet50",
-    "model.backbone.depth": "write backbone=resnet50, resnet101, ...", "with_ibn": "write backbone=resnet50_ibn_a",
-    "pool_layer": "write pool=avg, gem or max", "embedding_dim": "write embedding={value}",
-    "weights": "write --start {value} for a checkpoint of kd-yolo, pretrained={value} for backbone weights",
-    "model_path": "write pretrained={value}, for a checkpoint of kd-yolo --start {value}",
-    "pretrain_path": "write pretrained={value}, for a checkpoint of kd-yolo --start {value}",
-    "load_weights": "write pretrained={value}, for a checkpoint of kd-yolo --start {value}",
-    "base_lr": "write lr={value}", "lr0": "write lr={value}", "learning_rate": "write lr={value}",
-    "optim": "write optimizer={value}", "optimizer_name": "write optimizer={value}",
-    "warmup_epochs": "write warmup={value}, in epochs", "warmup_iters": "write warmup=..., in epochs",
-    "steps": "write milestones=..., as shares of the run", "sched": "write schedule=cosine or step",
-    "imgsz": _CROP_SIZE, "size_train": _CROP_SIZE, "size_test": _CROP_SIZE, "input_size": _CROP_SIZE,
-    "re_prob": "write erase={value}", "random_erase": "write erase=0.5",
-    "transforms": "write flip=, pad=, erase=, jitter=",
-    "label_smooth": "write smoothing=0.1", "if_labelsmooth": "write smoothing=0.1",
-    "center_loss_weight": "write center_weight={value}", "loss": _LOSS_NAMES, "loss.name": _LOSS_NAMES,
-    "root": "write data={value}", "root_dir": "write data={value}", "data_dir": "write data={value}",
-    "data_root": "write data={value}", "dataset_dir": "write data={value}", "datasets.names": "write data=FOLDER",
-    "sources": "write data=FOLDER", "targets": "write data=FOLDER",
-    "gpu": _DEVICE, "gpu_ids": _DEVICE, "gpu_devices": _DEVICE, "model.device": _DEVICE, "device_id": _DEVICE,
-    "num_workers": "write workers={value}",
-    "output_dir": "write --name {value}, the run's folder in runs/reid",
-    "save_dir": "write --name {value}, the run's folder in runs/reid",
-    "config_file": "write --recipe {value}: a name in cfg/reid, or a YAML with the keys of kd-yolo reid train --help",
-    "evaluate": "use kd-yolo reid test --weights best.pt",
-    "re_ranking": "write rerank=true", "rerank.enabled": "write rerank=true",
-    "temperature": "write distill.temperature={value}, or self_kd.temperature={value} with --kd",
-}  # fmt: skip
-
-
-def _reid(keys: Callable[[], Mapping[str, str]], *own: str) -> Words:
-    """Answers of a command of ``kd-yolo reid``; words that are flags of its own are none."""
-    answers = {word: text for word, text in REID.items() if word not in own}
-    if "weights" in own:
-        answers |= {"model": "write --weights {value}", "batch": "write test.batch={value}"}
-    return Words(answers, keys, shared=frozenset(), answered=frozenset(), has_bare_keys=True)
-
-
-def _train_keys() -> dict[str, str]:
-    """Settings of a ReID run by what names them: ``train.epochs``, and ``epochs`` where one section only has it."""
-    from kd_yolo.reid.resolve import SECTIONS, WITHOUT_SECTION
-
-    places = [(section, name) for section, model in SECTIONS.items() for name in model.model_fields]
-    names = [name for _, name in places]
-    keys = [*WITHOUT_SECTION, *(f"{section}.{name}" for section, name in places)]
-    keys += [name for name in names if names.count(name) == 1 and name != "batch"]  # of the test, not what is meant
-    return {key: key for key in keys}
-
-
-def _test_keys() -> dict[str, str]:
-    """Settings of a test, ``batch`` among them."""
-    from kd_yolo.reid.settings import TestSettings
-
-    names = [name for name in TestSettings.model_fields]
-    return {key: key for key in ("data", "device", "train.device", *names, *(f"test.{name}" for name in names))}
-
-
-_TRAIN = {"weights": MODEL, "student": MODEL, "cfg": MODEL, "teacher": "use kd-yolo distill --teacher {value}"}
-COMMANDS: dict[str, Words] = {
-    "distill.DistillFlags": Words(
-        {
-            "weights": "write --student {value}",
-            "model": "write --student {value}",
-            "cfg": "write --student {value}",
-            "student_weights": "write --student {value}",
-            "t_weights": TEACHER,
-            "t_weight": TEACHER,
-            "teacher_weights": TEACHER,
-            "teacher_model": TEACHER,
-            "distill_model": TEACHER,
-            "distill": "leave it out, this command always distils",
-            "dist_loss": "write --loss obj_gated (that tool's l2) or --loss obj_gated_kl (its kl); --loss l2 here"
-            " compares feature maps",
-            "loss_type": "write --loss {value}",
-            "temperature": "write --tau {value}",
-            "temp": "write --tau {value}",
-            "hyp": "write its values as key=value: lr0=0.01 momentum=0.937 ...",
-        },
-        TRAINING,
-    ),
-    "prune.PruneFlags": Words(
-        {
-            "weights": MODEL, "cfg": MODEL, "student": MODEL, "percent": FACTOR, "ratio": FACTOR, "rate": FACTOR,
-            "prune_ratio": FACTOR, "pruning_ratio": FACTOR, "sparsity": FACTOR, "method": "write --importance {value}",
-            "epochs": "kd-yolo retrain takes epochs=, after pruning",
-        },
-        _only("data", "imgsz", "batch", "project"),
-    ),
-    "train.TrainFlags": Words(_TRAIN, TRAINING),
-    "train.SparseFlags": Words({**_TRAIN, "sr": "write --sparsity, the share of the gammas that is zero at the end",
-                                "st": "leave it out, this command always trains sparsely"}, TRAINING),
-    "compare.CompareFlags": Words(
-        {"weights": "write the files without it: {value}", "model": "write the files without it: {value}"},
-        _only("data", "imgsz", "batch", "device", "split", "project"),
-    ),
-    "pipeline.PipelineFlags": Words({"model": "it is the recipe's 'model:'", "weights": "it is the recipe's 'model:'",
-                                     "config": "write the recipe without it: {value}"}, TRAINING),
-    "league.LeagueFlags": Words({"loss": "write --losses {value}", "model": "write --student {value}",
-                                 "weights": "write --student {value}", "t_weights": TEACHER, "t_weight": TEACHER,
-                                 "seed": "write --seeds {value}"}, TRAINING),
-    "reid.train.Train": _reid(_train_keys),
-    "reid.test.Test": _reid(_test_keys, "weights"),
-    "reid.test.Rank": _reid(_test_keys, "weights"),
-    "reid.export.Export": _reid(lambda: {"data": "data"}, "weights"),
-    "reid.export.Prune": _reid(dict, "weights"),
-    "crops.CropsFlags": Words({"source": "write it without the flag: {value}", "model": "write --weights {value}"}),
-    "search.track.Track": Words({"source": "write it without the flag: {value}", "model": "write --weights {value}"}),
-}  # fmt: skip
-
-
-def explain(flags_type: type[object], words: Sequence[str], pairs: Sequence[str]) -> list[str]:
+def explain(
+    prog: str, flags_type: type[object], words: Sequence[str], pairs: Sequence[str], keys: Collection[str]
+) -> list[str]:
     """A line for each word of another tool, with what to type instead.
 
     Args:
-        flags_type: the command's flags.
+        prog: the command, ``kd-yolo distill``.
+        flags_type: its flags.
         words: what was typed, without the ``key=value`` words.
         pairs: the ``key=value`` words.
+        keys: those that the command takes.
     """
-    known = COMMANDS.get(f"{flags_type.__module__.removeprefix('kd_yolo.cli.')}.{flags_type.__name__}")
-    if known is None:
-        return []
+    command = SCRIPTS.get(prog, prog.removeprefix("kd-yolo "))
+    answered = () if command.startswith("reid") else ANSWERED
+    answers = answers_of(command)
+    short = [key.rpartition(".")[2] for key in keys]
+    plain_keys = [*keys, *(key for key in short if short.count(key) == 1 and plain(key) not in answers)]
+    taken = {plain(key): key for key in plain_keys}
+    answers = {
+        **{word: f"write {key}={{value}}" for word, key in taken.items()},
+        **{plain(word): f"write {key}={{value}}" for word, key in KEYS.items() if key in keys},
+        **answers,
+    }
     own = own_flags(flags_type)
-    keys = known.keys() if callable(known.keys) else known.keys
-    return [*_flags(known, keys, own, words), *_pairs(known, keys, own, pairs)]
+    loose = [word for word in words if "=" in word and not word.startswith("-")] if not keys else []
+    return [*_flags(answers, own, words), *_pairs(answers, own, [*pairs, *loose], taken, answered)]
 
 
 def own_flags(flags_type: Any) -> set[str]:
@@ -210,34 +157,36 @@ def own_flags(flags_type: Any) -> set[str]:
     return {one.name for one in dataclasses.fields(flags_type) if "Positional" not in str(one.type)}
 
 
-def _flags(known: Words, keys: Mapping[str, str], own: set[str], words: Sequence[str]) -> list[str]:
-    lines = []
+def _flags(answers: dict[str, str], own: set[str], words: Sequence[str]) -> Iterator[str]:
     for place, word in enumerate(words):
         typed, equals, value = word.partition("=")
-        name = typed.lstrip("-").replace("-", "_").lower()
-        is_bare = known.has_bare_keys and typed.isupper()
-        if not (typed.startswith("-") or is_bare) or name in own:
+        is_name = typed.startswith("-") or re.fullmatch(r"[A-Z]+(\.[A-Z_]+)+", typed)  # SOLVER.MAX_EPOCHS 60
+        if not is_name or typed.lstrip("-").replace("-", "_") in own:
             continue
         if not equals and place + 1 < len(words) and not words[place + 1].startswith("--"):
             value = words[place + 1]
-        shown = shlex.quote(value) if value else ""
-        answer = f"write {keys[name]}={{value}}" if name in keys and name not in known.flags else known.answer(typed)
+        answer = _answer(answers, typed)
         if answer:
-            lines.append(f"{typed} {shown}".rstrip() + f": {_filled(answer, shown)}")
-    return lines
+            shown = shlex.quote(value) if value else ""
+            yield f"{typed} {shown}".rstrip() + f": {_filled(answer, shown)}"
 
 
-def _pairs(known: Words, keys: Mapping[str, str], own: set[str], pairs: Sequence[str]) -> list[str]:
-    lines = []
+def _pairs(
+    answers: dict[str, str], own: set[str], pairs: Sequence[str], taken: Collection[str], answered: Collection[str]
+) -> Iterator[str]:
     for pair in pairs:
         key, _, value = pair.partition("=")
-        if key in known.answered:
+        if (taken and key in answered) or plain(key) in taken:
             continue
-        if key in own - known.shared - set(keys.values()):
-            lines.append(f"{pair}: write --{key.replace('_', '-')} {shlex.quote(value)}")
-        elif key not in keys and known.answer(key):
-            lines.append(f"{pair}: {_filled(known.answer(key), shlex.quote(value) if value else '')}")
-    return lines
+        if key in own - SHARED:
+            yield f"{pair}: write --{key.replace('_', '-')} {shlex.quote(value)}"
+        elif _answer(answers, key):
+            yield f"{pair}: {_filled(_answer(answers, key), shlex.quote(value) if value else '')}"
+
+
+def _answer(answers: dict[str, str], word: str) -> str:
+    """What is said of a word, of SOLVER.BASE_LR as of BASE_LR, or nothing."""
+    return answers.get(plain(word)) or answers.get(plain(word.rpartition(".")[2])) or ""
 
 
 def _filled(answer: str, value: str) -> str:

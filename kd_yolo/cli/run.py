@@ -42,7 +42,8 @@ def parse_flags(
     Words of other tools (:mod:`kd_yolo.cli.foreign`), among the ``key=value`` words ``pairs`` too, are answered with
     ours.
     """
-    lines = explain(flags_type, argv, pairs)
+    about = description if isinstance(description, About) else About("", "")
+    lines = explain(prog, flags_type, argv, pairs, about.keys() if about.keys else ())
     if lines and not {"-h", "--help"} & set(argv):
         sys.exit(_fail("\n  ".join([f"{prog} does not know these words:", *lines]), 2))
     if isinstance(description, About):

@@ -96,7 +96,6 @@ def test_nobody_there_is_no_error(here: Path, capsys: pytest.CaptureFixture[str]
         (["gone.mp4"], 3, "gone.mp4: no such file"),
         (["bad.mp4"], 3, "cannot be opened as a video"),
         (["rtsp://127.0.0.1:9/x"], 3, "nothing of rtsp://127.0.0.1:9/x can be read"),
-        (["bad.mp4", "--conf", "2"], 2, "rules.conf"),
         (["bad.mp4", "--recipe", "nope"], 2, "no search recipe 'nope'"),
         (["bad.mp4", "--out", "full"], 2, "is not empty and holds no crops"),
     ],
@@ -107,6 +106,13 @@ def test_exit_codes(here: Path, capsys: pytest.CaptureFixture[str], words: list[
     (here / "full" / "file").touch()
     assert main(["crops", *words]) == code
     assert message in capsys.readouterr().err
+
+
+def test_a_flag_out_of_range(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["crops", "bad.mp4", "--conf", "2"])
+    assert stop.value.code == 2
+    assert "--conf: Input should be less than 1 (got '2')" in capsys.readouterr().err
 
 
 def test_interrupted_keeps_what_is_done_and_says_how_to_go_on(

@@ -15,24 +15,26 @@ from kd_yolo.reid.settings import ReIDConfig, TestSettings
 
 OF_RERANKING = ("test.k1", "test.k2", "test.lambda_value")
 NOT_OF_RANK = ("cameras", "ap", "max_rank")
-KEYS = ("data", "test")
 
 
-def _keys(*left_out: str) -> str:
-    """Settings of a test; those that the network was trained with take the place of the defaults."""
-    names = [name for name in TestSettings.model_fields if name not in left_out]
-    text = setting_keys(ReIDConfig, ["data", *(f"test.{name}" for name in names), "train.device"])
-    return f"{text}\n\nThe defaults are those of kd-yolo reid train; what the network was trained with goes over them."
+def _keys(*left_out: str) -> dict[str, str]:
+    """Settings of a test."""
+    names = [f"test.{name}" for name in TestSettings.model_fields if name not in left_out]
+    return setting_keys(ReIDConfig, ["data", "train.device", *names])
 
 
 ABOUT = About(
-    "Measures a ReID network on query and gallery: CMC, mAP, mINP, curves and the worst rankings.",
-    "kd-yolo reid test --weights runs/reid/resnet50/weights/best.pt data=Market-1501-v15.09.15 rerank=true",
+    """Measures a ReID network on query and gallery: CMC, mAP, mINP, curves and the worst rankings.
+
+    The test settings that the network was trained with replace the defaults below.""",
+    "kd-yolo reid test --weights runs/reid/resnet50/weights/best.pt data=my/market rerank=true",
     _keys,
 )
 ABOUT_RANK = About(
-    "Ranks the gallery of a ReID data set for one crop of a person, and draws the ranking.",
-    "kd-yolo reid rank --weights runs/reid/resnet50/weights/best.pt --query person.jpg data=Market-1501-v15.09.15",
+    """Ranks the gallery of a ReID data set for one crop of a person, and draws the ranking.
+
+    The test settings that the network was trained with replace the defaults below.""",
+    "kd-yolo reid rank --weights runs/reid/resnet50/weights/best.pt --query person.jpg data=my/market",
     lambda: _keys(*NOT_OF_RANK),
 )
 

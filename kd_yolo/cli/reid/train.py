@@ -20,23 +20,21 @@ from kd_yolo.reid.settings import ReIDConfig, SelfKDSettings, TeacherSettings
 SELF_KD = {"enabled": "kd", "feature_weight": "feature_loss_coefficient"}
 
 
-def _keys() -> str:
-    return f"{setting_keys(ReIDConfig)}\n\nThe section may be left out where only one has the key: epochs=60."
-
-
 ABOUT = About(
     """Trains a ReID network: a recipe, changed by flags and key=value settings.
 
-    Without data= the built-in crops are used, without --recipe the defaults below.""",
-    "kd-yolo reid train --recipe strong_baseline data=Market-1501-v15.09.15 epochs=120",
-    _keys,
+    Without data= the built-in crops are used, without --recipe the defaults below. The part of a key before the dot
+    may be left out where one section only has it: epochs=60.""",
+    "kd-yolo reid train --recipe strong_baseline data=my/market epochs=120",
+    lambda: setting_keys(ReIDConfig),
 )
 ABOUT_DISTILL = About(
     """Trains a ReID network under trained ones (--teacher).
 
-    Without data= the built-in crops are used, without --recipe the defaults below.""",
-    "kd-yolo reid distill --teacher runs/reid/resnet50/weights/best.pt data=Market-1501-v15.09.15 backbone=resnet18",
-    _keys,
+    Without data= the built-in crops are used, without --recipe the defaults below. The part of a key before the dot
+    may be left out where one section only has it: epochs=60.""",
+    "kd-yolo reid distill --teacher runs/reid/resnet50/weights/best.pt data=my/market backbone=resnet18",
+    lambda: setting_keys(ReIDConfig),
 )
 
 
