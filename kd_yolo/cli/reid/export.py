@@ -16,7 +16,7 @@ ABOUT = About(
     yolo track.
 
     With data= the outputs are compared on crops of that data set, else on noise.""",
-    "kd-yolo reid export --weights runs/reid/resnet50/weights/best.pt data=Market-1501-v15.09.15",
+    "kd-yolo reid export --weights runs/reid/resnet50/weights/best.pt data=market1501",
     lambda: setting_keys(ReIDConfig, ("data",)),
 )
 ABOUT_PRUNE = About(
