@@ -161,7 +161,7 @@ def _collected(flags: Iterable[Flag], typed: Iterable[tuple[Flag, Any]]) -> Give
     problems: list[str] = []
     for flag, text in typed:
         part = values[flag.part] if flag.part else values
-        value = flag.info.default is False if flag.is_switch else text
+        value = flag.default is False if flag.is_switch else text
         try:
             kind: Any = Annotated[flag.info.annotation, flag.info]
             part[flag.key] = TypeAdapter(kind).validate_python(value)

@@ -61,7 +61,7 @@ def _main(kind: type[TrainFlags], argv: Sequence[str] | None, prog: str, about: 
 
 def _run(flags: TrainFlags, pairs: list[str]) -> None:
     from kd_yolo.base.places import reserved
-    from kd_yolo.prune.sparse import SPARSE_TRAINERS
+    from kd_yolo.prune.sparse.trainer import SPARSE_TRAINERS
     from kd_yolo.training.stage import resume_stage, train_stage
     from kd_yolo.training.trainers import RETRAINERS
 
@@ -119,7 +119,7 @@ def _options(flags: TrainFlags) -> dict[str, Any]:
 
 
 def _finish(best: Path, *, is_sparse: bool) -> None:
-    from kd_yolo.prune.sparse import SPARSE_FILE
+    from kd_yolo.prune.sparse.trainer import SPARSE_FILE
 
     result = best.with_name(SPARSE_FILE) if is_sparse else best
     print_results(best.parents[1], ("results.csv", "results.png"))

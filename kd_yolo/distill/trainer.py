@@ -98,7 +98,7 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
         )
         self.criterion.on_skip = self._warn_skipped
         self.criterion.static_graph = self.world_size > 1 and bool(self.args.compile)
-        if self.args.compile and self.criterion.hooks_student:
+        if self.args.compile and self.criterion.student.hooks:
             raise ConfigError(NO_HOOKS)
         setattr(student, TERMS, terms)
         student.criterion = self.criterion

@@ -16,7 +16,7 @@ from kd_yolo.data.check import check_for_training
 from kd_yolo.distill import job as distillation
 from kd_yolo.pipeline.step import Step
 from kd_yolo.prune.job import Pruning
-from kd_yolo.prune.sparse import SPARSE_FILE, SPARSE_TRAINERS, SparseSettings
+from kd_yolo.prune.sparse.trainer import SPARSE_FILE, SPARSE_TRAINERS, SparseSettings
 from kd_yolo.training.fit import check_data_arguments
 from kd_yolo.training.run import Progress, progress_of
 from kd_yolo.training.stage import prepare_folder, task_of, train_stage

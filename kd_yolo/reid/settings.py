@@ -203,13 +203,18 @@ class ReIDConfig(StrictModel):
     data: str | None = None
     """Folder of a ReID data set, Market-1501, MSMT17, ... (default: the built-in set)."""
     terms: list[TermSettings] | None = Field(default=None, min_length=1)
-    """The losses, [{loss: id}, {loss: center, weight: 5e-4}] (default: those of loss., self_kd. and distill.)."""
+    """The losses: id+circle, or [{loss: id}, {loss: center, weight: 5e-4}] (default: those of the sections below)."""
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
     train: TrainSettings = TrainSettings()
     self_kd: SelfKDSettings = SelfKDSettings()
     distill: TeacherSettings = TeacherSettings()
     test: TestSettings = TestSettings()
+
+    @field_validator("terms", mode="before")
+    @classmethod
+    def _joined_names(cls, value: Any) -> Any:
+        return value.split("+") if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _fits(self) -> ReIDConfig:
@@ -224,6 +229,12 @@ class ReIDConfig(StrictModel):
             raise ValueError("no loss is left: set loss.id_weight, loss.triplet_weight or loss.circle_weight.")
         self._terms_of_weights()  # what is wrong with the parameters of one is said here
         return self
+
+    def to_show(self) -> dict[str, Any]:
+        """Plain values without the sections that ``terms`` stands in for; they parse to the same settings."""
+        weights = {key: True for key in TeacherSettings.model_fields if key != "teacher"}
+        left_out: Any = {"loss": True, "self_kd": True, "distill": weights} if self.terms else None
+        return self.model_dump(mode="json", exclude=left_out)
 
     @property
     def active_terms(self) -> dict[str, TermSettings]:

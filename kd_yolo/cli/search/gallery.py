@@ -140,8 +140,8 @@ def _query(flags: Query) -> None:
 
 def _asked(flags: Query, nth: int | None) -> Picture:
     """Who is looked for, RGB: the image, or a person found in it."""
+    from kd_yolo.search.frames.crop_files import read_crop
     from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
-    from kd_yolo.search.gallery.intake import read_crop
 
     picture_hw3 = read_crop(flags.image)
     is_said = bool(flags.detector or nth)

@@ -21,9 +21,9 @@ from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.files import write_bytes
 from kd_yolo.config.options import SparseOptions
-from kd_yolo.prune.gammas import GammaGroup, find_gammas
-from kd_yolo.prune.rates import rates_after
-from kd_yolo.prune.sparsity import shrink, zero_share
+from kd_yolo.prune.sparse.gammas import GammaGroup, find_gammas
+from kd_yolo.prune.sparse.penalty import shrink, zero_share
+from kd_yolo.prune.sparse.rates import rates_after
 from kd_yolo.training.end import finish_checkpoint, without_state
 from kd_yolo.training.trainers import TrainerMixin
 from kd_yolo.yolo.files.saving import save_atomically
