@@ -27,7 +27,7 @@ ABOUT = About(
     (mgd4=mgd:weight=4,stop_at=0.8), or a recipe of cfg/distill. The rows 'none' (no distillation) and 'shipped'
     (ultralytics' own distill_model=) are always there. The same command goes on where an interrupted one stopped.
     Anything else written key=value goes to ultralytics.""",
-    "kd-yolo league --losses cwd mgd4=mgd:weight=4 --teacher yolov8s.pt data=coco8.yaml epochs=15",
+    "kd-yolo league --losses cwd mgd4=mgd:weight=4 --teacher yolov8s.pt data=coco8.yaml",
     lambda: argument_keys("league"),
 )
 
