@@ -15,7 +15,7 @@ Run = Callable[[Any, list[str]], None]
 # name: (what it does, what its help says, its flags, the work)
 COMMANDS: dict[str, tuple[str, About, type[Flags], Run]] = {
     "train": ("train a network", train.ABOUT, train.Train, train.run_train),
-    "distill": ("train a network under a larger one", train.ABOUT_DISTILL, train.Train, train.run_distill),
+    "distill": ("train a network under trained ones (--teacher)", train.ABOUT_DISTILL, train.Train, train.run_distill),
     "test": ("measure a network on query and gallery: CMC, mAP, mINP", test.ABOUT, test.Test, test.run_test),
     "rank": ("rank the gallery for one crop", test.ABOUT_RANK, test.Rank, test.run_rank),
     "export": ("ONNX, TorchScript or OpenVINO, and a tracker YAML", export.ABOUT, export.Export, export.run_export),

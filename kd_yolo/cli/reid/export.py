@@ -17,7 +17,7 @@ ABOUT = About(
 
     With data= the outputs are compared on crops of that data set, else on noise.""",
     "kd-yolo reid export --weights runs/reid/resnet50/weights/best.pt data=my/market",
-    lambda: setting_keys(ReIDConfig, ("data",)),
+    lambda: setting_keys(ReIDConfig, ("data",), data="Folder of a ReID data set to compare on (default: noise)."),
 )
 ABOUT_PRUNE = About(
     "Removes channels of a ReID network; fine-tune it with kd-yolo reid train --start pruned.pt.",

@@ -7,15 +7,15 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-# name: (module, text); ``main(argv, prog)`` of the module gets the name too where the module has several commands.
+# name: (module, text); a module with several commands gets the name as the first word
 COMMANDS = {
-    "index": ("kd_yolo.cli.search.gallery", "put crops of people into a gallery"),
+    "index": ("kd_yolo.cli.search.gallery", "add crops of people to a gallery"),
     "query": ("kd_yolo.cli.search.gallery", "rank a gallery for one image of a person"),
-    "calibrate": ("kd_yolo.cli.search.gallery", "which distance means the same person, from crops with names"),
-    "forget": ("kd_yolo.cli.search.gallery", "take a person, a source or a time out of a gallery for good"),
-    "track": ("kd_yolo.cli.search.track", "follow people through a video"),
-    "link": ("kd_yolo.cli.search.track", "join the tracks of one person from camera to camera"),
-    "serve": ("kd_yolo.cli.search.serve", "a page to search in, on this machine"),
+    "calibrate": ("kd_yolo.cli.search.gallery", "find the distance up to which two crops show one person"),
+    "forget": ("kd_yolo.cli.search.gallery", "remove a person, a source or a time span from a gallery for good"),
+    "track": ("kd_yolo.cli.search.track", "follow people through videos"),
+    "link": ("kd_yolo.cli.search.track", "link the tracks of one person from camera to camera"),
+    "serve": ("kd_yolo.cli.search.serve", "serve a web page on this machine to find a person and compare detectors"),
 }
 ALONE = {"serve"}
 

@@ -28,7 +28,7 @@ ABOUT = {
     "calibrate": About(
         "Finds the largest distance at which two crops show one person, at a given false-accept rate, and stores it"
         " in the gallery.",
-        "kd-yolo search calibrate --pairs Market-1501-v15.09.15 --far 0.001",
+        "kd-yolo search calibrate --pairs market1501 --far 0.001",
     ),
     "forget": About(
         "Removes crops from a gallery for good (embeddings, rows and images): the crops that match all given filters.",
