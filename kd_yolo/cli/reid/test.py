@@ -34,7 +34,7 @@ ABOUT_RANK = About(
     """Ranks the gallery of a ReID data set for one crop of a person, and draws the ranking.
 
     The test settings that the network was trained with replace the defaults below.""",
-    "kd-yolo reid rank --weights runs/reid/resnet50/weights/best.pt --query person.jpg data=my/market",
+    "kd-yolo reid rank --weights best.pt --query person.jpg data=my/market",
     lambda: _keys(*NOT_OF_RANK),
 )
 
