@@ -33,7 +33,7 @@ ABOUT_DISTILL = About(
 
     Without data= the built-in crops are used, without --recipe the defaults below. The part of a key before the dot
     may be left out where one section only has it: epochs=60.""",
-    "kd-yolo reid distill --teacher runs/reid/resnet50/weights/best.pt backbone=resnet18",
+    "kd-yolo reid distill --teacher best.pt data=my/market backbone=resnet18",
     lambda: setting_keys(ReIDConfig),
 )
 
