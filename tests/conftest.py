@@ -93,8 +93,9 @@ TINY_NETWORK = """backbone:
   - [-1, 1, Conv, [{twice}, 3, 2]]
   - [-1, 1, Conv, [{twice}, 3, 2]]
 head:
-  - [[3, 4, 5], 1, {head}, [nc]]
+  - [[3, 4, 5], 1, {head}, [{arguments}]]
 """
+HEAD_ARGUMENTS = {"Segment": "nc, 8, 16", "Pose": "nc, kpt_shape", "OBB": "nc, 1"}
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +105,8 @@ def tiny_yaml(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 
     def write(width: int = 8, classes: int = 2, head: str = "Detect") -> str:
         path = folder / f"tiny{width}-{classes}-{head}.yaml"
-        path.write_text(f"nc: {classes}\n" + TINY_NETWORK.format(width=width, twice=2 * width, head=head))
+        layers = TINY_NETWORK.format(width=width, twice=2 * width, head=head, arguments=HEAD_ARGUMENTS.get(head, "nc"))
+        path.write_text(f"nc: {classes}\n{'kpt_shape: [2, 3]' * (head == 'Pose')}\n{layers}")
         return str(path)
 
     return write

@@ -28,22 +28,19 @@ class Picture:
     frame: Frame
 
 
-def draw_picture(preset: StreetPreset, seed: int, split: str, index: int) -> Picture:
-    """Draws one picture; it depends on nothing but the arguments."""
-    camera = make_camera(seed, index % preset.cameras, preset.width_px, preset.height_px)
-    return _draw(preset, seed, split, index, camera, make_backdrop(camera, seed))
-
-
 def draw_pictures(preset: StreetPreset, seed: int, camera_id: int) -> Iterator[Picture]:
-    """Draws all pictures of one camera, as ``draw_picture`` does, but its empty street only once."""
+    """Draws all pictures of one camera, on its empty street."""
     camera = make_camera(seed, camera_id, preset.width_px, preset.height_px)
     backdrop = make_backdrop(camera, seed)
     for split in SPLITS:
         for index in range(camera_id, preset.num_images(split), preset.cameras):
-            yield _draw(preset, seed, split, index, camera, backdrop)
+            yield draw_picture(preset, seed, split, index, camera, backdrop)
 
 
-def _draw(preset: StreetPreset, seed: int, split: str, index: int, camera: Camera, backdrop: Backdrop) -> Picture:
+def draw_picture(
+    preset: StreetPreset, seed: int, split: str, index: int, camera: Camera, backdrop: Backdrop
+) -> Picture:
+    """Draws one picture; it depends on nothing but the arguments; camera and backdrop follow from seed and index."""
     rng = stream(seed, "picture", split, index)
     scene = plan_scene(rng, camera, seed=seed, identities=preset.identity_range(split))
     return Picture(split, index, camera.id, scene.light.time, render_scene(scene, backdrop, rng))

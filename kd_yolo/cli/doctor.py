@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from kd_yolo.base.extras import EXTRAS, missing_of
+from kd_yolo.base.reading import first_few
 from kd_yolo.cli.about import About
 from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.run import parse_flags, run_guarded
@@ -37,7 +38,7 @@ def _run() -> None:
     print(f"threads       {torch.get_num_threads()}")
     print(f"devices       cpu{''.join(f', cuda:{i} {name}' for i, name in enumerate(devices))}")
     for extra, absent in _extras().items():
-        line = f"lacks {_first_few(absent)}: pip install 'kd-yolo[{extra}]'" if absent else "installed"
+        line = f"lacks {first_few(absent)}: pip install 'kd-yolo[{extra}]'" if absent else "installed"
         print(f"[{extra}]".ljust(13), line)
     print(f"network       {'online' if is_online() else 'offline: official weights cannot be fetched, give files'}")
     print(f"ultralytics   {check_ultralytics()} has the seams that the trainers need")
@@ -61,11 +62,6 @@ def _extras() -> dict[str, list[str]]:
         extra: [name for name, marker in optional if marker.evaluate({"extra": extra}) and not _version_of(name)]
         for extra in own.get_all("Provides-Extra") or []
     }
-
-
-def _first_few(names: list[str], count: int = 5) -> str:
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
 
 
 def _version_of(package: str) -> str | None:

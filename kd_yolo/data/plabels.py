@@ -50,21 +50,6 @@ def plabel_path(image: Path) -> Path:
     return Path(text).with_suffix(".txt")
 
 
-def read_plabels(file: Path, num_classes: int | None = None) -> ParentLabels:
-    """Reads a file strictly.
-
-    Args:
-        file: lines as above.
-        num_classes: class ids are 0..num_classes-1; None when any will do.
-
-    Raises:
-        InputError: it is missing, or a line is wrong; the message has file and line, counted from 1.
-    """
-    labels, problems = parse_plabels(file, num_classes)
-    raise_problems(problems)
-    return labels
-
-
 def raise_problems(problems: list[LabelProblem]) -> None:
     """Ends with the first few problems, if there are any.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,9 @@ class DistillCriterion:
         columns: names of all items, those of unlabelled images included.
         balance: measures shares, and sets automatic weights.
     """
+
+    factors: dict[str, float]  # of each term now
+    _pending: list[Outputs]  # of the teachers, for the call to come
 
     def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss vector, scaled by the batch size as ultralytics does, and its detached items by name."""
@@ -74,14 +77,14 @@ class DistillCriterion:
         self.balance = balance or Balance({})
         self.student = StudentReader(model, terms)
         self.base: Any = None  # built at the first call: class weights are set after the criterion
-        self.factors: dict[str, float] = {}
+        self.factors = {}
         self.skipped = dict.fromkeys(self.columns, 0)
         self.static_graph = False  # DDP with compile: every parameter needs a gradient in every step
         self.measure_next = False
         self.on_skip: Callable[[str, float], None] | None = None
         members = [member for term in named_terms(terms).values() for member in term.members()]
         self.needs_labels = any(member.needs_labels for member in members)
-        self._pending: list[Outputs] = []
+        self._pending = []
         self._inside: Any = None
 
     def forget(self) -> None:
@@ -110,7 +113,8 @@ class DistillCriterion:
         task, watches = self._task(), self.needs_labels and bool(self._pending)
         count = batch.get(NUM_LABELLED)
         own = (preds, batch) if count is None else (split_predictions(preds, count), split_batch(batch))
-        with watch_assigner(task) if watches else nullcontext([]) as assigned:
+        with ExitStack() as watching:
+            assigned = watching.enter_context(watch_assigner(task)) if watches else []
             loss, items = task(*own)
         if not watches:
             return loss, items, None

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from kd_yolo.losses.base import ResponseLoss, losses
 from kd_yolo.losses.checks import NOT_NEGATIVE, POSITIVE, check_parameter
-from kd_yolo.losses.gate import gated_sum
+from kd_yolo.losses.gate import gated_mean
 
 
 def power_of_gap(gap: Tensor, beta: float) -> Tensor:
@@ -48,16 +48,20 @@ def binary_distillation(student_nka: Tensor, teacher_nka: Tensor, *, tau: float,
 class BinaryLoss(ResponseLoss):
     """Class scores as yes/no questions: cross-entropy weighted by the disagreement; right for one class too.
 
+    The class half of the paper. Its box half, 1 - IoU with the teacher's boxes weighted by the same disagreement, is
+    not here: ``box_iou`` beside it weighs by the gate. The sum is divided by the gate's, where the authors divide the
+    sum over all anchors by the number of assigned ones.
+
     Args:
         tau: temperature > 0.
         beta: exponent >= 0 of the disagreement ``|sigmoid(z_t) - sigmoid(z_s)|``.
 
     Raises:
-        ConfigError: a parameter is out of range; at the call, a gate or normalizer that does not fit.
+        ConfigError: a parameter is out of range; at the call, a gate that does not fit.
     """
 
     paper = "Yang et al. 2023, arXiv 2308.14286"
-    context = frozenset({"gate_na", "normalizer"})
+    context = frozenset({"gate_na"})
 
     def __init__(self, tau: float = 1.0, beta: float = 1.0) -> None:
         super().__init__()
@@ -72,8 +76,7 @@ class BinaryLoss(ResponseLoss):
         teacher_nka: Tensor,
         *,
         gate_na: Tensor | None = None,
-        normalizer: Tensor | None = None,
     ) -> Tensor:
-        """See :func:`binary_distillation` and :func:`kd_yolo.losses.gate.gated_sum`."""
+        """See :func:`binary_distillation` and :func:`kd_yolo.losses.gate.gated_mean`."""
         loss_na = binary_distillation(student_nka, teacher_nka, tau=self.tau, beta=self.beta)
-        return gated_sum(loss_na, gate_na, normalizer)
+        return gated_mean(loss_na, gate_na)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import ResponseLoss, losses
-from kd_yolo.losses.gate import gated_sum
+from kd_yolo.losses.gate import gated_mean
 
 # An area below this counts as none: a square with sides of a millionth of a unit. Keeps quotients and their gradients
 # finite in float32.
@@ -55,12 +55,12 @@ class BoxIoULoss(ResponseLoss):
     """How well boxes overlap: 1 - GIoU with the teacher's; for heads without DFL, or with other bins.
 
     Raises:
-        ConfigError: at the call, tensors that are not boxes, or a weight or normalizer that does not fit.
+        ConfigError: at the call, tensors that are not boxes, or a weight that does not fit.
     """
 
     paper = "Rezatofighi et al. 2019, arXiv 1902.09630"
     default_weight = 3.0  # as dfl_kl
-    context = frozenset({"weight_na", "normalizer"})
+    context = frozenset({"weight_na"})
     reads = "boxes"
     axes = ("N", "4", "A")
     shape_help = "boxes need equal anchor points: compare the levels that both heads have, of images of one size."
@@ -71,12 +71,11 @@ class BoxIoULoss(ResponseLoss):
         teacher_n4a: Tensor,
         *,
         weight_na: Tensor | None = None,
-        normalizer: Tensor | None = None,
     ) -> Tensor:
-        """``1 - GIoU``; see :func:`giou` and :func:`kd_yolo.losses.gate.gated_sum`."""
+        """``1 - GIoU``; see :func:`giou` and :func:`kd_yolo.losses.gate.gated_mean`."""
         if student_n4a.shape[1] != 4:
             raise ConfigError(
                 f"loss 'box_iou': the tensors have {student_n4a.shape[1]} channels, expected 4: x0, y0, x1, y1."
                 " Decode box distributions first, or compare them with --loss dfl_kl."
             )
-        return gated_sum(1 - giou(student_n4a, teacher_n4a), weight_na, normalizer, name="weight_na")
+        return gated_mean(1 - giou(student_n4a, teacher_n4a), weight_na, name="weight_na")

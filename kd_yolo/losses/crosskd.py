@@ -10,7 +10,7 @@ from kd_yolo.losses.base import ResponseLoss, at_least_float32, losses
 from kd_yolo.losses.bkd import binary_distillation
 from kd_yolo.losses.checks import COUNT, NOT_NEGATIVE, POSITIVE, check_parameter
 from kd_yolo.losses.dfl_kl import localisation_kl
-from kd_yolo.losses.gate import gated_sum
+from kd_yolo.losses.gate import gated_mean
 from kd_yolo.losses.pkd import standardise_channels
 
 
@@ -69,13 +69,12 @@ class CrossHeadLoss(ResponseLoss):
         bins: bins R of a side (``reg_max`` of the teacher's head); one bin needs ``box_weight=0``.
 
     Raises:
-        ConfigError: a parameter is out of range; at the call, no class channel, or a gate or normalizer that does not
-            fit.
+        ConfigError: a parameter is out of range; at the call, no class channel, or a gate that does not fit.
     """
 
     paper = "Wang et al. 2023, arXiv 2306.11369"
     default_weight = 2.0  # as dfl_kl
-    context = frozenset({"gate_na", "normalizer"})
+    context = frozenset({"gate_na"})
     reads = "raw"
     axes = ("N", "4R+K", "A")
     shape_help = "both sides are outputs of the teacher's head: give it the student's features of the same image."
@@ -102,9 +101,8 @@ class CrossHeadLoss(ResponseLoss):
         teacher_nca: Tensor,
         *,
         gate_na: Tensor | None = None,
-        normalizer: Tensor | None = None,
     ) -> Tensor:
-        """Classes plus weighted boxes; see :func:`kd_yolo.losses.gate.gated_sum`."""
+        """Classes plus weighted boxes; see :func:`kd_yolo.losses.gate.gated_mean`."""
         num_box = 4 * self.bins
         if student_nca.shape[1] <= num_box:
             raise ConfigError(
@@ -115,4 +113,4 @@ class CrossHeadLoss(ResponseLoss):
         if self.box_weight > 0:
             box_na = localisation_kl(student_nca[:, :num_box], teacher_nca[:, :num_box], tau=self.tau)
             loss_na = loss_na + self.box_weight * box_na
-        return gated_sum(loss_na, gate_na, normalizer)
+        return gated_mean(loss_na, gate_na)

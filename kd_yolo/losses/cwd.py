@@ -35,6 +35,9 @@ def channel_wise_kl(student_nchw: Tensor, teacher_nchw: Tensor, *, tau: float) -
 class ChannelWiseLoss(FeatureLoss):
     """Where each channel looks: KL between softmaxes over the positions of every channel.
 
+    The formula is the authors'. A term of a run standardises every channel of both maps before it (``standardize``, on
+    for this loss), which theirs does not.
+
     Args:
         tau: temperature > 0.
 

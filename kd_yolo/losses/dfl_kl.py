@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import ResponseLoss, losses
 from kd_yolo.losses.checks import COUNT, POSITIVE, check_parameter
-from kd_yolo.losses.gate import gated_sum
+from kd_yolo.losses.gate import gated_mean
 
 
 def localisation_kl(student_nca: Tensor, teacher_nca: Tensor, *, tau: float) -> Tensor:
@@ -39,18 +39,22 @@ def localisation_kl(student_nca: Tensor, teacher_nca: Tensor, *, tau: float) -> 
 class LocalisationLoss(ResponseLoss):
     """Where each side of a box may lie: KL between the distributions over bins of a DFL head.
 
+    The authors take T = 10, a weight of 0.25, and two regions: the assigned anchors and those around them (the valuable
+    localisation region). Here T is 1 and every anchor counts as far as ``weight_na`` says, in a run the teacher's
+    confidence.
+
     Args:
         tau: temperature > 0.
         bins: bins R of a side (``reg_max`` of the heads), > 1.
 
     Raises:
-        ConfigError: a parameter is out of range; at the call, channels that are not 4 * ``bins``, or a weight or
-            normalizer that does not fit.
+        ConfigError: a parameter is out of range; at the call, channels that are not 4 * ``bins``, or a weight
+            that does not fit.
     """
 
     paper = "Zheng et al. 2022, arXiv 2102.12252"
     default_weight = 2.0  # about 10 % of the gradient, yolov8n under yolov8s on photographs
-    context = frozenset({"weight_na", "normalizer"})
+    context = frozenset({"weight_na"})
     reads = "bins"
     axes = ("N", "4R", "A")
     shape_help = (
@@ -76,9 +80,8 @@ class LocalisationLoss(ResponseLoss):
         teacher_nca: Tensor,
         *,
         weight_na: Tensor | None = None,
-        normalizer: Tensor | None = None,
     ) -> Tensor:
-        """See :func:`localisation_kl` and :func:`kd_yolo.losses.gate.gated_sum`."""
+        """See :func:`localisation_kl` and :func:`kd_yolo.losses.gate.gated_mean`."""
         num_channels = student_nca.shape[1]
         if num_channels != 4 * self.bins:
             advice = f"build it with bins={num_channels // 4}, the heads' reg_max"
@@ -89,4 +92,4 @@ class LocalisationLoss(ResponseLoss):
                 f" the tensors have {num_channels}: {advice}."
             )
         loss_na = localisation_kl(student_nca, teacher_nca, tau=self.tau)
-        return gated_sum(loss_na, weight_na, normalizer, name="weight_na")
+        return gated_mean(loss_na, weight_na, name="weight_na")

@@ -1,8 +1,6 @@
-"""What the responses share: weighting anchors by a gate and dividing by a normalizer."""
+"""What the responses share: a mean over anchors, weighted by a gate."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
@@ -37,23 +35,16 @@ def balanced_confidence(logits_nka: Tensor) -> Tensor:
     return score_na * factor_k[class_na]
 
 
-def gated_sum(
-    loss_na: Tensor, gate_na: Tensor | None, normalizer: Tensor | float | None, *, name: str = "gate_na"
-) -> Tensor:
-    """``sum_na(gate * loss) / normalizer``.
+def checked_gate(loss_na: Tensor, gate_na: Tensor | None, *, name: str = "gate_na") -> Tensor:
+    """The gate (N,A) in the loss's dtype; without one, 1 everywhere.
 
     Args:
         loss_na: the loss of every anchor point (N,A).
-        gate_na: weights >= 0 of the same shape, bool or number; None is 1 everywhere.
-        normalizer: a scalar > 0 such as the sum of target scores; None is ``max(1, sum of the gate)``, which keeps a
-            batch whose gate is all zero (no objects) finite: its loss is 0.
+        gate_na: weights >= 0 of the same shape, bool or number.
         name: what the loss calls the gate, for the message.
 
-    Returns:
-        A scalar of the loss's dtype.
-
     Raises:
-        ConfigError: the gate has another shape, or the normalizer is not one number > 0.
+        ConfigError: the gate has another shape.
     """
     gate_na = torch.ones_like(loss_na) if gate_na is None else gate_na.to(loss_na)
     if gate_na.shape != loss_na.shape:
@@ -61,12 +52,13 @@ def gated_sum(
             f"{name} has shape {tuple(gate_na.shape)}, expected {tuple(loss_na.shape)}: one weight for every image"
             f" and anchor point. Reduce the classes first, for example {name[:-2]}nka.amax(1)."
         )
-    if normalizer is None:
-        return (gate_na * loss_na).sum() / gate_na.sum().clamp(min=1)
-    normalizer = torch.as_tensor(normalizer).to(loss_na)
-    if normalizer.numel() != 1 or not 0 < normalizer.item() < math.inf:
-        raise ConfigError(
-            f"normalizer is {normalizer.tolist()}, expected one finite number > 0: clamp a sum that can be 0,"
-            " for example scores.sum().clamp(min=1)."
-        )
-    return (gate_na * loss_na).sum() / normalizer.reshape(())
+    return gate_na
+
+
+def gated_mean(loss_na: Tensor, gate_na: Tensor | None, *, name: str = "gate_na") -> Tensor:
+    """``sum_na(gate * loss) / max(1, sum_na(gate))``, for the arguments of :func:`checked_gate`.
+
+    The least divisor keeps a batch whose gate is all zero (no objects) finite: its loss is 0.
+    """
+    gate_na = checked_gate(loss_na, gate_na, name=name)
+    return (gate_na * loss_na).sum() / gate_na.sum().clamp(min=1)

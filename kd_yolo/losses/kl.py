@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import ResponseLoss, losses
 from kd_yolo.losses.checks import POSITIVE, check_parameter
-from kd_yolo.losses.gate import gated_sum
+from kd_yolo.losses.gate import gated_mean
 
 
 def class_kl(student_nka: Tensor, teacher_nka: Tensor, *, tau: float) -> Tensor:
@@ -39,11 +39,11 @@ class ClassKLLoss(ResponseLoss):
         tau: temperature > 0.
 
     Raises:
-        ConfigError: ``tau`` is not a number > 0; at the call, one class, or a gate or normalizer that does not fit.
+        ConfigError: ``tau`` is not a number > 0; at the call, one class, or a gate that does not fit.
     """
 
     paper = "Hinton et al. 2015, arXiv 1503.02531"
-    context = frozenset({"gate_na", "normalizer"})
+    context = frozenset({"gate_na"})
 
     def __init__(self, tau: float = 1.0) -> None:
         super().__init__()
@@ -56,12 +56,11 @@ class ClassKLLoss(ResponseLoss):
         teacher_nka: Tensor,
         *,
         gate_na: Tensor | None = None,
-        normalizer: Tensor | None = None,
     ) -> Tensor:
-        """See :func:`class_kl` and :func:`kd_yolo.losses.gate.gated_sum`."""
+        """See :func:`class_kl` and :func:`kd_yolo.losses.gate.gated_mean`."""
         if student_nka.shape[1] == 1:
             raise ConfigError(
                 "loss 'kl': the logits have 1 class: a softmax over one class is always 1 and the loss always 0."
                 " Use --loss bkd, which asks a yes/no question for each class."
             )
-        return gated_sum(class_kl(student_nka, teacher_nka, tau=self.tau), gate_na, normalizer)
+        return gated_mean(class_kl(student_nka, teacher_nka, tau=self.tau), gate_na)

@@ -7,13 +7,13 @@ from torch import Tensor
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import ResponseLoss, losses
 from kd_yolo.losses.checks import NOT_NEGATIVE, POSITIVE, check_choice, check_parameter
-from kd_yolo.losses.gate import gated_sum
+from kd_yolo.losses.gate import checked_gate
 from kd_yolo.losses.kl import class_kl
 
 
-def gated_mean(loss_na: Tensor, gate_na: Tensor) -> Tensor:
+def _mean_over_all(loss_na: Tensor, gate_na: Tensor) -> Tensor:
     """``mean_na(gate * loss)``: over all anchors, so a batch with few objects has a small loss."""
-    return gated_sum(loss_na, gate_na, loss_na.numel())
+    return (checked_gate(loss_na, gate_na) * loss_na).mean()
 
 
 @losses.register("obj_gated")
@@ -76,7 +76,7 @@ class ObjectnessLoss(ResponseLoss):
             )
         box_error_na = (student_nca[:, :4] - teacher_nca[:, :4]).square().mean(1)
         class_error_na = self._class_error(student_nca[:, 4:], teacher_nca[:, 4:])
-        return gated_mean(class_error_na, gate_na) + self.box_weight * gated_mean(box_error_na, gate_na)
+        return _mean_over_all(class_error_na, gate_na) + self.box_weight * _mean_over_all(box_error_na, gate_na)
 
     def _class_error(self, student_nka: Tensor, teacher_nka: Tensor) -> Tensor:
         """Distance (N,A) of the class logits of every anchor point."""

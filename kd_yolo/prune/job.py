@@ -13,8 +13,7 @@ from torch import nn
 
 from kd_yolo.base.files import write_text
 from kd_yolo.config.prune import PruneSettings
-from kd_yolo.prune.cost import latency_of, size_of
-from kd_yolo.prune.network import Network
+from kd_yolo.prune.network import Network, latency_of
 from kd_yolo.prune.notes import notes_on
 from kd_yolo.prune.plan import Plan, widths_on_the_way
 from kd_yolo.prune.planning import make_plan
@@ -101,7 +100,7 @@ class Pruning:
 
     def _measure(self, whole: Network, pruned: Network, plan: Plan) -> PruneResult:
         self.say("measuring")
-        sizes = size_of(whole), size_of(pruned)
+        sizes = whole.measure(), pruned.measure()
         before_ms, after_ms = latency_of((whole, pruned))
         channels = _channels(whole.model), _channels(pruned.model)
         return PruneResult(self.settings, plan, *sizes, (before_ms, after_ms), channels)

@@ -1,9 +1,9 @@
-"""A network in one state of its pruning: ranking its channels, cutting it, re-estimating its statistics, saving it."""
+"""A network in one state of its pruning: ranking its channels, cutting, recovering, measuring and saving it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from kd_yolo.yolo.evaluate import check_data
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.pruned_file import save_pruned
 from kd_yolo.yolo.heads import input_channels
+from kd_yolo.yolo.measure import Latency, Size, measure_latency, measure_size, onnx_runner, torch_runner
 from kd_yolo.yolo.prunable import head_maps
 
 
@@ -170,6 +171,10 @@ class Network:
         found = (batch["img"] for batch in batches(self.model, augmented, num_images))
         recalibrate(self.model, found, head_maps)
 
+    def measure(self) -> Size:
+        """Layers, parameters and GFLOPs, at the settings' image size."""
+        return measure_size(self.model, self.settings.imgsz)
+
     def reload(self, path: Path) -> Network:
         """The network of another file, on the same device."""
         model, _ = load_checkpoint(path, trust=self.settings.trust_weights)
@@ -189,3 +194,15 @@ class Network:
     def save(self, path: Path, history: Mapping[str, Any]) -> Path:
         """Writes a plain checkpoint; ``history`` says how the network was pruned."""
         return save_pruned(path, self.model, self.checkpoint, dict(history))
+
+
+def latency_of(networks: Sequence[Network]) -> list[Latency]:
+    """Wall time of each network, timed in turns."""
+    settings = networks[0].settings
+    onnx = settings.runtime == "onnx"
+    runners = {
+        str(i): onnx_runner(one.model, settings.imgsz, 1) if onnx else torch_runner(one.model, settings.imgsz)
+        for i, one in enumerate(networks)
+    }
+    times = measure_latency(runners, rounds=settings.latency_rounds, warmup=2, threads=1)
+    return list(times.values())

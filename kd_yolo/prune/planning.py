@@ -8,9 +8,8 @@ from pathlib import Path
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.base import read_yaml
-from kd_yolo.config.prune import PlanFile
-from kd_yolo.prune.cost import Cost
-from kd_yolo.prune.network import Network
+from kd_yolo.config.prune import PlanFile, Target
+from kd_yolo.prune.network import Network, latency_of
 from kd_yolo.prune.plan import (
     Plan,
     Widths,
@@ -35,7 +34,7 @@ def make_plan(network: Network, say: Callable[[str], None]) -> tuple[Plan, Reach
     elif settings.target is not None:
         say(f"searching for {settings.target}")
         blocks = partial(blocks_between, network.units, network.scores, network.rules)
-        cost = Cost(network, settings.target)
+        cost = _Cost(network, settings.target)
         reached = search(settings.target, partial(_widths_by_factor, network), cost, blocks)
         after = reached.widths
     else:
@@ -60,3 +59,31 @@ def _widths_by_factor(network: Network, factor: float) -> Widths:
     if network.settings.ranks_globally:
         return rank_globally(network.units, network.scores, factor, network.rules)
     return uniform_widths(network.units, factor, network.rules)
+
+
+class _Cost:
+    """Cuts copies of a network and measures them in the unit of a target; equal widths are measured once.
+
+    Args:
+        network: ranked; it is not touched.
+        target: what is measured.
+    """
+
+    def __init__(self, network: Network, target: Target) -> None:
+        self.network, self.target = network, target
+        self._known: dict[tuple[int, ...], float] = {}
+        self._whole_ms: float | None = None
+
+    def __call__(self, widths: Widths) -> float:
+        key = tuple(widths.values())
+        if key not in self._known:
+            self._known[key] = self._measure(self.network.cut(widths, proof=False))
+        return self._known[key]
+
+    def _measure(self, candidate: Network) -> float:
+        if self.target.what == "latency":
+            whole, narrow = latency_of((self.network, candidate))
+            self._whole_ms = self._whole_ms or whole.p50_ms  # what else the machine does slows both down
+            return narrow.p50_ms * self._whole_ms / whole.p50_ms
+        size = candidate.measure()
+        return size.deployed_gflops if self.target.what == "flops" else size.deployed_parameters / 1e6

@@ -45,6 +45,7 @@ class CheckpointMixin(EndMixin):
     best: Path
     _batches_seen = 0
     _last_step = -1
+    _opens = False  # whether a checkpoint of this run was opened as everybody has to open it
     _carried: CarriedAccumulation | None = None
 
     # -- what a trainer has beside the model ---------------------------------------------------------------------------
@@ -114,7 +115,9 @@ class CheckpointMixin(EndMixin):
 
     def _add_state(self, path: Path) -> None:
         """Replaces upstream's half-precision copies by exact ones and adds what it does not save."""
-        ckpt = self.load_own(path)
+        # what nobody could open later ends the run at its first save; from then on this process trusts what it wrote
+        ckpt = torch.load(path, map_location="cpu", weights_only=False) if self._opens else self.load_own(path)
+        self._opens = True
         ema = deepcopy(self.ema.ema).to(memory_format=torch.contiguous_format)
         ema.criterion = None
         ckpt.update(ema=ema, optimizer=self.optimizer.state_dict())

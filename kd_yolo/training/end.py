@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ultralytics.nn.tasks as tasks
-from ultralytics.utils import LOCAL_RANK, LOGGER, RANK
+from ultralytics.utils import LOCAL_RANK, LOGGER, RANK, torch_utils
 from ultralytics.utils.torch_utils import strip_optimizer, torch_distributed_zero_first
 
 from kd_yolo.base.errors import InputError
@@ -70,8 +72,7 @@ class EndMixin(_Base):
         """Finishes ``best.pt`` and validates it. As upstream's, which writes both checkpoints in place."""
         with torch_distributed_zero_first(LOCAL_RANK):
             if RANK in {-1, 0}:
-                results = load(self.last).get("train_results") if self.last.is_file() else None
-                finish_checkpoint(self.best, {"train_results": results})
+                finish_checkpoint(self.best, {"train_results": self.read_results_csv()})
         if not self.best.is_file():
             return
         LOGGER.info(f"\nValidating {self.best}...")
@@ -130,10 +131,21 @@ def finish_checkpoint(path: Path, updates: dict[str, Any] | None = None) -> None
     if ckpt.get("optimizer") is None:
         return
     with written_beside(path) as part:
-        save_atomically(without_state(ckpt), part)
-        with quiet():
-            strip_optimizer(part, updates=updates)
+        plain = save_atomically(without_state(ckpt), part)  # first, as it says why a disk takes nothing more
+        with quiet(), handed_over(ckpt):
+            strip_optimizer(plain, updates=updates)
     LOGGER.info(f"Optimizer stripped from {path}, {path.stat().st_size / 1e6:.1f}MB")
+
+
+@contextmanager
+def handed_over(ckpt: dict[str, Any]) -> Iterator[None]:
+    """Inside, ``strip_optimizer`` takes this checkpoint and opens no file: it would be the one just written."""
+    before = torch_utils.torch_load
+    vars(torch_utils).update(torch_load=lambda *_, **__: ckpt)
+    try:
+        yield
+    finally:
+        vars(torch_utils).update(torch_load=before)
 
 
 def load(path: Path) -> dict[str, Any]:

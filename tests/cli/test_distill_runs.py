@@ -2,57 +2,73 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kd_yolo.cli.app import main
+from tests.conftest import write_tiny_data
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["imgsz=64", "batch=4", "device=cpu", "plots=False", "val=False"]
 
 
-@pytest.fixture
-def command(tmp_path: Path, tiny_data: Path, make_weights: Any) -> list[str]:
-    """``train_distill.py`` on tiny data, without the number of epochs."""
+@pytest.fixture(scope="module")
+def command(make_weights: Any, tiny_yaml: Callable[..., str]) -> list[str]:
+    """``train_distill.py``, without the data and the number of epochs."""
     return [
-        sys.executable, str(ROOT / "train_distill.py"), "--teacher", make_weights("yolov8s.yaml", seed=1), "--student",
-        make_weights("yolov8n.yaml"), "--loss", "cwd", "--name", "tiny", f"data={tiny_data}", *TINY,
+        sys.executable, str(ROOT / "train_distill.py"), "--teacher", make_weights(tiny_yaml(16), seed=1), "--student",
+        make_weights(tiny_yaml(8)), "--loss", "cwd", "--name", "tiny", *TINY,
     ]  # fmt: skip
 
 
-def test_trains_and_says_where(command: list[str], tmp_path: Path) -> None:
-    done = subprocess.run([*command, "epochs=1"], cwd=tmp_path, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def done(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run on data whose YAML lies elsewhere and says ``path: .``: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("distill")
+    data = write_tiny_data(folder / "elsewhere" / "set")
+    data.write_text("path: .\n" + data.read_text())
+    here = folder / "here"
+    here.mkdir()
+    done = subprocess.run([*command, f"data={data}", "epochs=1"], cwd=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "student: runs/distill/tiny/weights/best.pt" in done.stdout
-    assert "next:    yolo val model=runs/distill/tiny/weights/best.pt" in done.stdout
-    assert (tmp_path / "runs/distill/tiny/side_by_side.png").is_file()
-    assert "train/kd_cwd" in (tmp_path / "runs/distill/tiny/results.csv").read_text()
+    return here, done.stdout
 
 
-def test_best_opens_without_this_package(command: list[str], tmp_path: Path) -> None:
-    subprocess.run([*command, "epochs=1"], cwd=tmp_path, capture_output=True, check=True)
+def test_trains_and_says_where(done: tuple[Path, str]) -> None:
+    here, printed = done
+    assert "student: runs/distill/tiny/weights/best.pt" in printed
+    assert "next:    yolo val model=runs/distill/tiny/weights/best.pt" in printed
+    assert (here / "runs/distill/tiny/side_by_side.png").is_file()
+    assert "train/kd_cwd" in (here / "runs/distill/tiny/results.csv").read_text()
+
+
+def test_best_opens_without_this_package(done: tuple[Path, str]) -> None:
     code = (
         "import sys; sys.modules['kd_yolo'] = None\n"  # any import of it fails
-        "from ultralytics import YOLO; from ultralytics.nn.tasks import DetectionModel\n"
-        "model = YOLO('runs/distill/tiny/weights/best.pt')\n"
-        "assert type(model.model) is DetectionModel\n"
-        "assert not [n for n, _ in model.model.named_modules() if 'kd' in n]\n"
-        f"model.val(data='runs/distill/tiny/data.yaml', imgsz=64, plots=False, project={str(tmp_path / 'v')!r})\n"
+        "from ultralytics import YOLO; from ultralytics.nn import tasks\n"
+        "for tasks.SAFE_LOAD in (False, True):\n"
+        "    model = YOLO('runs/distill/tiny/weights/best.pt')\n"
+        "    assert type(model.model) is tasks.DetectionModel\n"
+        "    assert not [n for n, _ in model.model.named_modules() if 'kd' in n]\n"
+        "model.val(data='runs/distill/tiny/data.yaml', imgsz=64, plots=False, project='v')\n"
     )
-    for safe in ("0", "1"):
-        env = {**os.environ, "ULTRALYTICS_SAFE_LOAD": safe}
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    found = subprocess.run([sys.executable, "-c", code], cwd=done[0], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
 
 
-def test_interrupt_saves_and_resume_finishes(command: list[str], tmp_path: Path) -> None:
+def test_interrupt_saves_and_resume_finishes(
+    command: list[str], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
     last = tmp_path / "runs/distill/tiny/weights/last.pt"
-    process = subprocess.Popen([*command, "epochs=400"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    words = [*command, f"data={tiny_data}", "epochs=4000"]
+    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + 120
         while not last.is_file() and time.monotonic() < deadline and process.poll() is None:
@@ -63,19 +79,7 @@ def test_interrupt_saves_and_resume_finishes(command: list[str], tmp_path: Path)
         process.kill()
     assert process.returncode == 130, printed
     assert f"--resume {last}" in printed
-    resumed = subprocess.run(
-        [sys.executable, str(ROOT / "train_distill.py"), "--resume", str(last), "time=0.0001"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert "Resuming training" in resumed.stdout + resumed.stderr
-
-
-def test_data_yaml_with_path_dot_works_from_elsewhere(command: list[str], tmp_path: Path) -> None:
-    from tests.conftest import write_tiny_data
-
-    data = write_tiny_data(tmp_path / "set")
-    data.write_text("path: .\n" + data.read_text())
-    words = [w for w in command if not w.startswith("data=")]
-    done = subprocess.run([*words, f"data={data}", "epochs=1"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert main(["distill", "--resume", str(last), "time=0.0001"]) == 0
+    said = capfd.readouterr()
+    assert "Resuming training" in said.out + said.err

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.data.plabels import format_plabels, plabel_path, read_plabels
+from kd_yolo.data.plabels import ParentLabels, format_plabels, parse_plabels, plabel_path, raise_problems
 
 ROOT = "0 0.5 0.5 0.8 0.6 0 0 0 0 -1"
 CHILD = "2 0.4 0.5 0.2 0.2 0.5 0.5 0.8 0.6 0"
@@ -20,6 +20,12 @@ def write(tmp_path: Path, *lines: str) -> Path:
     file = tmp_path / "a.txt"
     file.write_text("\n".join(lines) + "\n")
     return file
+
+
+def read_plabels(file: Path, num_classes: int | None = None) -> ParentLabels:
+    labels, problems = parse_plabels(file, num_classes)
+    raise_problems(problems)
+    return labels
 
 
 def test_a_good_file(tmp_path: Path) -> None:

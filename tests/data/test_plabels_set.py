@@ -154,7 +154,7 @@ def test_missing_folders_are_told(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"its split 'test' has no images\. It has: train, val"):
         read_relation_set(root / "data.yaml", "test")
     (root / "images/holdout").mkdir()
-    with pytest.raises(InputError, match=r"images/holdout has no pictures"):
+    with pytest.raises(InputError, match=r"images/holdout has no images"):
         read_relation_set(root, "holdout")
 
 

@@ -13,8 +13,10 @@ import pytest
 import torch
 from torch import nn
 from ultralytics import YOLO
+from ultralytics.models.yolo.detect import DetectionTrainer
 
 from kd_yolo.distill.trainer import DistillationTrainer
+from tests.light import train_yolo
 
 Train = Callable[..., Any]
 
@@ -80,16 +82,6 @@ def student(make_weights: Callable[..., str], tiny_yaml: Callable[..., str]) -> 
     return make_weights(tiny_yaml(8))
 
 
-def unfinished(trainer: Any) -> Any:
-    """A trainer that does not validate: most of a short run's time, and not what most tests ask about."""
-
-    def validate(self: Any) -> tuple[dict[str, float], float]:
-        self.best_fitness = 0.0  # every epoch is the best
-        return {}, 0.0
-
-    return type(trainer.__name__, (trainer,), {"validate": validate, "final_eval": lambda self: None})
-
-
 @pytest.fixture(scope="session")
 def train_into(tiny_data: Path, teacher: str, student: str) -> Callable[[Path], Train]:
     """``train`` with run folders inside a given folder, for fixtures that several tests share."""
@@ -99,28 +91,21 @@ def train_into(tiny_data: Path, teacher: str, student: str) -> Callable[[Path], 
             *,
             plain: bool = False,
             finish: bool = True,
+            save: bool = False,
             model: str = student,
             on: dict[str, Any] | None = None,
             **arguments: Any,
         ) -> Any:
-            yolo = YOLO(model)
-            for event, callback in (on or {}).items():
-                yolo.add_callback(event, callback)
             defaults: dict[str, Any] = dict(
                 data=str(tiny_data), epochs=2, imgsz=64, batch=4, device="cpu", workers=0, plots=False, verbose=False,
                 optimizer="SGD", lr0=0.01, nbs=4, warmup_epochs=0, project=str(folder), name="run", exist_ok=True,
             )  # fmt: skip
-            if not plain:
-                defaults |= dict(trainer=DistillationTrainer)
+            kind = arguments.pop("trainer", DetectionTrainer if plain else DistillationTrainer)
             if not plain and "resume" not in arguments:
                 defaults |= dict(teacher=teacher, loss="cwd")
             if "resume" in arguments:  # the checkpoint knows the rest, and batch or imgsz would change it
-                defaults = dict(trainer=DistillationTrainer)
-            arguments = {**defaults, **arguments}
-            if not finish:
-                arguments["trainer"] = unfinished(arguments["trainer"])
-            yolo.train(**arguments)
-            return yolo.trainer
+                defaults = {}
+            return train_yolo(model, kind, {**defaults, **arguments}, on=on, finish=finish, save=save)
 
         return run
 
@@ -129,7 +114,10 @@ def train_into(tiny_data: Path, teacher: str, student: str) -> Callable[[Path], 
 
 @pytest.fixture
 def train(train_into: Callable[[Path], Train], tmp_path: Path) -> Train:
-    """Trains for a second, returns the trainer; ``on`` takes callbacks by event, ``finish=False`` does not validate."""
+    """Trains for a second, returns the trainer; ``on`` takes callbacks by event, ``finish=False`` does not validate.
+
+    Such a run keeps no checkpoints either, unless it is told to ``save``.
+    """
     return train_into(tmp_path)
 
 

@@ -117,11 +117,10 @@ def rows_of(trainer: Any) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_run_keeps_its_share(train: Train, make_weights: Callable[..., str], logged: list[str]) -> None:
+def test_a_run_keeps_its_share(train: Train, logged: list[str]) -> None:
     """The weights follow the measurements; the first epoch measures with the weight 1, the others near the share."""
-    student, teacher = make_weights("yolov8n.yaml"), make_weights("yolov8s.yaml", seed=1)
     settings = dict(loss="cwd", weight="auto:0.4", epochs=4, schedule="constant", taps="head")
-    trainer = train(model=student, teacher=teacher, **settings)
+    trainer = train(**settings, finish=False, save=True)
     rows = rows_of(trainer)
     assert [float(row["epoch"]) for row in rows] == [1, 2, 3, 4]
     weights = [float(row["weight/kd_cwd"]) for row in rows]
@@ -133,12 +132,12 @@ def test_a_run_keeps_its_share(train: Train, make_weights: Callable[..., str], l
 
 
 def test_too_much_distillation_is_said(train: Train, logged: list[str]) -> None:
-    train(loss="cwd", weight=1000, epochs=1)
+    train(loss="cwd", weight=1000, epochs=1, finish=False)
     assert any("above 60% the labels count for little" in line for line in logged)
 
 
 def test_too_little_distillation_is_said_once(train: Train, logged: list[str]) -> None:
-    train(loss="cwd", weight=1e-6, epochs=2)
+    train(loss="cwd", weight=1e-6, epochs=2, finish=False)
     assert sum("kd_cwd below 1% of the gradient teaches next to nothing" in line for line in logged) == 1
 
 
@@ -150,8 +149,9 @@ def test_a_resumed_run_goes_on_with_its_weights(train: Train, tmp_path: Path) ->
         if trainer.epoch == 1:
             raise Stop
 
-    whole = rows_of(train(loss="cwd", weight="auto:0.3", epochs=3, name="whole"))
+    settings = dict(loss="cwd", weight="auto:0.3", epochs=3, finish=False, save=True)
+    whole = rows_of(train(**settings, name="whole"))
     with pytest.raises(Stop):
-        train(loss="cwd", weight="auto:0.3", epochs=3, name="part", on={"on_train_epoch_end": stop})
+        train(**settings, name="part", on={"on_train_epoch_end": stop})
     last = tmp_path / "part" / "weights" / "last.pt"
-    assert rows_of(train(model=str(last), resume=str(last))) == whole
+    assert rows_of(train(model=str(last), resume=str(last), finish=False, save=True)) == whole

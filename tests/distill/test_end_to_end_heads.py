@@ -43,12 +43,14 @@ def test_resume_continues_both_schedules(
         weight="1+1000",
         epochs=3,
         close_mosaic=0,
+        finish=False,
+        save=True,
     )
     whole = train(name="whole", on=note("whole"), **arguments)
     with pytest.raises(Killed):
         train(name="cut", on=note("cut") | {"on_train_batch_end": kill_in_last_epoch}, **arguments)
     last = str(tmp_path / "cut" / "weights" / "last.pt")
-    resumed = train(model=last, resume=last, on=note("cut"))
+    resumed = train(model=last, resume=last, on=note("cut"), finish=False, save=True)
     assert (
         gains["cut"] == gains["whole"] == [(1, pytest.approx(0.45)), (2, pytest.approx(0.1)), (3, pytest.approx(0.1))]
     )
@@ -76,7 +78,7 @@ def test_response_terms_see_the_one_to_many_branch(
             reached["one2one"] = head.one2one_cv3[0][-1].weight.grad
 
     on = {"on_train_start": only_distillation, "on_train_batch_end": read}
-    train(model=make_weights(tiny_yaml(head="v10Detect")), loss="bkd", epochs=1, nbs=64, on=on)
+    train(model=make_weights(tiny_yaml(head="v10Detect")), loss="bkd", epochs=1, nbs=64, on=on, finish=False)
     assert reached["backbone"] > 0
     assert reached["one2many"] is not None
     assert reached["one2one"] is None

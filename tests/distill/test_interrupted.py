@@ -50,7 +50,7 @@ def test_full_disk_keeps_the_previous_checkpoint(train: Train, tmp_path: Path, m
     kept: dict[str, Any] = {}
     on = fill_disk(monkeypatch, 1) | {"on_model_save": lambda _t: kept.update(weights(last))}
     with pytest.raises(KDYoloError) as caught:
-        train(epochs=3, on=on)
+        train(epochs=3, on=on, finish=False, save=True)
     text = str(caught.value)
     assert "the checkpoint of epoch 2 could not be written" in text
     assert "No space left on device" in text
@@ -59,7 +59,7 @@ def test_full_disk_keeps_the_previous_checkpoint(train: Train, tmp_path: Path, m
     assert load_checkpoint_dict(last)["epoch"] == 0
     assert all(torch.equal(kept[k], v) for k, v in weights(last).items())
     monkeypatch.undo()
-    train(model=str(last), resume=str(last))
+    train(model=str(last), resume=str(last), finish=False, save=True)
     assert load_checkpoint_dict(last)["epoch"] == -1  # finished
 
 
@@ -73,14 +73,14 @@ def test_disk_that_fills_while_our_own_state_is_added(
         monkeypatch.setattr(atomic.os, "fsync", full)
 
     with pytest.raises(KDYoloError, match=r"the checkpoint of epoch 1 could not be written.*choose another folder"):
-        train(epochs=1, on={"on_train_start": arm})
+        train(epochs=1, on={"on_train_start": arm}, finish=False, save=True)
     assert list((tmp_path / "run" / "weights").iterdir()) == []
 
 
 def test_unwritable_folder(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on = fill_disk(monkeypatch, 0, errno.EACCES)
     with pytest.raises(KDYoloError, match="could not be written") as caught:
-        train(epochs=1, on=on)
+        train(epochs=1, on=on, finish=False, save=True)
     assert isinstance(caught.value.__cause__, PermissionError)
 
 
@@ -109,7 +109,7 @@ def test_ctrl_c_in_mid_epoch(train: Train, tmp_path: Path, where: str) -> None:
             )
 
     with pytest.raises(KeyboardInterrupt):
-        train(epochs=3, loss="cwd", taps=[2, 3, 4], on={"on_train_epoch_start": arm})
+        train(epochs=3, loss="cwd", taps=[2, 3, 4], on={"on_train_epoch_start": arm}, finish=False, save=True)
     seen["handle"].remove()
     trainer = seen["trainer"]
     for model in (trainer.model, trainer.criterion.teachers[0].model):
@@ -117,7 +117,7 @@ def test_ctrl_c_in_mid_epoch(train: Train, tmp_path: Path, where: str) -> None:
     assert trainer.criterion._pending == []
     last = tmp_path / "run" / "weights" / "last.pt"
     assert load_checkpoint_dict(last)["epoch"] == 0
-    resumed = train(model=str(last), resume=str(last))
+    resumed = train(model=str(last), resume=str(last), finish=False, save=True)
     assert resumed.epoch == 2
     assert len((tmp_path / "run" / "results.csv").read_text().splitlines()) == 4
 
@@ -135,7 +135,7 @@ def test_ctrl_c_while_a_checkpoint_is_written(train: Train, tmp_path: Path, monk
         monkeypatch.setattr(atomic.os, "fsync", third_time)
 
     with pytest.raises(KeyboardInterrupt):
-        train(epochs=3, on={"on_train_start": arm})
+        train(epochs=3, on={"on_train_start": arm}, finish=False, save=True)
     folder = tmp_path / "run" / "weights"
     assert [f.name for f in sorted(folder.iterdir())] == ["best.pt", "last.pt"]
     assert load_checkpoint_dict(folder / "last.pt")["epoch"] == 0

@@ -27,7 +27,9 @@ def test_time_limit_keeps_progress_in_range_and_monotone(train: Train, monkeypat
         trainer.epochs = trainer.args.epochs = {0: 4, 1: 8, 2: 4, 3: 4}.get(trainer.epoch, 4)
 
     on = {"on_train_batch_end": note, "on_fit_epoch_end": wobble}
-    trainer = train(epochs=100, time=1.0, schedule="linear", on=on | {"on_train_epoch_end": stop_after(4)})
+    trainer = train(
+        epochs=100, time=1.0, schedule="linear", on=on | {"on_train_epoch_end": stop_after(4)}, finish=False, save=True
+    )
     progress = [p for p, _, _ in seen]
     assert len({epochs for _, epochs, _ in seen}) == 3
     assert progress == sorted(progress)
@@ -49,7 +51,7 @@ def test_time_limit_stops_with_mosaic_of_the_newest_estimate(train: Train) -> No
         "on_fit_epoch_end": estimate,
         "on_train_epoch_end": stop_after(3),
     }
-    train(epochs=100, time=1.0, schedule="constant", stop_at="mosaic", close_mosaic=1, on=on)
+    train(epochs=100, time=1.0, schedule="constant", stop_at="mosaic", close_mosaic=1, on=on, finish=False)
     assert factors == [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
 
 
@@ -81,14 +83,16 @@ def test_frozen_backbone_stays_and_the_rest_learns(train: Train, rows: Any) -> N
 
 
 def test_image_size_that_changes(train: Train, rows: Any) -> None:
-    trainer = train(imgsz=128, multi_scale=0.5, epochs=2, loss="cwd+bkd+mgd", close_mosaic=1)
+    trainer = train(imgsz=128, multi_scale=0.5, epochs=2, loss="cwd+bkd+mgd", close_mosaic=1, finish=False)
     assert columns_are_positive(rows(trainer))
     assert columns_are_positive(rows(trainer), "train/kd_mgd")
 
 
 @pytest.mark.slow
 def test_rectangular_batches(train: Train, rows: Any) -> None:
-    assert columns_are_positive(rows(train(imgsz=128, rect=True, epochs=1, loss="cwd+bkd")), "train/kd_bkd")
+    assert columns_are_positive(
+        rows(train(imgsz=128, rect=True, epochs=1, loss="cwd+bkd", finish=False)), "train/kd_bkd"
+    )
 
 
 def test_accumulated_micro_batches_add_up(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +122,7 @@ def test_accumulated_micro_batches_add_up(train: Train, monkeypatch: pytest.Monk
             batch=size,
             loss=[{"loss": "cwd", "standardize": False}],
             epochs=1,
+            finish=False,
             nbs=64,
             schedule="constant",
             on=on,

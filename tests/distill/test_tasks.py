@@ -15,6 +15,7 @@ from kd_yolo.distill.trainer import TRAINERS
 
 Train = Callable[..., Any]
 EXTRA = {"segment": "", "obb": "", "pose": "kpt_shape: [2, 3]\nflip_idx: [1, 0]\n"}
+HEADS = {"segment": "Segment", "pose": "Pose", "obb": "OBB"}
 SUFFIX = {"segment": "seg", "pose": "pose", "obb": "obb"}
 
 
@@ -44,9 +45,9 @@ def task_data(tiny_data: Path, tmp_path: Path) -> Callable[[str], str]:
 
 @pytest.mark.parametrize("task", ["segment", "pose", "obb"])
 def test_one_epoch(
-    train: Train, rows: Any, make_weights: Callable[..., str], task_data: Callable[[str], str], task: str
+    train: Train, rows: Any, make_weights: Any, tiny_yaml: Any, task_data: Callable[[str], str], task: str
 ) -> None:
-    weights = make_weights(f"yolov8n-{SUFFIX[task]}.yaml")
+    weights = make_weights(tiny_yaml(16, head=HEADS[task]))
     trainer = train(
         model=weights, trainer=TRAINERS[task], data=task_data(task), teacher=weights, loss="cwd+score_l2+bkd", epochs=1
     )
@@ -59,12 +60,12 @@ def test_one_epoch(
 
 
 def test_a_detector_teaches_a_segmentation_student_features(
-    train: Train, rows: Any, make_weights: Callable[..., str], task_data: Callable[[str], str], teacher: str
+    train: Train, rows: Any, tiny_yaml: Any, task_data: Callable[[str], str], teacher: str
 ) -> None:
-    data = task_data("segment")
     trainer = train(
-        model=make_weights("yolov8n-seg.yaml"), trainer=TRAINERS["segment"], data=data, teacher=teacher, epochs=1
-    )
+        model=tiny_yaml(head="Segment"), trainer=TRAINERS["segment"], data=task_data("segment"), teacher=teacher,
+        epochs=1, finish=False,
+    )  # fmt: skip
     assert float(rows(trainer)[0]["train/kd_cwd"]) > 0
 
 

@@ -101,7 +101,7 @@ def test_args_yaml_holds_the_resolved_configuration(several: Any, tiny_data: Pat
 
 def test_progress_runs_from_0_to_almost_1_in_equal_steps(train: Train) -> None:
     record = Record()
-    train(epochs=3, schedule="linear", on=record.on)
+    train(epochs=3, schedule="linear", on=record.on, finish=False)
     assert record.progress == pytest.approx([i / 6 for i in range(6)])
     assert [f["kd_cwd"] for f in record.factors] == pytest.approx([1 - 0.9 * i / 6 for i in range(6)])
     assert record.ran == [True] * 6
@@ -113,7 +113,7 @@ def test_progress_runs_from_0_to_almost_1_in_equal_steps(train: Train) -> None:
 )
 def test_a_stopped_schedule_stops_the_teacher(train: Train, rows: Any, stop: dict[str, Any], runs: list[bool]) -> None:
     record = Record()
-    trainer = train(epochs=2, on=record.on, **stop)
+    trainer = train(epochs=2, on=record.on, finish=False, **stop)
     assert record.ran == runs
     column = [float(row["train/kd_cwd"]) for row in rows(trainer)]
     assert [v > 0 for v in column] == runs[::2]

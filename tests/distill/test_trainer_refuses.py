@@ -57,7 +57,7 @@ def test_other_class_count_with_a_response_term(train: Train, make_weights: Weig
 
 
 def test_other_class_count_with_a_feature_term(train: Train, make_weights: Weights, rows: Any) -> None:
-    trainer = train(teacher=make_weights("yolov8n.yaml", classes=5), loss="score_l2", epochs=1)
+    trainer = train(teacher=make_weights("yolov8n.yaml", classes=5), loss="score_l2", epochs=1, finish=False)
     assert float(rows(trainer)[0]["train/kd_score_l2"]) > 0
 
 
@@ -79,13 +79,13 @@ def test_a_stop_with_mosaic_that_is_closed_from_the_start(train: Train) -> None:
 
 
 def test_student_and_teacher_of_one_file_are_said(train: Train, student: str, logged: list[str]) -> None:
-    train(teacher=student, epochs=1)
+    train(teacher=student, epochs=1, finish=False)
     assert any("student and teacher are the same file: self-distillation" in line for line in logged)
 
 
 def test_settings_of_a_config_instead_of_flags(train: Train, teacher: str) -> None:
     config = {"teacher": teacher, "terms": [{"loss": "l2", "weight": 2}]}
-    trainer = train(teacher=None, loss=None, kd={"config": config}, epochs=1)
+    trainer = train(teacher=None, loss=None, kd={"config": config}, epochs=1, finish=False)
     assert trainer.kd_config.terms[0].weight == 2.0
     with pytest.raises(ConfigError, match="kd: 1 problem"):
         train(teacher=None, loss=None, kd={"config": config | {"tems": []}})

@@ -137,7 +137,7 @@ def test_a_set_is_scored_link_by_link() -> None:
     assert report.total == RelationMetrics(correct=4, predicted=4, true=5, matched=8)
     assert report.total == sum((row for _, row in report.rows), RelationMetrics())
     assert report.total.recall == 0.8
-    assert "precision 1.000, recall 0.800, F1 0.889 (4 right of 4 predicted and 5 true in 3 pictures" in str(report)
+    assert "precision 1.000, recall 0.800, F1 0.889 (4 right of 4 predicted and 5 true in 3 images" in str(report)
     json.dumps(asdict(report))
 
 

@@ -49,10 +49,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def words(tiny_data: Path, make_weights: Any) -> list[str]:
+def words(tiny_data: Path, make_weights: Any, tiny_yaml: Any) -> list[str]:
     """The command; a rate near 0 keeps the weights as they were, only BatchNorm statistics follow the images."""
-    flags = ["--losses", "cwd", "--seeds", "0", "--student", "yolov8n.yaml", "--name", "tiny", "--out", "results"]
-    teacher = ["--teacher", make_weights("yolov8s.yaml", seed=1)]
+    flags = ["--losses", "cwd", "--seeds", "0", "--student", tiny_yaml(8), "--name", "tiny", "--out", "results"]
+    teacher = ["--teacher", make_weights(tiny_yaml(16), seed=1)]
     return ["league", *flags, *teacher, f"data={tiny_data}", "epochs=1", "lr0=1e-30", *TRAIN]
 
 

@@ -182,5 +182,5 @@ def test_errors() -> None:
         build_loss("box_iou")(random(2, 64, 7), random(2, 64, 7))
     with pytest.raises(ConfigError, match=r"loss 'box_iou' has no parameter 'tau'. It takes: none."):
         build_loss("box_iou", tau=1.0)
-    with pytest.raises(ConfigError, match=r"does not use gate_na; it takes: normalizer, weight_na"):
+    with pytest.raises(ConfigError, match=r"does not use gate_na; it takes: weight_na"):
         build_loss("box_iou")(boxes(2, 7, seed=1), boxes(2, 7, seed=2), gate_na=torch.ones(2, 7))

@@ -21,7 +21,6 @@ from kd_yolo.yolo.files.loading import load_checkpoint
 
 STAGES = ("sparse", "prune", "retrain", "distill")
 RECIPE: dict[str, Any] = {
-    "model": "yolov8n.yaml",
     "train": {"imgsz": 64, "batch": 4, "optimizer": "AdamW", "lr0": 0.001, "device": "cpu", "workers": 0,
               "plots": False, "verbose": False, "close_mosaic": 0},
     "sparse": {"epochs": 2, "sparsity": 0.2},
@@ -33,9 +32,9 @@ RECIPE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def recipe(tiny_data: Path) -> PipelineConfig:
-    """The recipe on the tiny data."""
-    return PipelineConfig.parse({**RECIPE, "data": str(tiny_data)}, "test")
+def recipe(tiny_data: Path, tiny_yaml: Callable[..., str]) -> PipelineConfig:
+    """The recipe for a small network on the tiny data."""
+    return PipelineConfig.parse({**RECIPE, "model": tiny_yaml(16), "data": str(tiny_data)}, "test")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from torch import nn
 
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.config.prune import PruneSettings
-from kd_yolo.prune import cost, job
+from kd_yolo.prune import job, planning
 from kd_yolo.prune import network as networks
 from kd_yolo.prune.graph import ChannelGraph
 from kd_yolo.prune.job import Pruning, Retrain
@@ -186,7 +186,7 @@ def test_a_latency_target_is_searched(settings: Any, monkeypatch: pytest.MonkeyP
         times = [load * sum(p.numel() for p in one.model.parameters()) / 1e4 for one in of]
         return [Latency(time, time) for time in times]
 
-    monkeypatch.setattr(cost, "latency_of", latency)
+    monkeypatch.setattr(planning, "latency_of", latency)
     monkeypatch.setattr(job, "latency_of", latency)
     result = prune(settings(target_latency=0.5), tmp_path / "run")
     assert 0.35 < result.after.parameters / result.before.parameters <= 0.5

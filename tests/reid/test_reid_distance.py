@@ -71,7 +71,7 @@ def test_tensors_of_every_float_type(dtype: torch.dtype) -> None:
 def test_bad_rows_are_named(bad: float) -> None:
     g_nd = embeddings(9)
     g_nd[[2, 4, 5, 6, 7, 8], 1] = bad
-    with pytest.raises(InputError, match=r"6 of 9 gallery embeddings hold NaN.* first rows: 2, 4, 5, 6, 7, \.\.\."):
+    with pytest.raises(InputError, match=r"6 of 9 gallery embeddings hold NaN.* first rows: 2, 4, 5, 6, 7 and 1 more"):
         distance_matrix(embeddings(2), g_nd)
     with pytest.raises(InputError, match=r"6 of 9 query embeddings .* rows: 2"):
         next(iter(distance_blocks(g_nd, embeddings(2))))

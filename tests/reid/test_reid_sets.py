@@ -36,7 +36,7 @@ def test_corrupt_pictures_are_counted_named_and_left_out(tmp_path: Path) -> None
     assert found.notes[0] == (
         f"2 of 4 train image(s) of {tmp_path} cannot be read: {files[0].name}, {files[1].name}. They are left out."
     )
-    assert found.notes[1].startswith("2 of 2 train identities have one picture")
+    assert found.notes[1].startswith("2 of 2 train identities have one image")
     assert [sample.identity for sample in found.train] == [1, 2]
 
 

@@ -151,8 +151,8 @@ def test_copies_are_counted(tmp_path: Path) -> None:
     gallery[1].path.write_bytes(same_size[:-1] + b"\0")
     assert (num_copies(query, gallery), num_copies(query, train)) == (2, 1)
     ours, training = copy_notes(train, query, gallery)
-    assert ours.startswith("warning: 2 of 3 query images are byte-for-byte copies of gallery pictures")
-    assert training.startswith("warning: 1 of 3 query images are byte-for-byte copies of train pictures")
+    assert ours.startswith("warning: 2 of 3 query images are byte-for-byte copies of gallery images")
+    assert training.startswith("warning: 1 of 3 query images are byte-for-byte copies of train images")
     gallery[2].path.unlink()
     assert num_copies(query, gallery) == 1
 

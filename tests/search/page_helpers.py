@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -116,10 +117,25 @@ def turned_jpeg(picture: Picture, orientation: int) -> bytes:
 
 
 @contextmanager
+def running(app: Any, patience_s: float | None = None) -> Iterator[str]:
+    """Serves an application beside the tests; the value is its address."""
+    from kd_yolo.search.page.serve import PATIENCE_S, address, listen, make_server
+
+    with listen("127.0.0.1", 0) as sock:
+        server = make_server(app, PATIENCE_S if patience_s is None else patience_s)
+        thread = Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+        thread.start()
+        try:
+            yield address(sock)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
 def served(finder: Finder, **site: Any) -> Iterator[str]:
     """The address of a running page; ``site`` are fields of :class:`kd_yolo.search.page.app.Site`."""
     from kd_yolo.search.page.app import Site, make_app, private_folder
-    from kd_yolo.search.page.serve import running
 
     with private_folder() as cache:
         given = replace(Site(finder, limits=SMALL), **site)

@@ -16,7 +16,7 @@ from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import printable
 from kd_yolo.search.frames.listing import IMAGES, Passed, list_folder
 from kd_yolo.search.frames.records import Frame, People
-from kd_yolo.search.frames.sources import Reader, find_inputs, list_files
+from kd_yolo.search.frames.sources import Reader, find_inputs
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.indexing import index_crops
 from kd_yolo.search.gallery.intake import list_crops
@@ -42,7 +42,7 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         paint(tmp_path / "in" / name)
     names = [name.removeprefix("./") for name in names]
     for source in (tmp_path / "in", f"{tmp_path}/in/**/*.png"):
-        found = [str(file.relative_to(tmp_path / "in")) for file in list_files(str(source))]
+        found = [str(Path(file.name).relative_to(tmp_path / "in")) for file in find_inputs(str(source))]
         assert found == names
     assert [str(source.path.relative_to(tmp_path / "in")) for source in list_crops(tmp_path / "in").sources] == names
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("gradio", reason="needs the extra ui")
 pytest.importorskip("faiss", reason="needs the extra search")
 pytest.importorskip("polars", reason="needs the extra search")
 
@@ -19,6 +19,8 @@ from kd_yolo.search.page.draw import Shown, draw_classes
 from tests.search.page_browser import THUMBNAIL, chromium, crops, opened, say, send
 from tests.search.page_helpers import GREEN, RED, empty_finder, encoded, fill, filled_finder, scene, served
 
+# looked for, not imported: that takes seconds in every process that collects the tests
+pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra ui")
 TWO = scene((40, RED), (220, GREEN))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("gradio", reason="needs the extra ui")
 pytest.importorskip("faiss", reason="needs the extra search")
 pytest.importorskip("polars", reason="needs the extra search")
 
@@ -22,6 +22,9 @@ from kd_yolo.search.settings import CropRules, DetectorSettings
 from tests.search.gallery_helpers import save_network
 from tests.search.page_browser import chromium, crops, opened, say, send
 from tests.search.page_helpers import fill, served
+
+# looked for, not imported: that takes seconds in every process that collects the tests
+pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra ui")
 
 
 @pytest.fixture(scope="module")

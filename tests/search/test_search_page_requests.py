@@ -7,18 +7,19 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-pytest.importorskip("gradio", reason="needs the extra ui")
 pytest.importorskip("faiss", reason="needs the extra search")
 pytest.importorskip("polars", reason="needs the extra search")
 
-from kd_yolo.search.page.app import private_folder
 from tests.search.page_helpers import RED, SMALL, encoded, filled_finder, scene, served
 
+# looked for, not imported: that takes seconds in every process that collects the tests
+pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra ui")
 FILE = "/gradio_api/file="
 
 
@@ -143,6 +144,8 @@ def test_another_host_name_or_page_is_turned_away(page: str) -> None:
 
 
 def test_what_was_sent_is_gone_with_the_page_and_settings_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kd_yolo.search.page.app import private_folder
+
     monkeypatch.setenv("GRADIO_SHARE", "True")
     before = {key: value for key, value in os.environ.items() if key.startswith("GRADIO_")}
     with private_folder() as cache:

@@ -20,9 +20,14 @@ from tests.search.crops_helpers import CONFIG, content, run, walk, write_picture
 from tests.search.gallery_helpers import save_network
 from tests.search.ray_workers import MortalDetector, prepare_worker, write_weights
 
-pytest.importorskip("ray.data", reason="the Ray engine needs pip install 'kd-yolo[ray]'")
 ROOT = Path(__file__).parents[2]  # the workers import `tests`, whatever else of that name they could find
 pytestmark = pytest.mark.e2e  # a cluster starts in seconds, its processes import torch in as many
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed() -> None:
+    """Asked for here: the import takes seconds, which whoever only collects these tests does not need."""
+    pytest.importorskip("ray.data", reason="the Ray engine needs pip install 'kd-yolo[ray]'")
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,10 @@ from PIL import Image
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.cli.search.serve import main
-from kd_yolo.search.page.serve import listen, running
+from kd_yolo.search.page.serve import listen
 from kd_yolo.search.page.upload import Limits, read_upload
 from tests.search.bad_helpers import png_of
+from tests.search.page_helpers import running
 
 PATIENCE_S = 0.4
 
@@ -41,7 +42,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[tuple[str, int]]:
-    with running(app, patience_s=PATIENCE_S) as address:  # type: ignore[arg-type]
+    with running(app, patience_s=PATIENCE_S) as address:
         yield str(urlsplit(address).hostname), int(urlsplit(address).port or 0)
 
 

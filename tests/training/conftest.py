@@ -13,6 +13,7 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from kd_yolo.training.trainers import RetrainTrainer
+from tests.light import train_yolo
 from tests.training.networks import narrow
 
 Train = Callable[..., Any]
@@ -65,19 +66,21 @@ def train_into(tiny_data: Path) -> Callable[[Path], Train]:
 
     def into(folder: Path) -> Train:
         def run(
-            model: str, *, on: dict[str, Any] | None = None, trainer: Any = RetrainTrainer, **arguments: Any
+            model: str,
+            *,
+            on: dict[str, Any] | None = None,
+            trainer: Any = RetrainTrainer,
+            finish: bool = True,
+            save: bool = False,
+            **arguments: Any,
         ) -> Any:
-            yolo = YOLO(model)
-            for event, callback in (on or {}).items():
-                yolo.add_callback(event, callback)
             defaults: dict[str, Any] = dict(
                 data=str(tiny_data), epochs=2, imgsz=64, batch=4, device="cpu", workers=0, plots=False, verbose=False,
                 optimizer="SGD", lr0=0.01, nbs=4, warmup_epochs=0, project=str(folder), name="run", exist_ok=True,
             )  # fmt: skip
             if "resume" in arguments:  # the checkpoint knows the rest, and batch or imgsz would change it
                 defaults = {}
-            yolo.train(trainer=trainer, **{**defaults, **arguments})
-            return yolo.trainer
+            return train_yolo(model, trainer, {**defaults, **arguments}, on=on, finish=finish, save=save)
 
         return run
 
@@ -86,7 +89,10 @@ def train_into(tiny_data: Path) -> Callable[[Path], Train]:
 
 @pytest.fixture
 def train(train_into: Callable[[Path], Train], tmp_path: Path) -> Train:
-    """Trains for a second and returns the trainer; ``on`` takes callbacks by event."""
+    """Trains for a second and returns the trainer; ``on`` takes callbacks by event, ``finish=False`` does not validate.
+
+    Such a run keeps no checkpoints either, unless it is told to ``save``.
+    """
     return train_into(tmp_path)
 
 

@@ -28,6 +28,28 @@ def test_closed_mosaic_reaches_worker_processes(monkeypatch: pytest.MonkeyPatch,
     assert (loader.reset is reset) is (workers > 0)
 
 
+def test_only_the_first_save_is_opened_as_a_strangers_file(tmp_path: Path) -> None:
+    """What nobody could open later ends the run at once; after that the run reads what it wrote itself."""
+    opened: list[Path] = []
+
+    def load_own(path: Path) -> Any:
+        opened.append(path)
+        return torch.load(path, weights_only=True)
+
+    network = torch.nn.Linear(1, 1)
+    run: Any = SimpleNamespace(
+        _opens=False, load_own=load_own, ema=SimpleNamespace(ema=network), _exact_state=lambda: {"last_step": 3},
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
+    )  # fmt: skip
+    for epoch, file in enumerate((tmp_path / "1.pt", tmp_path / "2.pt")):
+        torch.save({"epoch": epoch, "optimizer": "half"}, file)
+        CheckpointMixin._add_state(run, file)
+        ckpt = torch.load(file, weights_only=False)
+        assert (ckpt["epoch"], ckpt["kd_yolo"]) == (epoch, {"last_step": 3})
+        assert ckpt["optimizer"].keys() == {"state", "param_groups"}
+    assert opened == [tmp_path / "1.pt"]
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -90,12 +90,13 @@ def test_a_network_that_is_not_pruned_trains_as_upstream_trains_it(
 def test_a_resumed_run_equals_the_undisturbed_one(train: Train, rows: Any, pruned: str, tmp_path: Path) -> None:
     """With an accumulation that runs across the epoch where it was cut, in warm-up, mosaic closing at the resume."""
     arguments = dict(optimizer="AdamW", lr0=1e-3, batch=2, nbs=6, epochs=3, warmup_epochs=2, close_mosaic=1)
+    arguments |= dict(finish=False, save=True)
     train(pruned, name="whole", **arguments)
     with pytest.raises(Killed):
         train(pruned, name="cut", on=kill_at(epoch=2, batch=0), **arguments)
     last = tmp_path / "cut" / "weights" / "last.pt"
     assert is_narrow(last)
-    train(str(last), resume=str(last))
+    train(str(last), resume=str(last), finish=False, save=True)
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
     assert same_weights(saved_weights(last), saved_weights(tmp_path / "whole" / "weights" / "last.pt"))
 
@@ -121,7 +122,7 @@ def test_widths_survive_out_of_memory(train: Train, pruned: str) -> None:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     start = {"on_train_start": lambda trainer: trainer.model.model[4].register_forward_pre_hook(fail_once)}
-    trainer = train(pruned, on=start, epochs=1)
+    trainer = train(pruned, on=start, epochs=1, finish=False, save=True)
     assert calls[:3] == [4, 4, 2]
     assert is_narrow(trainer.best)
 
@@ -135,7 +136,7 @@ def test_widths_survive_nan(train: Train, pruned: str, logged: list[str]) -> Non
             with torch.no_grad():
                 trainer.model.model[0].conv.weight.fill_(float("nan"))
 
-    trainer = train(pruned, on={"on_train_batch_start": poison})
+    trainer = train(pruned, on={"on_train_batch_start": poison}, finish=False, save=True)
     assert any("recovering from last.pt" in line for line in logged)
     assert is_narrow(trainer.last)
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
@@ -143,7 +144,7 @@ def test_widths_survive_nan(train: Train, pruned: str, logged: list[str]) -> Non
 
 def test_other_classes(train: Train, pruned: str, tmp_path: Path, logged: list[str]) -> None:
     data = write_tiny_data(tmp_path / "three", classes=3, images=4)
-    trainer = train(pruned, data=str(data), epochs=1)
+    trainer = train(pruned, data=str(data), epochs=1, finish=False, save=True)
     assert any("the data has 3 classes, the network 2" in line for line in logged)
     best = YOLO(str(trainer.best))
     assert is_narrow(trainer.best)
@@ -157,18 +158,19 @@ def test_there_is_a_trainer_for_each_task() -> None:
 
 
 def test_a_pruned_student_under_a_teacher(train: Train, pruned: str, stock: str, tmp_path: Path) -> None:
+    light = dict(trainer=DistillationTrainer, finish=False, save=True)
     with pytest.raises(Killed):
-        train(pruned, on=kill_at(1, 0), trainer=DistillationTrainer, teacher=stock, loss="cwd+bkd")
+        train(pruned, on=kill_at(1, 0), teacher=stock, loss="cwd+bkd", **light)
     last = tmp_path / "run" / "weights" / "last.pt"
     assert is_narrow(last)
-    trainer = train(str(last), resume=str(last), trainer=DistillationTrainer)
+    trainer = train(str(last), resume=str(last), **light)
     assert trainer.epoch == 1
     assert is_narrow(trainer.best)
 
 
 def test_frozen_layers(train: Train, pruned: str) -> None:
     start = saved_weights(pruned)
-    trainer = train(pruned, freeze=3, epochs=1)
+    trainer = train(pruned, freeze=3, epochs=1, finish=False)
     end = trainer.model.state_dict()
     moved = {int(k.split(".")[1]) for k in end if not torch.equal(end[k].float(), start[k].float())}
     assert min(moved) == 3
@@ -178,4 +180,4 @@ def test_frozen_layers(train: Train, pruned: str) -> None:
 def test_a_compiled_run(train: Train, pruned: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda model, **_: compile_(model, backend="eager"))
-    assert is_narrow(train(pruned, compile=True, epochs=1).best)
+    assert is_narrow(train(pruned, compile=True, epochs=1, finish=False, save=True).best)

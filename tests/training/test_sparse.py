@@ -158,7 +158,7 @@ def test_the_step_takes_the_learning_rate_of_its_time(
     gamma: Any = None
     monkeypatch.setattr(sparse, "shrink", spy)
     arguments = dict(optimizer="MuSGD", warmup_epochs=1, batch=2, nbs=4, epochs=3, sparsity=0.5)
-    trainer = train(stock, on={"on_train_start": start}, trainer=SparseTrainer, **arguments)
+    trainer = train(stock, on={"on_train_start": start}, trainer=SparseTrainer, finish=False, **arguments)
     rates = [rate for rate, _ in seen]
     whole = sum(trainer.lf(step // 4) for step in range(1, 12, 2)) * rates[-1] / trainer.lf(2)
     for i in range(len(seen))[-4:]:  # after warm-up

@@ -15,7 +15,7 @@ import ultralytics.nn.modules.block as blocks
 import ultralytics.nn.modules.head as heads
 import ultralytics.nn.tasks as tasks
 from torch import Tensor, nn
-from ultralytics.nn.modules import C2f, Conv, Detect
+from ultralytics.nn.modules import C2f, Conv, Detect, v10Detect
 from ultralytics.nn.tasks import DetectionModel
 
 from kd_yolo.base.errors import InputError
@@ -28,7 +28,7 @@ from kd_yolo.distill.teacher import Teacher
 from kd_yolo.prune.graph import ChannelGraph
 from kd_yolo.yolo.classes import class_layers, set_classes
 from kd_yolo.yolo.description.check import check_description
-from kd_yolo.yolo.families import FAMILIES, families, family_names, head_like, head_of
+from kd_yolo.yolo.families import FAMILIES, families, family_names, halves, head_like, head_of, is_end2end
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import head_branches, head_facts, raw_outputs
 
@@ -69,6 +69,18 @@ def test_the_next_smaller_size(name: str, less: str) -> None:
 def test_a_name_without_a_known_size(name: str) -> None:
     with pytest.raises(InputError, match="is not known: name one with --student"):
         smaller(name)
+
+
+def test_a_class_of_the_same_name_from_elsewhere_is_not_meant() -> None:
+    for name in ("C2f", "Detect"):
+        foreign = type(name, (nn.Module,), {"__module__": "elsewhere"})()
+        assert not halves(foreign)
+        assert head_like(foreign) is head_of(foreign) is None
+    derived = type("C2f", (C2f,), {"__module__": "elsewhere"})(8, 8)
+    assert halves(C2f(8, 8))
+    assert not halves(derived)  # it may do something else with the parts
+    assert is_end2end(v10Detect(2, (16, 16)))
+    assert not is_end2end(Detect(2, ch=(16, 16)))
 
 
 class Detect27(Detect):

@@ -16,7 +16,7 @@ ABOUT = About(
     yolo track.
 
     With data= the outputs are compared on crops of that data set, else on noise.""",
-    "kd-yolo reid export --weights runs/reid/resnet50/weights/best.pt data=market1501",
+    "kd-yolo reid export --weights runs/reid/resnet50/weights/best.pt data=my/market",
     lambda: setting_keys(ReIDConfig, ("data",), data="Folder of a ReID data set to compare on (default: noise)."),
 )
 ABOUT_PRUNE = About(

@@ -27,14 +27,14 @@ ABOUT = About(
     """Measures a ReID network on query and gallery: CMC, mAP, mINP, curves and the worst rankings.
 
     The test settings that the network was trained with replace the defaults below.""",
-    "kd-yolo reid test --weights runs/reid/resnet50/weights/best.pt data=market1501 rerank=true",
+    "kd-yolo reid test --weights runs/reid/resnet50/weights/best.pt data=my/market rerank=true",
     _keys,
 )
 ABOUT_RANK = About(
     """Ranks the gallery of a ReID data set for one crop of a person, and draws the ranking.
 
     The test settings that the network was trained with replace the defaults below.""",
-    "kd-yolo reid rank --weights best.pt --query person.jpg data=market1501",
+    "kd-yolo reid rank --weights runs/reid/resnet50/weights/best.pt --query person.jpg data=my/market",
     lambda: _keys(*NOT_OF_RANK),
 )
 

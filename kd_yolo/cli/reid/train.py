@@ -25,7 +25,7 @@ ABOUT = About(
 
     Without data= the built-in crops are used, without --recipe the defaults below. The part of a key before the dot
     may be left out where one section only has it: epochs=60.""",
-    "kd-yolo reid train --recipe strong_baseline data=market1501 epochs=120",
+    "kd-yolo reid train --recipe strong_baseline data=my/market epochs=120",
     lambda: setting_keys(ReIDConfig),
 )
 ABOUT_DISTILL = About(
@@ -33,7 +33,7 @@ ABOUT_DISTILL = About(
 
     Without data= the built-in crops are used, without --recipe the defaults below. The part of a key before the dot
     may be left out where one section only has it: epochs=60.""",
-    "kd-yolo reid distill --teacher runs/reid/resnet50/weights/best.pt backbone=resnet18",
+    "kd-yolo reid distill --teacher runs/reid/resnet50/weights/best.pt data=my/market backbone=resnet18",
     lambda: setting_keys(ReIDConfig),
 )
 

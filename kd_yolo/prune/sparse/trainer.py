@@ -24,7 +24,7 @@ from kd_yolo.config.options import SparseOptions
 from kd_yolo.prune.sparse.gammas import GammaGroup, find_gammas
 from kd_yolo.prune.sparse.penalty import shrink, zero_share
 from kd_yolo.prune.sparse.rates import rates_after
-from kd_yolo.training.end import finish_checkpoint, without_state
+from kd_yolo.training.end import finish_checkpoint, handed_over, without_state
 from kd_yolo.training.trainers import TrainerMixin
 from kd_yolo.yolo.files.saving import save_atomically
 
@@ -136,8 +136,10 @@ class SparseMixin(TrainerMixin):
         if not self.stop:
             return
         sparse = stage / SPARSE_FILE
-        save_atomically(without_state(self.load_own(stage / "last.pt")), sparse)
-        strip_optimizer(sparse)
+        plain = without_state(self.load_own(stage / "last.pt"))
+        save_atomically(plain, sparse)
+        with handed_over(plain):
+            strip_optimizer(sparse)
         sizes = io.BytesIO()
         np.savez(sizes, before=self._before.numpy(), after=self._sizes().numpy())
         write_bytes(self.save_dir / GAMMAS_FILE, sizes.getbuffer())

@@ -19,7 +19,8 @@ TINY = 1e-12  # smallest deviation: a norm with gamma 0 gives a constant
 def negative_mean(norm: nn.BatchNorm2d) -> Tensor:
     """``E[x | x < 0] = beta - |gamma| phi(z) / Phi(-z)``, z = beta / |gamma|, for x ~ N(beta, |gamma|) of each channel.
 
-    The quotient is ``sqrt(2 / pi) / erfcx(z / sqrt(2))``, which neither underflows for large z nor overflows.
+    The quotient is ``sqrt(2 / pi) / erfcx(z / sqrt(2))``, which neither underflows for large z nor overflows. The
+    authors take ``-3 |gamma|`` where ``Phi(-z) <= 0.001``, beyond 3 deviations; the formula holds there as well.
 
     Args:
         norm: the last BatchNorm of a stage.

@@ -61,15 +61,6 @@ def open_source(source: str, *, camera: int | None = None, stride: int = 1, say:
     return Reader(stride, say).read_all(source, find_inputs(source, camera=camera, say=say))
 
 
-def list_files(source: str) -> list[Path]:
-    """The image files of a source, those of a folder in natural order; videos are left out.
-
-    Raises:
-        InputError: nothing there.
-    """
-    return [Path(found.name) for found in find_inputs(source) if found.kind == "picture"]
-
-
 def find_inputs(
     source: str,
     *,

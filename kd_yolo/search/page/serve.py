@@ -8,10 +8,9 @@ import errno
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from kd_yolo.base.errors import ConfigError, InputError
@@ -184,23 +183,3 @@ def is_news(record: logging.LogRecord) -> bool:
     kind = record.exc_info[0] if record.exc_info else None
     was_cut = kind is not None and issubclass(kind, asyncio.CancelledError)
     return not was_cut and "graceful shutdown" not in record.getMessage()
-
-
-@contextlib.contextmanager
-def running(app: Guard, host: str = "127.0.0.1", patience_s: float = PATIENCE_S) -> Iterator[str]:
-    """Serves an application beside what the process does; the value is its address.
-
-    Args:
-        app: of :func:`kd_yolo.search.page.app.make_app`.
-        host: where.
-        patience_s: see :func:`make_server`.
-    """
-    with listen(host, 0) as sock:
-        server = make_server(app, patience_s)
-        thread = Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-        thread.start()
-        try:
-            yield address(sock)
-        finally:
-            server.should_exit = True
-            thread.join()
