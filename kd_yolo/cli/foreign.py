@@ -54,8 +54,8 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("league", "loss", "write --losses {value}"),
     ("league", "model weights", "write --student {value}"),
     ("league", "seed", "write --seeds {value}"),
-    (REID_TRAIN, "config_file config cfg", "write --recipe {value}: a name in cfg/reid, or a YAML with the keys of"
-     " kd-yolo reid train --help"),
+    (REID_TRAIN, "config_file config cfg", "write --recipe {value} for a YAML with the keys of kd-yolo reid train"
+     " --help, or --recipe sbs for one in cfg/reid"),
     (REID_TRAIN, "num_gpus", "start it with torchrun --nproc_per_node {value}"),
     (REID_TRAIN, "model arch model_name model.name model_arch backbone.name", "write backbone={value}"),
     (REID_TRAIN, "model.backbone.name model.backbone.depth", "write backbone=resnet50, or another of --help"),

@@ -127,11 +127,11 @@ def _query(flags: Query) -> None:
         raise InputError(f"no image {flags.image}: query takes a crop of a person.")
     gallery = Gallery.open(flags.gallery)
     embedder = _embedder_of(gallery, flags.weights, flags.device)
-    picture_hw3 = _asked(flags, rules.nth)
-    vector_d = embedder.embed([picture_hw3])[0]
+    image_hw3 = _asked(flags, rules.nth)
+    vector_d = embedder.embed([image_hw3])[0]
     matches = ask(gallery, vector_d, rules.top, rerank=flags.rerank, threshold=rules.threshold)
     _print_matches(matches)
-    draw_ranking(picture_hw3, matches, flags.out)
+    draw_ranking(image_hw3, matches, flags.out)
     if matches[0].is_same is None:
         print("\nno threshold: kd-yolo search calibrate --pairs FOLDER says which distance means the same person")
     print_results(flags.out)
@@ -143,10 +143,10 @@ def _asked(flags: Query, nth: int | None) -> Picture:
     from kd_yolo.search.frames.crop_files import read_crop
     from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
 
-    picture_hw3 = read_crop(flags.image)
+    image_hw3 = read_crop(flags.image)
     is_said = bool(flags.detector or nth)
     if flags.whole or (not is_said and is_crop_shaped(flags.image)):
-        return picture_hw3
+        return image_hw3
     settings = parse_detector({**flags.detector, "device": flags.device}, "kd-yolo search query")
     if not is_said:
         print(f"{printable(flags.image)} looks like a whole image, not like a crop of a person")
@@ -155,7 +155,7 @@ def _asked(flags: Query, nth: int | None) -> Picture:
                 f"warning: it is searched for as a whole: there is no {settings.weights} here to find the people in it."
                 " Name a detector with --detector, or a crop; --whole leaves this line out."
             )
-            return picture_hw3
+            return image_hw3
     return person_in(flags.image, _detector(settings), nth, say)
 
 
