@@ -1,26 +1,28 @@
-# make setup | demo | test | test-slow | test-e2e | test-all | check | fmt | bench        VENV=path  PYTHON=python3.11
+# make setup | demo | test | test-slow | test-e2e | test-all | check | check-matrix | fmt | bench | wheel
+# VENV=path  PYTHON=python3.11  TESTS="tests/yolo tests/prune"
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --durations=10 --durations-min=20
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow test-e2e test-all check fmt bench clean
+.PHONY: setup demo test test-slow test-e2e test-all check check-matrix fmt bench wheel clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
 	@echo "[1/2] environment in $(VENV) (the first time this downloads about 6 GB of packages)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@rm -f $@
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(STAMP)
 
 demo: setup
 	@echo "[2/2] demo: built-in data, a teacher, a distilled student"
-	$(BIN)/python -m kd_yolo.cli.app demo
+	$(BIN)/python -m kd_yolo demo
 
 test: setup
-	$(PYTEST)
+	$(PYTEST) $(TESTS)
 
 test-slow: setup
 	$(PYTEST) -m 'slow and not e2e and not gpu'
@@ -36,6 +38,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
 
+check-matrix:  # the fast tests on Python 3.10 and 3.13, lowest and newest ultralytics: environments of 7 GB each
+	.ci/matrix
+
 fmt: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -43,5 +48,8 @@ fmt: setup
 bench: setup
 	$(BIN)/python benchmarks/step_cost.py
 
+wheel: setup
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

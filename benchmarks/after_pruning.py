@@ -24,6 +24,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
 RECIPE: dict[str, Any] = {"loss": "bkd+dfl_kl", "weight": "2+4", "gate": "balanced", "schedule": "constant"}
 ARMS = ("retrained", "distilled", "retrained at equal cost")
@@ -94,7 +97,7 @@ def note_cost(args: argparse.Namespace, factor: float, seed: int) -> None:
         return
     plain, distilled = (json.loads(file.read_text())["cpu_seconds"] for file in files)
     body = {"ratio": distilled / plain, "retrained": plain, "distilled": distilled, "factor": factor, "seed": seed}
-    target.write_text(json.dumps(body, indent=1) + "\n")
+    write_json(target, body)
 
 
 def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, Any]) -> None:
@@ -123,8 +126,7 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
         "train": {**TRAIN, "imgsz": args.imgsz, "start": Path(str(args.start)).name}, "commit": commit(),
         "setup": setup(),
     }  # fmt: skip
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(body, indent=1) + "\n")
+    write_json(target, body)
     print(name, json.dumps(scores), flush=True)
 
 

@@ -21,6 +21,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 ARMS = ("base", "raw", "recalibrated", "retrained", "distilled", "retrained+distilled")
 
@@ -139,8 +142,7 @@ def main() -> None:
                 if file.is_file():
                     continue
                 row = {"factor": factor, "seed": seed, **run_pair(factor, seed, args), "setup": setup(args)}
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(row, indent=1) + "\n")
+                write_json(file, row)
                 print(json.dumps(row["map50_95"]), flush=True)
     print(table(args))
 

@@ -12,7 +12,6 @@ Latency does not depend on the values of the weights: a model YAML will do. Writ
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -24,6 +23,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
 
 LIMITS = {("0.2", "onnx"): 0.75, ("0.5", "onnx"): 0.40}  # of the unpruned yolov8n at 320 px
@@ -47,7 +49,7 @@ def parse() -> argparse.Namespace:
 def networks(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The unpruned network as ``0`` and the pruned ones by factor, each from its file."""
     from kd_yolo.config.prune import PruneSettings
-    from kd_yolo.prune.job import prune
+    from kd_yolo.prune.job import Pruning
     from kd_yolo.yolo.files.loading import load_checkpoint
 
     weights = write_weights(args.model, folder) if args.model.endswith((".yaml", ".yml")) else args.model
@@ -57,7 +59,7 @@ def networks(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             model=str(weights), factor=factor, importance="l2", imgsz=args.imgsz, round_to=args.round_to,
             global_ranking=args.global_ranking, latency_rounds=1,
         )  # fmt: skip
-        result = prune(settings, folder / f"{factor:g}", say=print)
+        result = Pruning(settings, print).run(folder / f"{factor:g}")
         found[f"{factor:g}"] = load_checkpoint(result.path)[0]
     return found
 
@@ -123,8 +125,7 @@ def report(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
         times = f"{row['p50_ms']:.1f} | {row['p90_ms']:.1f} | {row['ratio']:.3f}"
         print(f"| {row['factor']:g} | {RUNTIMES[row['runtime']]} | {sizes} | {times} | {limit} |")
     body = {"setup": setup(args), "rows": rows}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(body, indent=1) + "\n")
+    write_json(args.out, body)
 
 
 def setup(args: argparse.Namespace) -> dict[str, Any]:

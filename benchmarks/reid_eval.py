@@ -14,7 +14,6 @@ that of a process of its own, above its inputs. Writes ``docs/benchmarks/reid_ev
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -28,6 +27,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -247,8 +249,7 @@ def report(body: dict[str, Any], out: Path) -> None:
     print("\n| peer | ns a pair | times ours |\n|---|---:|---:|")
     for name, row in body["peers"].items():
         print(f"| {name} | {row['ns_a_pair']:.0f} | {row['times_ours']:.1f} |")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(body, indent=1) + "\n")
+    write_json(out, body)
 
 
 def setup(args: argparse.Namespace) -> dict[str, Any]:

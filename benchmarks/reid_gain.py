@@ -28,6 +28,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 ARMS: dict[str, dict[str, Any]] = {
     "none": {},
     "self_kd": {"self_kd.enabled": True},
@@ -81,7 +84,7 @@ def folder_of(args: argparse.Namespace, name: str, seed: int) -> Path:
 def run(args: argparse.Namespace, arm: str, seed: int) -> None:
     """Trains and tests one network, unless its result is there."""
     from kd_yolo.reid.measure import Source, measure
-    from kd_yolo.reid.settings import resolve_reid
+    from kd_yolo.reid.resolve import resolve_reid
     from kd_yolo.reid.train.run import resume, train
 
     name = arm.partition("=")[0]
@@ -102,8 +105,7 @@ def run(args: argparse.Namespace, arm: str, seed: int) -> None:
         "train_seconds": None if finished or can_resume else seconds, "recipe": args.recipe, "settings": kept,
         **setup(),
     }  # fmt: skip
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n")
+    write_json(target, result)
 
 
 def setup() -> dict[str, Any]:
@@ -115,7 +117,7 @@ def setup() -> dict[str, Any]:
 def histograms(args: argparse.Namespace, name: str) -> None:
     """Scores colour histograms, unless that is there."""
     from kd_yolo.reid.data.sets import read_reid_set
-    from kd_yolo.reid.settings import resolve_reid
+    from kd_yolo.reid.resolve import resolve_reid
     from kd_yolo.reid.testing import as_metrics, score
 
     target = args.out / args.set_name / f"{name}-s0.json"
@@ -127,9 +129,8 @@ def histograms(args: argparse.Namespace, name: str) -> None:
     )
     dist_qg = np.stack([1 - np.minimum(row, gallery).sum(1) for row in query]).astype(np.float32)
     metrics = as_metrics(score(dist_qg, found.query, found.gallery, resolve_reid("strong_baseline", {}).test))
-    target.parent.mkdir(parents=True, exist_ok=True)
     result = {"arm": name, "seed": 0, **{key: round(value, 4) for key, value in metrics.items()}}
-    target.write_text(json.dumps(result, indent=1) + "\n")
+    write_json(target, result)
 
 
 def colours(path: Path, stripes: int) -> np.ndarray:

@@ -11,7 +11,6 @@ may be; the val split is scored once with the package's default. What is wrong t
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import subprocess
 import sys
@@ -26,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
+from kd_yolo.base.files import write_json
 from kd_yolo.data.plabels import ParentLabels
 from kd_yolo.data.relation_set import read_relation_set
 from kd_yolo.data.spec import read_data_yaml
@@ -116,8 +116,7 @@ def main() -> None:
         "data": args.data.name, "pictures": {"train": len(train), "val": len(val)}, "share_min": SHARE_MIN,
         "noise": NOISE, "numpy": np.__version__, "machine": platform.machine(), "commit": commit,
     }  # fmt: skip
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"setup": setup, "train sweep (F1)": sweep, "results": results}, indent=1) + "\n")
+    write_json(args.out, {"setup": setup, "train sweep (F1)": sweep, "results": results})
 
 
 def report(sweep: list[dict[str, Any]], results: dict[str, Any]) -> None:

@@ -18,6 +18,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS="1")
 EPOCHS, KILLED_IN = 6, 3
 
@@ -93,7 +96,7 @@ def main() -> None:
             train(folder, f"{name}-cut", made.data_yaml, own, killed=True)
             results[name] = distance(folder / f"{name}-whole", folder / f"{name}-cut")
     target = ROOT / "docs" / "benchmarks" / "resume_exact.json"
-    target.write_text(json.dumps(results, indent=1) + "\n")
+    write_json(target, results)
     print(json.dumps(results, indent=1))
 
 

@@ -30,8 +30,11 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-from kd_yolo.reid.data.market import DISTRACTOR, JUNK
+from kd_yolo.data.market_name import DISTRACTOR, JUNK
 
 TRUE = "true boxes"
 GOOD_MIN, JUNK_MIN = 0.5, 0.2  # overlap
@@ -232,8 +235,7 @@ def main() -> None:
         "versions": {name: metadata.version(name) for name in ("torch", "ultralytics", "onnxruntime")},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU",
     }  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_json(args.out / f"{args.name}.json", result)
     for name, figures in rows.items():
         print(name, {key: round(statistics.mean(values), 3) for key, values in figures.items()})
 

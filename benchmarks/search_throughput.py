@@ -12,7 +12,6 @@ threads as cores, or ``OMP_NUM_THREADS``. Writes ``docs/benchmarks/search_throug
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -31,6 +30,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 os.environ["YOLO_AUTOINSTALL"] = "false"
 LIMITS = {
     "pipeline, share of what its parts allow": (0.9, "at least"), "pipeline / plain loop": (1.5, "at least"),
@@ -275,8 +277,7 @@ def main() -> None:
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU",
         },
     }  # fmt: skip
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{args.video.stem}-{threads}t.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_json(args.out / f"{args.video.stem}-{threads}t.json", result)
     for name, value in figures.items():
         print(f"{name:45} {value:7.3f}   {LIMITS[name][1]} {LIMITS[name][0]}")
 

@@ -20,6 +20,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "AdamW": {"optimizer": "AdamW", "lr0": 1e-3},
@@ -109,8 +112,7 @@ def main() -> None:
     }  # fmt: skip
     setup["model"] = Path(args.model).name
     values = {"setup": setup, "results": measure(args)}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(values, indent=1) + "\n")
+    write_json(args.out, values)
     print(json.dumps(values["results"], indent=1))
 
 

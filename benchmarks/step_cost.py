@@ -11,7 +11,6 @@ for each method. Writes ``docs/benchmarks/step_cost.json``.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -25,6 +24,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from kd_yolo.base.files import write_json
+
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -181,8 +183,7 @@ def report(times: dict[str, float], memory: dict[str, float], args: argparse.Nam
         "ultralytics": ultralytics.__version__, "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "commit": commit,
     }  # fmt: skip
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"setup": setup, "methods": rows}, indent=1) + "\n")
+    write_json(args.out, {"setup": setup, "methods": rows})
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""kd-yolo: makes a trained YOLO detector small and fast without losing what it knows.
+"""kd-yolo: compresses YOLO detectors on top of ultralytics, and finds people again in images and video.
 
 Read top to bottom; each meets only what stands before it:
 ``base``, ``geometry``, ``losses``, ``config``, ``data``, ``builtin``, ``yolo``, ``training``, ``prune``, ``distill``,

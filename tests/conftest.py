@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", OMP_NUM_THREADS="1")
@@ -25,7 +27,17 @@ settings.register_profile(  # a busy machine fails no test; what fails in CI fai
     print_blob=True,
 )
 settings.load_profile("suite")
+# Where ultralytics writes under pytest when nobody names a project: among the installed packages.
+ULTRALYTICS = importlib.util.find_spec("ultralytics")
+LITTER = Path(str(ULTRALYTICS and ULTRALYTICS.origin)).parents[1] / "tests" / "tmp"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_written_beside_ultralytics() -> Iterator[None]:
+    before = set(LITTER.rglob("*"))
+    yield
+    assert set(LITTER.rglob("*")) == before, "a run without project= (an absolute path): give it one under tmp_path"
 
 
 @pytest.fixture(scope="session")
@@ -117,3 +129,37 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]
         return str(path)
 
     return make
+
+
+@pytest.fixture
+def install_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Puts a package where Python finds it, with its entry points, as pip does; it is gone after the test."""
+    before = set(sys.modules)
+
+    def install(name: str, files: Mapping[str, str], groups: Mapping[str, Mapping[str, str]]) -> Path:
+        site = tmp_path / f"site-of-{name}"
+        facts = site / f"{name}-1.0.dist-info"
+        facts.mkdir(parents=True)
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        lines = [
+            line for group, entries in groups.items() for line in (f"[{group}]", *map(" = ".join, entries.items()))
+        ]
+        (facts / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        for path, text in files.items():
+            (site / path).parent.mkdir(parents=True, exist_ok=True)
+            (site / path).write_text(text)
+        monkeypatch.syspath_prepend(site)
+        return site
+
+    _forget_families()
+    yield install
+    _forget_families()
+    for module in set(sys.modules) - before:
+        if "site-of-" in str(getattr(sys.modules[module], "__file__", "")):
+            del sys.modules[module]
+
+
+def _forget_families() -> None:
+    """Those of installed packages are looked up once."""
+    if "kd_yolo.yolo.families" in sys.modules:
+        sys.modules["kd_yolo.yolo.families"].installed.cache_clear()

@@ -19,6 +19,7 @@ ORDER = re.findall(r"``(\w+)``", kd_yolo.__doc__ or "")  # the one list of the p
 TRAINER = {f"distill/{name}.py" for name in ("trainer", "checkpoint", "job", "demo", "unlabelled")}
 TRAINER.add("prune/sparse.py")
 TRAINER |= {f"training/{path.name}" for path in (Path(__file__).resolve().parents[1] / "kd_yolo/training").glob("*.py")}
+DOORS = {"__init__", "__main__"}  # the first hands out the trainer, lazily; the second starts the command
 MAX_FILE, MAX_FUNCTION = 300, 60
 
 PACKAGE = ROOT / "kd_yolo"
@@ -43,7 +44,7 @@ def package_of(file: Path) -> str:
 
 
 def test_every_package_has_its_place() -> None:
-    assert {package_of(file) for file in FILES} - {"__init__"} == set(ORDER)
+    assert {package_of(file) for file in FILES} - DOORS == set(ORDER)
     assert len(set(ORDER)) == len(ORDER)
 
 
@@ -51,7 +52,7 @@ def test_imports_point_one_way() -> None:
     wrong = []
     for file in FILES:
         own = package_of(file)
-        if own == "__init__":  # the front door hands out the trainer, lazily
+        if own in DOORS:
             continue
         for line, name in imports(PACKAGE / file):
             parts = name.split(".")
@@ -148,3 +149,11 @@ def test_no_test_times_anything() -> None:
 def test_a_clock_is_seen(line: str) -> None:
     assert list(clocks_read(ast.parse(line)))
     assert not list(clocks_read(ast.parse("import time\nuntil = time.monotonic() + 5\ntime.sleep(1)")))
+
+
+def test_reading_a_data_yaml_is_light() -> None:
+    script = "import sys; import kd_yolo.data.spec; print([m for m in sys.modules if m.startswith('kd_yolo')])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = ast.literal_eval(done.stdout)
+    assert len(modules) <= 20
+    assert not any(module.startswith(("kd_yolo.builtin", "kd_yolo.yolo")) for module in modules)

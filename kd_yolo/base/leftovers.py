@@ -14,15 +14,22 @@ from pathlib import Path
 
 from kd_yolo.base.lock import is_alive
 
-_UNFINISHED = re.compile(r"\..+\.(\d{1,10})\.(?:part|partial-\w+|old-\w+)(?:\.\w+)?")
+_UNFINISHED = re.compile(r"\..+?(?:\.(\d{1,10}))?\.(?:part|partial-\w+|old-\w+)(?:\.\w+)?")
 
 
-def remove_leftovers(*folders: Path, of: str | None = None) -> list[Path]:
+def unfinished(target: Path, kind: str) -> Path:
+    """What ``target`` is called until it is complete: beside it, with the number of this process and the kind."""
+    return target.with_name(f".{target.name}.{os.getpid()}.{kind}")
+
+
+def remove_leftovers(*folders: Path, of: str | None = None, is_locked: bool = False) -> list[Path]:
     """Removes unfinished files and folders whose writer has ended.
 
     Args:
         folders: are looked into, not below; they need not exist.
         of: only what was to become the file or folder of this name.
+        is_locked: the caller holds the lock of all writers: whatever is unfinished was left behind, on a machine
+            whose numbers of processes say nothing here too.
 
     Returns:
         What was removed.
@@ -33,10 +40,14 @@ def remove_leftovers(*folders: Path, of: str | None = None) -> list[Path]:
             for entry in sorted(folder.iterdir()):
                 found = _UNFINISHED.fullmatch(entry.name)
                 mine = of is None or entry.name.startswith(f".{of}.")
-                if found and mine and int(found[1]) != os.getpid() and not is_alive(int(found[1])):
+                if found and mine and (is_locked or _is_dead(found[1])):
                     _remove(entry)
                     removed.append(entry)
     return removed
+
+
+def _is_dead(writer: str | None) -> bool:
+    return writer is not None and int(writer) != os.getpid() and not is_alive(int(writer))
 
 
 def _remove(entry: Path) -> None:

@@ -5,27 +5,53 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import resources
 from pathlib import Path
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.reading import shown
 
 ROOT = Path(__file__).resolve().parents[2]
+"""What holds the package: a checkout, or where wheels are installed (:func:`is_checkout`)."""
+
+
+def is_checkout() -> bool:
+    """Whether the package runs from a checkout, not from an installed wheel: :data:`ROOT` is the project's then."""
+    return (ROOT / "pyproject.toml").is_file() and (ROOT / "cfg").is_dir()
+
+
+def shipped_folder(name: str) -> Path:
+    """A folder of files that belong to the package: inside it in a wheel, at the top level of a checkout.
+
+    Args:
+        name: ``cfg``.
+    """
+    inside = Path(str(resources.files("kd_yolo"))) / name
+    return inside if inside.is_dir() else ROOT / name
+
+
+def project_folders(name: str) -> list[Path]:
+    """Where files of a user are looked for, best first: the folder ``name`` here, then that of the checkout.
+
+    Args:
+        name: ``datasets`` or ``weights``.
+    """
+    return [Path(name), ROOT / name] if is_checkout() else [Path(name)]
 
 
 def project_folder(name: str) -> Path:
     """``datasets`` or ``weights`` of the project: here if it is here, else in the checkout, else made here."""
-    is_checkout = (ROOT / "pyproject.toml").is_file()
-    return (ROOT / name if is_checkout and not Path(name).is_dir() else Path(name)).resolve()
+    here, *checkout = project_folders(name)
+    return (checkout[0] if checkout and not here.is_dir() else here).resolve()
 
 
 def find_weights(name: str | Path) -> str:
-    """``name`` itself, or the file of that name in ``weights/`` here or beside the package."""
+    """``name`` itself, or the file of that name in ``weights/`` here or in the checkout."""
     path = Path(name)
     try:
         if path.exists() or path.name != str(name):
             return str(name)
-        return next((str(d / path) for d in (Path("weights"), ROOT / "weights") if (d / path).is_file()), str(name))
+        return next((str(d / path) for d in project_folders("weights") if (d / path).is_file()), str(name))
     except (OSError, ValueError):  # too long, or a NUL in it: whoever opens it says so
         return str(name)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,18 @@ def shown(value: object, limit: int = _SHOWN) -> str:
 def printable(text: object) -> str:
     """Text for a terminal: control characters, invisible ones and half characters are written as escapes."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+
+
+def first_few(items: Collection[object], count: int = 5, *, separator: str = ", ") -> str:
+    """The first items for a message and how many more there are: ``a, b and 3 more``; nothing for none.
+
+    Args:
+        items: names that somebody else chose too: they are made :func:`printable`.
+        count: how many are written out.
+        separator: between them.
+    """
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return separator.join(printable(item) for item in islice(items, count)) + more
 
 
 def regular_file(path: str | Path, what: str = "file") -> Path:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
+from kd_yolo.base.images import write_image
 from kd_yolo.builtin.presets import CropsPreset, get_crops_preset
-from kd_yolo.builtin.sightings import DISTRACTOR, JUNK, Sighting, draw_sightings
+from kd_yolo.builtin.sightings import Sighting, draw_sightings
 from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+from kd_yolo.data.market_name import DISTRACTOR, JUNK
 
 GENERATOR = "reid"
 VERSION = 2  # raise it whenever the same seed gives other pictures
@@ -77,7 +77,7 @@ def _write_set(folder: Path, plan: CropsPreset, seed: int, progress: Progress | 
     done, total = 0, sum(plan.identities) * plan.cameras * plan.shots
     for sighting in _sightings(plan, seed):
         name = _folder_of(sighting, asked)
-        _write(folder / name / f"{sighting.stem}.jpg", sighting)
+        write_image(folder / name / f"{sighting.stem}.jpg", sighting.picture, jpeg_quality=_JPEG_QUALITY, sync=False)
         lines.append(json.dumps(_record(sighting, name)) + "\n")
         images[name] += 1
         if sighting.identity in (JUNK, DISTRACTOR):
@@ -113,11 +113,6 @@ def _folder_of(sighting: Sighting, asked: set[tuple[int, int]]) -> str:
         return GALLERY
     asked.add(key)
     return QUERY
-
-
-def _write(file: Path, sighting: Sighting) -> None:
-    if not cv2.imwrite(str(file), sighting.picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
-        raise OSError(f"cannot write {file}: is the disk full?")
 
 
 def _record(sighting: Sighting, folder: str) -> Record:

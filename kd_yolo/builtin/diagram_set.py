@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import yaml
 
+from kd_yolo.base.images import write_image
 from kd_yolo.builtin.diagram.render import Drawing, draw_diagram
 from kd_yolo.builtin.diagram.tree import CLASS_NAMES
 from kd_yolo.builtin.presets import DiagramPreset, get_diagram_preset
@@ -109,8 +109,7 @@ def _write_set(folder: Path, plan: DiagramPreset, seed: int, progress: Progress 
 
 def _write_drawing(folder: Path, split: str, stem: str, drawing: Drawing) -> None:
     file = folder / "images" / split / f"{stem}.jpg"
-    if not cv2.imwrite(str(file), drawing.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
-        raise OSError(f"cannot write {file}: is the disk full?")
+    write_image(file, drawing.image, jpeg_quality=_JPEG_QUALITY, sync=False)
     height, width = drawing.image.shape[:2]
     corners = drawing.boxes_xyxy / (width, height, width, height)
     boxes = np.hstack([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]])

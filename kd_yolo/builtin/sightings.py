@@ -13,12 +13,12 @@ from kd_yolo.builtin.presets import CropsPreset
 from kd_yolo.builtin.street.backdrop import make_backdrop
 from kd_yolo.builtin.street.render import Box, Frame, Truth, render_scene
 from kd_yolo.builtin.street.sighting import make_tinted_camera, plan_sighting
+from kd_yolo.data.market_name import DISTRACTOR, JUNK, market_stem
 
 VISIBLE_SHARE_MIN = 0.45
 JUNK_SHARE_MIN = 0.12
 HEIGHT_MIN_PX = 40
 WIDTH_MIN_PX = 14
-JUNK, DISTRACTOR = -1, 0
 _GROUP = 5  # people in a scene
 _SCENES_MAX = 12  # for each that a perfect draw would need
 _JITTER = 0.08  # of the box: a detector's box is never exact
@@ -47,8 +47,7 @@ class Sighting:
     @property
     def stem(self) -> str:
         """Name in the manner of Market-1501."""
-        number = f"{self.identity:04d}" if self.identity >= 0 else "-1"
-        return f"{number}_c{self.camera}s1_{self.scene:06d}_{self.place:02d}"
+        return market_stem(self.identity, self.camera, self.scene, box=self.place)
 
 
 def draw_sightings(preset: CropsPreset, seed: int, split: str, camera_id: int) -> Iterator[Sighting]:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
-
+from kd_yolo.base.images import write_image
 from kd_yolo.builtin.meta import GENERATOR, VERSION, label_line, picture_record, set_header, yaml_text
 from kd_yolo.builtin.picture import draw_pictures, is_labelled
 from kd_yolo.builtin.presets import SPLITS, StreetPreset, get_preset
@@ -116,13 +115,8 @@ def _camera_records(folder: Path, plan: StreetPreset, seed: int, camera: int) ->
 def _write_camera(folder: Path, plan: StreetPreset, seed: int, camera: int) -> Iterator[Record]:
     for picture in draw_pictures(plan, seed, camera):
         stem = f"{picture.split}_{picture.index:05d}_c{camera:02d}"
-        written = cv2.imwrite(
-            str(folder / "images" / picture.split / f"{stem}.jpg"),
-            picture.frame.image,
-            [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY],
-        )
-        if not written:
-            raise OSError(f"cannot write {stem}.jpg under {folder}: is the disk full?")
+        file = folder / "images" / picture.split / f"{stem}.jpg"
+        write_image(file, picture.frame.image, jpeg_quality=_JPEG_QUALITY, sync=False)
         lines = [label_line(truth, plan) for truth in picture.frame.objects if is_labelled(truth)]
         (folder / "labels" / picture.split / f"{stem}.txt").write_text("".join(lines))
         yield picture_record(picture, f"images/{picture.split}/{stem}.jpg")

@@ -1,12 +1,16 @@
-"""``kd-yolo <command>``."""
+"""``kd-yolo <command>``: a command is a line of the table and a module with ``main(argv, prog)``."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.registry import load_plugin, nearest, package_of, plugins
+
+GROUP = "kd_yolo.commands"  # entry points of installed packages, which add commands
 COMMANDS = {
     "distill": ("kd_yolo.cli.distill", "train a student under a frozen teacher"),
     "sparse": ("kd_yolo.cli.train:sparse", "train so that a share of the channels can go"),
@@ -29,17 +33,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in {"-h", "--help", "help"}:
         print("usage: kd-yolo <command> [flags] [key=value]\n")
-        print("\n".join(f"  {name:9} {text}" for name, (_, text) in COMMANDS.items()))
+        print("\n".join(f"  {name:9} {text}" for name, text in _texts().items()))
         print("\nkd-yolo <command> --help says more.")
         return 0 if words else 2
-    if words[0] not in COMMANDS:
-        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        print(f"error: unknown command '{words[0]}'.{hint} Known: {', '.join(COMMANDS)}.", file=sys.stderr)
-        return 2
-    module, _, function = COMMANDS[words[0]][0].partition(":")
-    command = getattr(importlib.import_module(module), function or "main")
+    try:
+        command = _find(words[0])
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     return int(command(words[1:], prog=f"kd-yolo {words[0]}"))
+
+
+def _texts() -> dict[str, str]:
+    """A line on each command; nothing of an installed package is imported."""
+    texts = {name: text for name, (_, text) in COMMANDS.items()}
+    for name, entry in plugins(GROUP).items():
+        texts.setdefault(name, f"from the package {package_of(entry)}")
+    return texts
+
+
+def _find(name: str) -> Callable[..., Any]:
+    """The function that runs a command.
+
+    Raises:
+        ConfigError: no such command, or an installed package offers it and cannot be loaded.
+    """
+    if name not in COMMANDS:
+        added = plugins(GROUP)
+        if name not in added:
+            known = [*COMMANDS, *added]
+            raise ConfigError(f"unknown command '{name[:100]}'.{nearest(name[:100], known)} Known: {', '.join(known)}.")
+        return load_plugin(added[name])  # type: ignore[no-any-return]
+    module, _, function = COMMANDS[name][0].partition(":")
+    return getattr(importlib.import_module(module), function or "main")  # type: ignore[no-any-return]
 
 
 def entry() -> None:

@@ -94,7 +94,7 @@ def _make(flags: Make) -> None:
     elif flags.what == "clip":
         print(f"next: kd-yolo search track {shell_path(folder)}/cam*.mp4 --truth {shell_path(folder)}/cam*.csv")
     else:
-        print(f"next: python train_distill.py data={shell_path(folder / 'data.yaml')}")
+        print(f"next: kd-yolo distill data={shell_path(folder / 'data.yaml')}")
 
 
 def _maker(what: str) -> Callable[..., Report]:
@@ -134,7 +134,7 @@ def _check(flags: object) -> None:
     for note in report.notes:
         print(f"note: {printable(note)}")
     print(f"sha256 {report.sha256}")
-    print(f"next: python train_distill.py --teacher yolov8m.pt data={shell_path(flags.yaml)}")
+    print(f"next: kd-yolo distill --teacher yolov8m.pt data={shell_path(flags.yaml)}")
 
 
 def _print_split(split: str, found: SplitReport) -> None:

@@ -127,8 +127,10 @@ def _term_flags(flags: DistillFlags) -> dict[str, object]:
 
 
 def _print_losses() -> None:
-    from kd_yolo.losses import describe_losses
+    from kd_yolo.losses import describe_losses, losses
 
+    for problem in losses.problems().values():
+        print(f"warning: {problem}", file=sys.stderr)
     for info in describe_losses():
         print(f"{info.name:9} {info.summary}")
         print(f"{'':9} {info.kind} loss; {info.paper}; parameters: {', '.join(info.parameters) or 'none'}\n")

@@ -31,7 +31,7 @@ def _run() -> None:
 
     print(f"python        {platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in PACKAGES:
-        print(f"{package:13} {_version(package)}")
+        print(f"{package:13} {_version_of(package) or 'not installed as a package'}")
     import torch
 
     from kd_yolo.yolo.health import is_online, tiny_forward
@@ -39,17 +39,40 @@ def _run() -> None:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"threads       {torch.get_num_threads()}")
     print(f"devices       cpu{''.join(f', cuda:{i} {name}' for i, name in enumerate(devices))}")
-    for extra in EXTRAS:
-        absent = missing_of(extra)
-        line = f"lacks {', '.join(absent)}: pip install 'kd-yolo[{extra}]'" if absent else "installed"
+    for extra, absent in _extras().items():
+        line = f"lacks {_first_few(absent)}: pip install 'kd-yolo[{extra}]'" if absent else "installed"
         print(f"[{extra}]".ljust(13), line)
     print(f"network       {'online' if is_online() else 'offline: official weights cannot be fetched, give files'}")
     print(f"ultralytics   {check_ultralytics()} has the seams that the trainers need")
     print(f"forward       {tiny_forward()}")
 
 
-def _version(package: str) -> str:
+def _extras() -> dict[str, list[str]]:
+    """Every extra that the installed package declares, with its packages that are absent.
+
+    In a checkout that is not installed, the extras of :data:`EXTRAS`.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        own = importlib.metadata.metadata("kd-yolo")
+    except importlib.metadata.PackageNotFoundError:
+        return {extra: missing_of(extra) for extra in EXTRAS}
+    needed = [Requirement(line) for line in own.get_all("Requires-Dist") or []]
+    optional = [(item.name, item.marker) for item in needed if item.marker and not item.marker.evaluate({"extra": ""})]
+    return {
+        extra: [name for name, marker in optional if marker.evaluate({"extra": extra}) and not _version_of(name)]
+        for extra in own.get_all("Provides-Extra") or []
+    }
+
+
+def _first_few(names: list[str], count: int = 5) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
+
+
+def _version_of(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed as a package"
+        return None

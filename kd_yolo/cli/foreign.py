@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kd_yolo.cli.flags import Flags, list_flags
+
 # Arguments of ultralytics that people write as flags; ours are written key=value.
 TRAINING = {
     key: key
@@ -93,7 +95,7 @@ COMMANDS: dict[str, Words] = {
         open_keys=True,
     ),
     "crops.CropsFlags": Words({"source": "write it without the flag: {value}", "model": "write --weights {value}"}),
-    "search_track.Track": Words({"source": "write it without the flag: {value}", "model": "write --weights {value}"}),
+    "search.track.Track": Words({"source": "write it without the flag: {value}", "model": "write --weights {value}"}),
 }  # fmt: skip
 
 
@@ -105,7 +107,7 @@ def explain(flags_type: type[object], words: Sequence[str], pairs: Sequence[str]
         words: what was typed, without the ``key=value`` words.
         pairs: the ``key=value`` words.
     """
-    known = COMMANDS.get(f"{flags_type.__module__.rpartition('.')[2]}.{flags_type.__name__}")
+    known = COMMANDS.get(f"{flags_type.__module__.removeprefix('kd_yolo.cli.')}.{flags_type.__name__}")
     if known is None:
         return []
     own = own_flags(flags_type)
@@ -114,6 +116,8 @@ def explain(flags_type: type[object], words: Sequence[str], pairs: Sequence[str]
 
 def own_flags(flags_type: Any) -> set[str]:
     """Names of the flags; a positional argument is none."""
+    if issubclass(flags_type, Flags):
+        return {flag.name for flag in list_flags(flags_type) if not flag.is_positional}
     return {one.name for one in dataclasses.fields(flags_type) if "Positional" not in str(one.type)}
 
 

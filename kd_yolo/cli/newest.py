@@ -41,10 +41,10 @@ def find_model(*, train: bool) -> tuple[str, str]:
 
 
 def _in_weights() -> tuple[Path | None, str]:
-    """The only file of ``weights/``, or the official one, else the newest; here, then beside the package."""
-    from kd_yolo.base.places import ROOT
+    """The only file of ``weights/``, or the official one, else the newest; here, then in the checkout."""
+    from kd_yolo.base.places import project_folders
 
-    for folder in (Path("weights"), ROOT / "weights"):
+    for folder in project_folders("weights"):
         files = sorted(folder.glob("*.pt"))
         if len(files) == 1 and _is_network(files[0]):
             return files[0], f"the only one in {shell_path(folder)}"

@@ -43,14 +43,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo pipeline") -> i
 
 
 def _run(flags: PipelineFlags, pairs: list[str]) -> None:
-    from kd_yolo.config.base import find_recipe
+    from kd_yolo.config.base import recipe_path
     from kd_yolo.pipeline.chain import read_recipe, run_chain
     from kd_yolo.yolo.arguments.check import parse_overrides
     from kd_yolo.yolo.arguments.values import NAME
 
-    recipe = find_recipe(flags.recipe, "prune")
-    if recipe is None:
-        raise ConfigError(f"no recipe '{flags.recipe}' in cfg/prune: give the path of a YAML.")
+    recipe = recipe_path(flags.recipe, "prune", what="pipeline")
     config = read_recipe(recipe, train=parse_overrides(pairs, command="train"), gate=parse_gate(flags.gate))
     if flags.name is not None and not NAME.holds(flags.name):
         raise ConfigError(f"--name is {shown(flags.name)}, expected {NAME.expected}.")

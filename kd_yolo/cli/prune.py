@@ -106,18 +106,18 @@ def _run(flags: PruneFlags, pairs: list[str], command: str) -> None:
         print(note, flush=True)
         settings = settings.model_copy(update={"model": model})
     from kd_yolo.base.places import find_weights, reserved
-    from kd_yolo.prune.job import preview, prune
+    from kd_yolo.prune.job import Pruning
 
     settings = settings.model_copy(update={"model": find_weights(settings.model)})
     if flags.sensitivity:
         _analyse(settings, project / f"{name}-sensitivity", command)
     elif flags.dry_run:
-        result = preview(settings, say=_say)
+        result = Pruning(settings, _say).preview()
         _print_plan(result)
         print("\n".join([*result.lines(), "dry run: nothing was written"]))
     else:
         with reserved(project / name) as folder:
-            result = prune(settings, folder, say=_say)
+            result = Pruning(settings, _say).run(folder)
             print("\n".join(["", *result.lines()]))
             _finish(result, flags.save_dir)
 
@@ -179,11 +179,11 @@ def _analyse(settings: PruneSettings, first: Path, command: str) -> None:
 
 
 def _measure(settings: PruneSettings, folder: Path, command: str) -> None:
-    from kd_yolo.prune.sensitivity import analyse
+    from kd_yolo.prune.sensitivity import Analysis
     from kd_yolo.prune.sensitivity_plot import draw_sensitivity
 
     try:
-        found = analyse(settings, say=_say, keep_in=folder)
+        found = Analysis(settings, _say).run(folder)
     except KeyboardInterrupt:
         print(f"\nwhat is measured is kept in {folder}; go on with: {command}", file=sys.stderr)
         raise
@@ -195,7 +195,7 @@ def _measure(settings: PruneSettings, folder: Path, command: str) -> None:
     print("\n".join(f"  {row.names[0]:30} {row.width} -> {row.left} channels: -{row.drop:.4f}" for row in worst))
     print_results(folder, ("sensitivity.png", "sensitivity.json", "plan.yaml"))
     plan, data = shell_path(folder / "plan.yaml"), shell_path(str(settings.data))
-    print_next(f"python prune.py --model {shell_path(settings.model)} --plan {plan} data={data}")
+    print_next(f"kd-yolo prune --model {shell_path(settings.model)} --plan {plan} data={data}")
 
 
 def _print_plan(result: PruneResult) -> None:

@@ -115,7 +115,7 @@ def _interruptible(work: Callable[[], Path], last: Path) -> Path:
 
 
 def _settings(flags: Train, pairs: list[str]) -> ReIDConfig:
-    from kd_yolo.reid.settings import resolve_reid
+    from kd_yolo.reid.resolve import resolve_reid
 
     changes = _parse(pairs)
     if "batch" in changes:
@@ -192,7 +192,7 @@ def _test(flags: Test, pairs: list[str]) -> None:
 def _own_settings(weights: Path, pairs: list[str]) -> ReIDConfig:
     """How a network was to be tested when it was trained, with changes."""
     from kd_yolo.reid.model.checkpoint import load_checkpoint, settings_of
-    from kd_yolo.reid.settings import place_of, resolve_reid
+    from kd_yolo.reid.resolve import place_of, resolve_reid
 
     checkpoint = load_checkpoint(weights)
     settings = settings_of(checkpoint, weights)

@@ -15,6 +15,7 @@ import tyro
 
 from kd_yolo.base.environment import guard_environment
 from kd_yolo.base.errors import EXIT_INTERRUPTED, KDYoloError
+from kd_yolo.cli.flags import About, Flags, parse
 from kd_yolo.cli.foreign import explain
 
 F = TypeVar("F")
@@ -33,7 +34,7 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def parse_flags(
-    flags_type: type[F], argv: Sequence[str], *, prog: str, description: str, pairs: Sequence[str] = ()
+    flags_type: type[F], argv: Sequence[str], *, prog: str, description: str | About, pairs: Sequence[str] = ()
 ) -> F:
     """Parses flags with tyro; unknown flags end the process with exit code 2 and the nearest spelling.
 
@@ -43,6 +44,12 @@ def parse_flags(
     lines = explain(flags_type, argv, pairs)
     if lines and not {"-h", "--help"} & set(argv):
         sys.exit(_fail("\n  ".join([f"{prog} does not know these words:", *lines]), 2))
+    if isinstance(description, About):
+        assert issubclass(flags_type, Flags), "what is said of a command belongs to Flags"
+        try:
+            return parse(flags_type, argv, prog, description)
+        except KDYoloError as error:
+            sys.exit(_fail(str(error), error.exit_code))
     return tyro.cli(flags_type, args=list(argv), prog=prog, description=description)
 
 

@@ -133,4 +133,4 @@ def _finish(best: Path, *, is_sparse: bool) -> None:
     print_results(best.parents[1], ("results.csv", "results.png"))
     print_network(result)
     network = shell_path(result)
-    print_next(f"python prune.py --model {network} --importance bn" if is_sparse else f"yolo val model={network}")
+    print_next(f"kd-yolo prune --model {network} --importance bn" if is_sparse else f"yolo val model={network}")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from kd_yolo.base.device import parse_device
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.places import shipped_folder
 from kd_yolo.base.reading import read_yaml_value, shown
 from kd_yolo.base.registry import nearest
 
@@ -17,7 +18,7 @@ M = TypeVar("M", bound="StrictModel")
 MAX_COUNT = 1_000_000  # rounds, images, epochs: beyond it is a typing error
 MAX_SEED = 2**32 - 1  # NumPy's
 MAX_SIDE = 8192  # pixels
-RECIPES = Path(__file__).resolve().parents[2] / "cfg"
+RECIPES = shipped_folder("cfg")
 
 
 def _device_name(value: Any) -> Any:
@@ -33,9 +34,12 @@ Device = Annotated[str | None, BeforeValidator(_device_name)]
 
 
 class StrictModel(BaseModel):
-    """A model that refuses keys it does not know and values of the wrong type."""
+    """A model that refuses keys it does not know and values of the wrong type.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The docstring below a field is the help of its flag (:mod:`kd_yolo.cli.flags`) and of its ``key=value``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @classmethod
     def parse(cls: type[M], values: dict[str, Any], where: str) -> M:
@@ -52,6 +56,13 @@ class StrictModel(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             raise ConfigError("\n".join([f"{where}: {len(error.errors())} problem(s)", *_lines(error, cls)])) from None
+
+
+class TrustWeights(StrictModel):
+    """Base of the settings of whatever loads a checkpoint."""
+
+    trust_weights: bool = False
+    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
 
 
 def _lines(error: ValidationError, cls: type[BaseModel]) -> Iterable[str]:
@@ -114,3 +125,22 @@ def find_recipe(name: str, kind: str) -> Path | None:
         return next((p for p in (Path(name), RECIPES / kind / name) if is_file(p)), Path(name))
     path = RECIPES / kind / f"{name}.yaml"
     return path if is_file(path) else None
+
+
+def recipe_path(name: str, kind: str, *, what: str) -> Path:
+    """As :func:`find_recipe`, but a name must be that of a recipe.
+
+    Args:
+        name: a name or a path.
+        kind: the folder in ``cfg/``.
+        what: the recipes' name in the error message.
+
+    Raises:
+        ConfigError: no such recipe; says which there are.
+    """
+    path = find_recipe(name, kind)
+    if path is None:
+        known = sorted(file.stem for file in (RECIPES / kind).glob("*.yaml"))
+        near = nearest(name[:100], known)
+        raise ConfigError(f"no {what} recipe {shown(name, 300)}.{near} Known: {', '.join(known)}, or a path.yaml.")
+    return path

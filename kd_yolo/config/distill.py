@@ -116,7 +116,7 @@ def _load_terms(loss: str | list[Any]) -> tuple[dict[str, Any], str]:
     """Turns ``cwd``, ``cwd+bkd``, a recipe or a list of terms into plain configuration values."""
     if not isinstance(loss, str):
         return {"terms": loss}, "loss"
-    recipe = None if loss in losses.names() else find_recipe(loss, "distill")
+    recipe = None if loss in losses else find_recipe(loss, "distill")
     if recipe is not None:
         return read_yaml(recipe), str(recipe)
     return {"terms": [{"loss": name.strip()} for name in loss.split("+")]}, f"loss={loss}"
@@ -159,7 +159,7 @@ def resolve_distill(
 
 def _apply_term_flags(terms: list[dict[str, Any]], flags: dict[str, Any]) -> None:
     """Moves ``weight``, ``tau``, ``gate`` and ``taps`` from the flags into the terms that they mean something to."""
-    if any(term.get("loss") not in losses.names() for term in terms):
+    if any(term.get("loss") not in losses for term in terms):
         for flag in ("weight", "tau", "gate", "taps"):
             flags.pop(flag, None)  # who takes them is not known; the unknown loss is reported when it is parsed
         return

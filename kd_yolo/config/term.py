@@ -12,7 +12,7 @@ from kd_yolo.base.reading import shown
 from kd_yolo.base.registry import nearest
 from kd_yolo.config.base import StrictModel
 from kd_yolo.geometry.schedule import Schedule, ScheduleKind
-from kd_yolo.losses import build_loss, losses
+from kd_yolo.losses import FeatureLoss, build_loss, losses
 
 Taps = Literal["head", "cv2"] | list[int]
 
@@ -20,23 +20,6 @@ Gate = Literal["confidence", "balanced", "assigned", "all"]
 MAX_WEIGHT = 1e9
 OF_THE_NETWORKS = ("channels", "bins")  # parameters of losses that the networks decide
 AUTO = "auto:"  # a weight that follows the gradients: ``auto:0.3``
-
-# What a bare name on the command line means beside the loss's own defaults.
-TERM_DEFAULTS: dict[str, dict[str, Any]] = {
-    "cwd": {"weight": 1.0, "standardize": True},
-    "mgd": {"weight": 3.0},
-    "l2": {"weight": 5.0},
-    "pkd": {"weight": 1.0},
-    "score_l2": {"weight": 6.0, "adapter": "mlp"},  # the shipped loss, weight and projector
-    "bkd": {"weight": 1.0},
-    "kl": {"weight": 1.0},
-    # about 10 % of the gradient each, yolov8n under yolov8s on photographs
-    "dfl_kl": {"weight": 2.0},
-    "box_iou": {"weight": 3.0},
-    "obj_gated": {"weight": 1.0},
-    "crosskd": {"weight": 2.0},
-    "fgd": {"weight": 0.3},
-}
 
 
 class ScheduleConfig(StrictModel):
@@ -108,21 +91,23 @@ class TermConfig(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("loss") not in losses.names():
+        if not isinstance(values, dict) or values.get("loss") not in losses:
             return values
-        is_feature = losses.get(values["loss"]).kind == "feature"
-        kind_defaults: dict[str, Any] = (
-            {"taps": "head", "adapter": "auto", "standardize": False} if is_feature else {"gate": "confidence"}
-        )
+        found = losses.get(values["loss"])
+        defaults: dict[str, Any] = {"weight": found.default_weight}
+        if issubclass(found, FeatureLoss):
+            defaults |= {"taps": "head", "adapter": found.default_adapter, "standardize": found.default_standardize}
+        else:
+            defaults["gate"] = "confidence"
         said = {k: v for k, v in values.items() if v is not None or k not in cls.model_fields}  # "taps:" says nothing
         said |= _share_of(said.get("weight"))
-        return {**kind_defaults, **TERM_DEFAULTS.get(values["loss"], {}), **said}
+        return {**defaults, **said}
 
     @field_validator("loss")
     @classmethod
     def _check_loss(cls, value: str) -> str:
-        known = losses.names()
-        if value not in known:
+        if value not in losses:
+            known = losses.names()
             raise ValueError(
                 f"unknown loss '{shown(value)[1:-1]}'.{nearest(value[:100], known)} Known: {', '.join(known)}."
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.reading import printable, read_bytes, shown
+from kd_yolo.base.reading import first_few, printable, read_bytes, shown
 from kd_yolo.data.resolve import resolved_yaml
 from kd_yolo.data.spec import DataSpec, label_path, list_images, read_data_yaml
 from kd_yolo.data.split_check import LeftOut, SplitReport, check_split
@@ -21,7 +21,6 @@ __all__ = [
     "check_for_training",
     "resolved_yaml",
 ]
-_SHOWN = 5  # problems named in a message; the rest is a count
 _DECODED = 2000  # images; about 5 s
 TASKS = ("detect", "segment", "pose", "obb")
 
@@ -86,8 +85,9 @@ def check_detection_data(
     """
     spec = read_data_yaml(data)
     if nc_expected is not None and len(spec.names) != nc_expected:
+        names = first_few([shown(name)[1:-1] for name in spec.names.values()])
         raise ConfigError(
-            f"{spec.yaml_path} has {len(spec.names)} classes ({_few([shown(n)[1:-1] for n in spec.names.values()])}),"
+            f"{spec.yaml_path} has {len(spec.names)} classes ({names}),"
             f" expected {nc_expected} as in the model."
             " Use data with the model's classes, or fine-tune the model on this data first."
         )
@@ -167,12 +167,6 @@ def check_for_validation(data: str | Path, split: str, task: str) -> DataSpec:
 def _check_keypoints(spec: DataSpec, task: str) -> None:
     if task == "pose" and "kpt_shape" not in spec.extras:
         raise InputError(f"{spec.yaml_path} has no 'kpt_shape': a pose model needs it, such as kpt_shape: [17, 3].")
-
-
-def _few(items: list[str], separator: str = ", ") -> str:
-    """The first few items and how many more there are."""
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return separator.join(items[:_SHOWN]) + more
 
 
 def _digest(spec: DataSpec, images: dict[str, list[Path]]) -> str:

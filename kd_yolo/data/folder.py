@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.base.leftovers import remove_leftovers
+from kd_yolo.base.files import folder_beside
 
 Record = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -89,29 +86,7 @@ def write_whole(out_dir: Path, write: Callable[[Path], Record]) -> Record:
     Raises:
         ConfigError: another process uses ``out_dir``.
     """
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(out_dir.parent, of=out_dir.name)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.{os.getpid()}.partial-", dir=out_dir.parent))
-    try:
+    with folder_beside(out_dir) as partial:
         header = write(partial)
         (partial / "meta.json").write_text(json.dumps(header, indent=2) + "\n")
-        partial.chmod(0o755)
-        _move_into_place(partial, out_dir)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return header
-
-
-def _move_into_place(partial: Path, out_dir: Path) -> None:
-    """Renames the finished set to its name; a set to be replaced is renamed first and removed afterwards."""
-    old = partial.with_name(partial.name.replace(".partial-", ".old-"))
-    if out_dir.exists():
-        out_dir.rename(old)
-    try:
-        partial.rename(out_dir)
-    except OSError as error:
-        if old.exists() and not out_dir.exists():
-            old.rename(out_dir)
-        raise ConfigError(f"{out_dir} cannot be replaced ({error}): another process may use it. Try again.") from error
-    finally:
-        shutil.rmtree(old, ignore_errors=True)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.images import write_image
 from kd_yolo.base.reading import read_json_value, regular_file
 from kd_yolo.data.folder import write_whole
 
@@ -47,8 +48,7 @@ def _write(video: Path, folder: Path) -> int:
     """Writes the frames and returns how many there are."""
     count = 0
     for index, picture in _frames(video, _spread(_length(video))):
-        if not cv2.imwrite(str(folder / f"{index:08d}.jpg"), picture):
-            raise OSError(f"{folder} cannot be written to")
+        write_image(folder / f"{index:08d}.jpg", picture, sync=False)
         count += 1
     if not count:
         raise InputError(f"{video} cannot be read as a video: convert it to MP4 (H.264), or name a folder of images.")

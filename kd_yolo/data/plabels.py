@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.reading import read_text, shown
+from kd_yolo.base.reading import first_few, read_text, shown
 from kd_yolo.data.labels import LabelProblem
 from kd_yolo.geometry.forest import as_parents, check_forest, find_cycle
 
 COLUMNS = "class cx cy w h parent_cx parent_cy parent_w parent_h parent_line"
 _LOW, _HIGH = -0.01, 1.01  # ultralytics' tolerance for coordinates
 _SAME = 2e-3  # the parent's box is repeated: it may be rounded to three digits
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,8 @@ def raise_problems(problems: list[LabelProblem]) -> None:
         InputError: there are.
     """
     if problems:
-        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        shown = "; ".join(map(str, problems[:_SHOWN]))
-        raise InputError(f"{len(problems)} bad label line(s): {shown}{more}. A plabels line is '{COLUMNS}'.")
+        listed = first_few(problems, separator="; ")
+        raise InputError(f"{len(problems)} bad label line(s): {listed}. A plabels line is '{COLUMNS}'.")
 
 
 def parse_plabels(file: Path, num_classes: int | None = None) -> tuple[ParentLabels, list[LabelProblem]]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.images import UNREADABLE, image_size, read_image
-from kd_yolo.base.reading import read_text
+from kd_yolo.base.reading import first_few, read_text
 from kd_yolo.data.labels import LabelProblem, read_labels
 from kd_yolo.data.plabels import ParentLabels, parse_plabels, plabel_path, raise_problems
 from kd_yolo.data.spec import IMAGE_SUFFIXES, DataSpec, label_path, list_images, read_data_yaml
@@ -20,7 +20,6 @@ from kd_yolo.data.tree import files_below
 # What OpenCV or PIL opens beside what ultralytics trains on.
 PICTURE_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".jfif", ".jpe", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"}
 _SAME = 2e-3  # labels and plabels may be rounded differently
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -117,10 +116,9 @@ def _check_twins(images: list[Path], twins: list[Path]) -> None:
         and read_text(label_path(image), what="label file").strip()
     ]
     if lone:
-        shown = ", ".join(str(twin) for _, twin in lone[:_SHOWN])
-        more = f" and {len(lone) - _SHOWN} more" if len(lone) > _SHOWN else ""
+        needed = first_few([twin for _, twin in lone], 3)
         raise InputError(
-            f"{len(lone)} label file(s) have no plabels twin: {lone[0][0]} needs {shown}{more}."
+            f"{len(lone)} label file(s) have no plabels twin: {lone[0][0]} needs {needed}."
             " Write them with the parent of each box, see datasets/README.md."
         )
     if not any(twin.is_file() for twin in twins):

@@ -11,14 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.files import write_bytes
-from kd_yolo.base.images import read_image
+from kd_yolo.base.images import read_image, write_image
+from kd_yolo.base.palette import OBJECTS, as_bgr
 from kd_yolo.data.labels import read_labels
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml
 
 Image = npt.NDArray[np.uint8]
-# Blue, green, red; told apart also by people who see red and green alike (Okabe and Ito).
-_COLOURS = ((178, 114, 0), (0, 159, 230), (115, 158, 0), (167, 121, 204), (66, 228, 240), (0, 94, 213), (233, 180, 86))
 
 
 def contact_sheet(
@@ -54,7 +52,7 @@ def contact_sheet(
             break
     if not tiles:
         raise InputError(f"'{split}' of {spec.yaml_path} has no readable picture: nothing to draw.")
-    write_png(Path(out_png), grid(tiles, columns))
+    write_image(out_png, grid(tiles, columns))
     return Path(out_png)
 
 
@@ -77,7 +75,7 @@ def labelled_boxes(
 def draw_boxes(tile: Image, boxes_xyxy_m4: npt.NDArray[Any], classes: Sequence[int], names: dict[int, str]) -> Image:
     """Draws boxes (M,4) in pixels with their class names into ``tile``, in place."""
     for (x0, y0, x1, y1), class_id in zip(boxes_xyxy_m4, classes, strict=True):
-        colour = _COLOURS[class_id % len(_COLOURS)]
+        colour = as_bgr(OBJECTS[class_id % len(OBJECTS)])
         cv2.rectangle(tile, (round(x0), round(y0)), (round(x1) - 1, round(y1) - 1), colour, 1)
         place = round(x0), max(8, round(y0) - 2)
         for thickness, ink in ((2, (0, 0, 0)), (1, colour)):
@@ -91,10 +89,3 @@ def grid(tiles: list[Image], columns: int) -> Image:
     filled = tiles + [blank] * (-len(tiles) % columns)
     lines = [np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)]
     return np.vstack(lines)
-
-
-def write_png(out_png: Path, sheet: Image) -> None:
-    """Writes a picture beside and renames it; makes its folder."""
-    encoded, data = cv2.imencode(".png", sheet)
-    assert encoded, "OpenCV always has a PNG encoder"
-    write_bytes(out_png, data.tobytes())

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.reading import read_yaml_value, regular_file, shown
+from kd_yolo.base.reading import first_few, read_yaml_value, regular_file, shown
 from kd_yolo.data.tree import check_files, walk_folders
 from kd_yolo.data.upstream import datasets_dir, shipped_yaml
 
@@ -128,9 +128,8 @@ def _yaml_in(folder: Path) -> Path:
         found = named if len(named) == 1 else found
     if len(found) == 1:
         return regular_file(found[0], "data YAML")
-    listed = ", ".join(file.name for file in sorted(found)[:5]) or "none"
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    raise InputError(f"{folder} is a folder with {len(found)} YAML files ({listed}{more}). Name the data YAML itself.")
+    listed = first_few([file.name for file in sorted(found)]) or "none"
+    raise InputError(f"{folder} is a folder with {len(found)} YAML files ({listed}). Name the data YAML itself.")
 
 
 def _yamls(files: Iterator[Path]) -> Iterator[Path]:

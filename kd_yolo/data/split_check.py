@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.reading import printable
+from kd_yolo.base.reading import first_few, printable
 from kd_yolo.data.labels import LabelFile, LabelProblem, LabelRules, read_label_file
 from kd_yolo.data.spec import DataSpec, label_path
 from kd_yolo.data.suffixes import PASSED_OVER
 from kd_yolo.data.tree import check_waits, files_below
 from kd_yolo.data.verify import Verdict, num_channels, verify_image
 
-_SHOWN = 5
 _READERS = 2
 _SAMPLED = 20  # images whose channels are counted
 
@@ -89,7 +88,7 @@ def check_split(spec: DataSpec, split: str, files: list[Path], task: str, *, dec
     if not fine:
         raise InputError(
             f"none of the {len(files)} '{split}' images of {spec.yaml_path} can be read:"
-            f" {_few([str(LeftOut(file, verdicts[file].left_out)) for file in unique])}."
+            f" {first_few([LeftOut(file, verdicts[file].left_out) for file in unique])}."
         )
     _check_channels(spec, fine[:_SAMPLED])
     labels = _read_all(spec, task, fine)
@@ -109,7 +108,7 @@ def _check_stops(verdicts: dict[Path, Verdict]) -> None:
     if stops:
         raise InputError(
             f"{len(stops)} image(s) do not decode although their headers are whole, which ends a training of"
-            f" ultralytics: {_few(stops)}. Remove them, or save them again."
+            f" ultralytics: {first_few(stops)}. Remove them, or save them again."
         )
 
 
@@ -141,7 +140,8 @@ def _check_problems(spec: DataSpec, task: str, labels: dict[Path, LabelFile]) ->
     problems = [str(problem) for found in bad for problem in found.problems]
     keypoints = " and the keypoints" if task == "pose" else ""
     raise InputError(
-        f"{len(problems)} bad label line(s) in {len(bad)} of {len(labels)} label files: {_few(problems, '; ')}."
+        f"{len(problems)} bad label line(s) in {len(bad)} of {len(labels)} label files:"
+        f" {first_few(problems, separator='; ')}."
         f" Each line is 'class cx cy w h'{keypoints}, the class 0..{len(spec.names) - 1}, the others shares of the"
         " image in 0..1. Correct or remove them."
     )
@@ -155,7 +155,7 @@ def _report(
     used = [file for file in files if file not in left_out]
     if not used:
         some = [str(LeftOut(file, why)) for file, why in left_out.items()]
-        raise InputError(f"no '{split}' image of {spec.yaml_path} can be used: {_few(some)}.")
+        raise InputError(f"no '{split}' image of {spec.yaml_path} can be used: {first_few(some)}.")
     found = [labels[file] for file in used if file in labels]
     boxes = Counter(dict.fromkeys(spec.names.values(), 0))
     boxes.update(spec.names[label.class_id] for one in found for label in one.labels)
@@ -190,9 +190,3 @@ def _passed_over(spec: DataSpec, split: str) -> tuple[tuple[str, int], ...]:
 def _others(spec: DataSpec, split: str) -> str:
     counts = ", ".join(f"{count} {suffix}" for suffix, count in _passed_over(spec, split))
     return f" There are files that ultralytics does not read ({counts}): save them as .jpg or .png." if counts else ""
-
-
-def _few(items: list[str], separator: str = ", ") -> str:
-    """The first few items and how many more there are."""
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return separator.join(items[:_SHOWN]) + more

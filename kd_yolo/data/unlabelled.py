@@ -11,13 +11,12 @@ from pathlib import Path
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.order import natural_key
-from kd_yolo.base.reading import read_text
+from kd_yolo.base.reading import first_few, read_text
 from kd_yolo.data.frames import VIDEO_SUFFIXES, video_frames
 from kd_yolo.data.spec import IMAGE_SUFFIXES, label_path
 from kd_yolo.data.tree import check_waits, walk_folders
 from kd_yolo.data.verify import why_unusable
 
-_SHOWN = 5
 _READERS = 2
 _KINDS = "a folder, a glob such as 'pictures/*.jpg', a .txt list, an image, or a video"
 
@@ -124,5 +123,4 @@ def _is_file(file: Path) -> bool:
 
 def _shown(skipped: tuple[tuple[Path, str], ...]) -> str:
     """The first few images with their reasons, and how many more there are."""
-    more = f" and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
-    return ", ".join(f"{file} ({why})" for file, why in skipped[:_SHOWN]) + more
+    return first_few([f"{file} ({why})" for file, why in skipped])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.reading import shown
+from kd_yolo.base.reading import first_few, shown
 
 MAX_CLASSES = 100_000
 MAX_NAME = 1000  # characters of a class name
@@ -155,7 +155,7 @@ def duplicate_names(names: dict[int, str]) -> list[str]:
     for number, name in names.items():
         owners.setdefault(name, []).append(number)
     return [
-        f"classes {', '.join(map(str, ids[:5]))} are all called {shown(name)}: they stay different classes"
+        f"classes {first_few(ids)} are all called {shown(name)}: they stay different classes"
         for name, ids in owners.items()
         if len(ids) > 1
     ][:5]

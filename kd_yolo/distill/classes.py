@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.reading import shown
+from kd_yolo.base.reading import first_few, shown
 from kd_yolo.data.spec import DataSpec
 from kd_yolo.yolo.classes import num_classes, set_classes
 from kd_yolo.yolo.files.pruned_file import is_pruned
@@ -23,7 +23,6 @@ from kd_yolo.yolo.heads import head_facts, input_channels
 
 HELP = "Use a feature loss (--loss cwd), a box loss (--loss box_iou), or fine-tune the teacher on this data first."
 ONE_CLASS = {0: "item"}  # what ultralytics calls the class that single_cls=True makes of all
-_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _by_name(loss: str, own: list[str], other: list[str]) -> tuple[ClassMap, lis
     place = {key: i for i, key in enumerate(other_keys)}
     found = ClassMap(tuple(shared), tuple(place[own_keys[i]] for i in shared))
     pairs = [f"{shown(own[i])[1:-1]}->{place[own_keys[i]]}" for i in shared]
-    notes = [f"matched by name: {_few(pairs)} ({len(shared)} of {len(own)} are taught)"]
+    notes = [f"matched by name: {first_few(pairs, 10)} ({len(shared)} of {len(own)} are taught)"]
     alone = [own[i] for i, key in enumerate(own_keys) if key not in place]
     unused = [name for name, key in zip(other, other_keys, strict=True) if key not in set(own_keys)]
     if alone:
@@ -188,9 +187,4 @@ def _check_ambiguous(loss: str, own: list[str], own_keys: list[str], other: list
 
 
 def _listed(names: list[str]) -> str:
-    return f"[{_few([shown(name) for name in names])}]"
-
-
-def _few(items: list[str]) -> str:
-    more = f", ... {len(items)} in all" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + more
+    return f"[{first_few([shown(name) for name in names], 10)}]"

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.places import ROOT
+from kd_yolo.base.places import project_folders
+from kd_yolo.yolo.families import families
 
-SIZES = {"yolov9": "tsmce", "yolov10": "nsmblx"}
-DEFAULT_SIZES = "nsmlx"
-SCALED = re.compile(r"^(yolo(?:v\d+|\d+))([a-z])(-.*)?$")
+DEFAULT_SIZES = "nsmlx"  # of a family that is not known yet
 
 
 def architecture(model: Any) -> str | None:
@@ -24,14 +23,21 @@ def architecture(model: Any) -> str | None:
     sources = (description.get("yaml_file"), arguments.get("model"), getattr(model, "pt_path", None))
     for source in sources:
         name = Path(str(source)).stem.removesuffix("u")  # yolov5su.pt is yolov5s
-        if SCALED.match(_with_scale(name, str(description.get("scale") or ""))):
-            return _with_scale(name, str(description.get("scale") or ""))
+        scaled = _with_scale(name, str(description.get("scale") or ""))
+        if _match(scaled):
+            return scaled
     return None
+
+
+def _match(name: str) -> re.Match[str] | None:
+    """Family, letter of the size and task of a name such as ``yolov8n-seg``."""
+    stems = "|".join(re.escape(family.stem) for family in families() if family.sizes)
+    return re.match(rf"^({stems}|yolo(?:v\d+|\d+))([a-z])(-.*)?$", name)
 
 
 def _with_scale(name: str, scale: str) -> str:
     """``yolov8-seg`` of scale n is ``yolov8n-seg``; a name that has its scale stays."""
-    if SCALED.match(name):
+    if _match(name):
         return name
     family, dash, task = name.partition("-")
     return f"{family}{scale}{dash}{task}"
@@ -43,8 +49,9 @@ def smaller(name: str) -> str:
     Raises:
         InputError: the name has no size letter of a known family.
     """
-    match = SCALED.match(name)
-    sizes = SIZES.get(match[1], DEFAULT_SIZES) if match else ""
+    match = _match(name)
+    known = {family.stem: family.sizes for family in families()}
+    sizes = known.get(match[1]) or DEFAULT_SIZES if match else ""
     if match is None or match[2] not in sizes:
         raise InputError(f"which model is the next smaller one of '{name}' is not known: name one with --student.")
     return f"{match[1]}{sizes[max(sizes.index(match[2]) - 1, 0)]}{match[3] or ''}"
@@ -60,8 +67,7 @@ def default_student(teacher_path: str, teacher: Any) -> tuple[str, str]:
     if name is None:
         raise InputError(f"{teacher_path} does not say which architecture it is: name a student with --student.")
     student = smaller(name)
-    folders = (Path(teacher_path).parent, Path(), Path("weights"), ROOT / "weights")
-    for folder in folders:
+    for folder in (Path(teacher_path).parent, Path(), *project_folders("weights")):
         if (folder / f"{student}.pt").is_file():
             return str(folder / f"{student}.pt"), f"no --student: {student}.pt, the next smaller size of {name}"
     return (

@@ -274,7 +274,7 @@ def trainer_for(task: str) -> Any:
 
 
 def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
-    run = run_training(student, trainer, arguments, resume_command="train_distill.py --resume {last}")
+    run = run_training(student, trainer, arguments, resume_command="kd-yolo distill --resume {last}")
     return Result(
         save_dir=Path(run.save_dir),
         best=Path(run.best),

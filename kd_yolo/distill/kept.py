@@ -14,11 +14,11 @@ from typing import Any
 from torch import nn
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.reading import first_few
 from kd_yolo.distill.classes import HELP, ClassMap, map_classes
 from kd_yolo.yolo.arguments.fit import classes_of
 from kd_yolo.yolo.heads import head_facts
 
-_SHOWN = 10
 KL_OVER_ONE = (
     "kl over 1 class is identically 0: softmax over one class is always 1. Use --loss bkd, which is defined for one"
     " class."
@@ -44,12 +44,14 @@ class KeptClasses:
 
     def note(self, count: int) -> str | None:
         """One line on what is left out of ``count`` classes; None when nothing is."""
-        out = [str(number) for number in range(count) if number not in self.numbers]
+        out = [number for number in range(count) if number not in self.numbers]
         if not self.numbers or self.single or not out:
             return None
-        more = f", ... {len(out)} in all" if len(out) > _SHOWN else ""
-        kept = ",".join(map(str, self.numbers[:_SHOWN])) + (",..." if len(self.numbers) > _SHOWN else "")
-        return f"classes={kept}: response losses leave out class {', '.join(out[:_SHOWN])}{more}"
+        return f"classes={self.shown()}: response losses leave out class {first_few(out, 10)}"
+
+    def shown(self) -> str:
+        """The first of them as they are typed."""
+        return first_few(self.numbers, 10, separator=",")
 
 
 ALL_CLASSES = KeptClasses()
@@ -90,7 +92,7 @@ def _restrict(loss: str, found: ClassMap, num_own: int, kept: KeptClasses) -> Cl
     ]
     if not pairs:
         raise ConfigError(
-            f"the teacher knows none of classes={','.join(map(str, kept.numbers[:_SHOWN]))}: response losses ({loss})"
+            f"the teacher knows none of classes={kept.shown()}: response losses ({loss})"
             f" have nothing to compare. {HELP}"
         )
     return ClassMap(tuple(own for own, _ in pairs), tuple(other for _, other in pairs))
@@ -115,8 +117,5 @@ def taught_classes(loss: str, student: nn.Module, teacher: nn.Module, kept: Kept
     out = {theirs for ours, theirs in zip(own, other, strict=True) if ours not in kept.numbers}
     left = tuple(number for number in range(count) if number not in out)
     if not left:
-        raise ConfigError(
-            f"the teacher knows none of classes={','.join(map(str, kept.numbers[:_SHOWN]))}: {loss} has nothing to"
-            f" look at. {HELP}"
-        )
+        raise ConfigError(f"the teacher knows none of classes={kept.shown()}: {loss} has nothing to look at. {HELP}")
     return left if out else ()

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kd_yolo.base.figure import write_figure
+from kd_yolo.base.palette import LINES
 
 LIMIT = 0.6  # the share above which a run warns
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 Columns = dict[str, list[float]]
 
 
@@ -29,16 +29,16 @@ def draw_distillation(folder: Path) -> Path:
     terms, shares, accuracy = figure.subplots(1, 3)
     epochs = results["epoch"]
     for i, key in enumerate(k for k in results if k.startswith("train/kd_")):
-        _line(terms, epochs, results[key], key.removeprefix("train/"), COLORS[i % len(COLORS)])
+        _line(terms, epochs, results[key], key.removeprefix("train/"), LINES[i % len(LINES)])
     terms.set_yscale("log" if any(min(line.get_ydata()) > 0 for line in terms.lines) else "linear")
     terms.set_title("weighted terms", loc="left", fontsize=10)
     for i, (key, label) in enumerate((("loss_share", "of the loss"), ("gradient_share", "of the gradient"))):
-        _line(shares, balance["epoch"], [100 * x for x in balance[key]], label, COLORS[i])
+        _line(shares, balance["epoch"], [100 * x for x in balance[key]], label, LINES[i])
     shares.axhline(100 * LIMIT, color="#888888", linewidth=1, linestyle="--")
     shares.set_ylim(0, 100)
     shares.set_title("share of distillation, %", loc="left", fontsize=10)
     for i, key in enumerate(("metrics/mAP50(B)", "metrics/mAP50-95(B)")):
-        _line(accuracy, epochs, results[key], key.removeprefix("metrics/").removesuffix("(B)"), COLORS[i])
+        _line(accuracy, epochs, results[key], key.removeprefix("metrics/").removesuffix("(B)"), LINES[i])
     accuracy.set_title("accuracy on val", loc="left", fontsize=10)
     for axis in (terms, shares, accuracy):
         axis.set_xlabel("epoch")

@@ -65,6 +65,14 @@ def overlaps(a_xyxy_m4: Floats, b_xyxy_n4: Floats) -> tuple[Floats, Floats]:
     return width, height
 
 
+def iou_matrix(a_xyxy_m4: Floats, b_xyxy_n4: Floats) -> Floats:
+    """Intersection over union (M,N) of all pairs; 0 for boxes without area."""
+    width, height = overlaps(a_xyxy_m4, b_xyxy_n4)
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    union = box_areas(a_xyxy_m4)[:, None] + box_areas(b_xyxy_n4) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
 def iou_pairs(a_xyxy_m4: Floats, b_xyxy_n4: Floats, iou_min: float) -> tuple[Ints, Ints, Floats]:
     """All pairs of boxes that overlap enough.
 
@@ -78,14 +86,10 @@ def iou_pairs(a_xyxy_m4: Floats, b_xyxy_n4: Floats, iou_min: float) -> tuple[Int
     """
     if not len(a_xyxy_m4) or not len(b_xyxy_n4):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    area_b, step = box_areas(b_xyxy_n4), max(1, PAIRS_AT_ONCE // len(b_xyxy_n4))
+    step = max(1, PAIRS_AT_ONCE // len(b_xyxy_n4))
     found = []
     for start in range(0, len(a_xyxy_m4), step):
-        rows = a_xyxy_m4[start : start + step]
-        width, height = overlaps(rows, b_xyxy_n4)
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
-        union = box_areas(rows)[:, None] + area_b - shared
-        iou = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+        iou = iou_matrix(a_xyxy_m4[start : start + step], b_xyxy_n4)
         i, j = np.nonzero(iou >= iou_min)
         found.append((i + start, j, iou[i, j]))
     i, j, iou = (np.concatenate(parts) for parts in zip(*found, strict=True))

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.palette import BLUE, GREEN, VERMILION, Colour, as_bgr
 from kd_yolo.geometry.boxes import Floats, as_boxes, box_areas
 from kd_yolo.geometry.forest import as_parents, depths, whole_numbers
 
 Image = npt.NDArray[np.uint8]
-Colour = tuple[int, int, int]
 Rect = tuple[int, int, int, int]  # x0, y0, x1, y1
-# Blue, green, red; told apart also by people who see red and green alike (Okabe and Ito), dark enough for white paper.
+# BGR; purple and orange darker than elsewhere, and grey and brown for sky and yellow: the arrows lie on white paper.
 _COLOURS: tuple[Colour, ...] = (
-    (178, 114, 0), (0, 94, 213), (115, 158, 0), (140, 60, 190), (0, 140, 210), (60, 60, 60), (30, 80, 140),
+    *map(as_bgr, (BLUE, VERMILION, GREEN)), (140, 60, 190), (0, 140, 210), (60, 60, 60), (30, 80, 140),
 )  # fmt: skip
 _SIZE_PX = 900  # longer side from which on lines get thicker
 

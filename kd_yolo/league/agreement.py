@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.base.files import write_text
+from kd_yolo.base.files import write_json
+from kd_yolo.base.reading import first_few
 from kd_yolo.league.job import Job
 from kd_yolo.league.plan import League
 from kd_yolo.league.results import read_result
@@ -18,7 +19,7 @@ SHARED = ("student", "teacher", "data", "train")
 
 def note_start(job: Job) -> None:
     """Writes down with which settings a run starts."""
-    write_text(job.started, json.dumps({"settings": job.settings}, indent=1) + "\n")
+    write_json(job.started, {"settings": job.settings})
 
 
 def check_agreement(league: League) -> None:
@@ -34,7 +35,7 @@ def check_agreement(league: League) -> None:
         if lines and name not in changed.setdefault(lines, []):
             changed[lines].append(name)
     if changed:
-        found = "\n".join(f"  {_names(names)}:{lines}" for lines, names in changed.items())
+        found = "\n".join(f"  {first_few(names)}:{lines}" for lines, names in changed.items())
         raise ConfigError(
             f"{league.out} has runs with other settings:\n{found}\nSet them back, or start again under another --name"
             f"{'' if league.out == league.folder else ' and --out'}."
@@ -58,8 +59,3 @@ def _started(file: Path) -> dict[str, Any]:
 
 def _shared(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: settings.get(key) for key in SHARED}
-
-
-def _names(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

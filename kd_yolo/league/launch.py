@@ -6,13 +6,11 @@ import contextlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from kd_yolo.base.errors import EXIT_INTERRUPTED
+from kd_yolo.base.places import ROOT, is_checkout
 from kd_yolo.league.job import Job
 from kd_yolo.league.worker import ERROR_FILE
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def launch(job: Job) -> str | None:
@@ -24,12 +22,12 @@ def launch(job: Job) -> str | None:
     Raises:
         KeyboardInterrupt: Ctrl-C, here or there; the run has saved its last full epoch.
     """
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    checkout = [str(ROOT)] if is_checkout() else []  # it need not be installed
+    paths = os.pathsep.join([*checkout, *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         [sys.executable, "-m", "kd_yolo.league.worker"],
         stdin=subprocess.PIPE,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": paths},
         start_new_session=True,  # Ctrl-C comes from here, once
     )
     code = _wait(process, job)

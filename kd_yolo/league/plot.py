@@ -8,8 +8,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from kd_yolo.base.figure import write_figure
+from kd_yolo.base.palette import BLUE, GREEN, VERMILION, as_hex
 
-DOT, MEAN, NONE, TEACHER = "#0072B2", "black", "#D55E00", "#009E73"
+DOT, MEAN, NONE, TEACHER = as_hex(BLUE), "black", as_hex(VERMILION), as_hex(GREEN)
 
 
 def draw_league(

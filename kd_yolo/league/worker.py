@@ -6,7 +6,6 @@ training is left behind, however the league ended.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import EXIT_INTERRUPTED, KDYoloError
-from kd_yolo.base.files import write_bytes, write_text
+from kd_yolo.base.files import write_bytes, write_json, write_text
 from kd_yolo.league.images import ImageScores
 from kd_yolo.league.job import Job
 from kd_yolo.league.results import IMAGES_FILE
@@ -80,7 +79,7 @@ def work(job: Job) -> None:
         "settings": job.settings,
         **_setup(job),
     }
-    write_text(job.target, json.dumps(result, indent=1) + "\n")
+    write_json(job.target, result)
 
 
 def _evaluate(job: Job, weights: Path) -> tuple[dict[str, float], ImageScores]:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import DistillationLoss, FeatureLoss, ResponseLoss, losses
 
 __all__ = [
@@ -73,8 +75,15 @@ def loss_names() -> list[str]:
 
 
 def describe_losses() -> list[LossInfo]:
-    """Every loss with its summary, paper, kind and parameters, sorted by name."""
-    return [_describe(name) for name in loss_names()]
+    """Every loss with its summary, paper, kind and parameters, sorted by name.
+
+    One of an installed package that cannot be used is left out: ``losses.problems()`` says why.
+    """
+    found = []
+    for name in loss_names():
+        with suppress(ConfigError):
+            found.append(_describe(name))
+    return found
 
 
 def _describe(name: str) -> LossInfo:
@@ -84,4 +93,4 @@ def _describe(name: str) -> LossInfo:
         key if parameter.default is parameter.empty else f"{key}={parameter.default}"
         for key, parameter in losses.parameters(name).items()
     )
-    return LossInfo(name, summary, cls.paper, cls.kind, parameters)
+    return LossInfo(name, summary, getattr(cls, "paper", "no paper named"), cls.kind, parameters)

@@ -68,6 +68,7 @@ class DistillationLoss(nn.Module):
         required: the part of ``context`` that it cannot do without.
         axes: the axes of student and teacher, in letters of the legend.
         shape_help: what to do when student and teacher differ in shape.
+        default_weight: of a term that says none.
     """
 
     kind: ClassVar[str]
@@ -76,6 +77,7 @@ class DistillationLoss(nn.Module):
     required: ClassVar[frozenset[str]] = frozenset()
     axes: ClassVar[tuple[str, ...]]
     shape_help: ClassVar[str]
+    default_weight: ClassVar[float] = 1.0
 
     def __init__(self) -> None:
         """Takes no parameters; without this the registry would see nn.Module's ``*args, **kwargs``."""
@@ -84,7 +86,7 @@ class DistillationLoss(nn.Module):
     @property
     def name(self) -> str:
         """The registered name, as error messages show it."""
-        return next((name for name in losses.names() if losses.get(name) is type(self)), type(self).__name__)
+        return losses.name_of(type(self))
 
     def forward(self, student: Tensor, teacher: Tensor, **context: Any) -> Tensor:
         """The loss of one level (feature) or of one head output (response).
@@ -139,9 +141,16 @@ class DistillationLoss(nn.Module):
 
 
 class FeatureLoss(DistillationLoss):
-    """A loss between feature maps (N,C,H,W) of one level."""
+    """A loss between feature maps (N,C,H,W) of one level.
+
+    Attributes:
+        default_adapter: of a term that says none.
+        default_standardize: likewise.
+    """
 
     kind = "feature"
+    default_adapter: ClassVar[str] = "auto"
+    default_standardize: ClassVar[bool] = False
     axes = ("N", "C", "H", "W")
     shape_help = "an adapter has to bring the student to the teacher's channels and size first."
 
@@ -162,4 +171,4 @@ class ResponseLoss(DistillationLoss):
     )
 
 
-losses: Registry[DistillationLoss] = Registry("loss")
+losses: Registry[DistillationLoss] = Registry("loss", DistillationLoss, group="kd_yolo.losses")

@@ -59,6 +59,7 @@ class BoxIoULoss(ResponseLoss):
     """
 
     paper = "Rezatofighi et al. 2019, arXiv 1902.09630"
+    default_weight = 3.0  # as dfl_kl
     context = frozenset({"weight_na"})
     reads = "boxes"
     axes = ("N", "4", "A")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.reading import shown
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ def check_parameter(loss: str, name: str, value: float, rule: Rule, *, usual: fl
     Raises:
         ConfigError: the value is not a finite number of the rule's kind, or breaks the rule.
     """
-    is_number = isinstance(value, rule.kind) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, rule.kind) and not isinstance(value, bool) and -math.inf < value < math.inf
     if not (is_number and rule.holds(value)):
-        raise ConfigError(f"loss '{loss}': {name} is {value!r}, expected {rule.text}, for example {name}={usual}.")
+        raise ConfigError(f"loss '{loss}': {name} is {shown(value)}, expected {rule.text}, for example {name}={usual}.")
 
 
 def check_choice(loss: str, name: str, value: str, choices: Sequence[str]) -> None:

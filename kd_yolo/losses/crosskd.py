@@ -73,6 +73,7 @@ class CrossHeadLoss(ResponseLoss):
     """
 
     paper = "Wang et al. 2023, arXiv 2306.11369"
+    default_weight = 2.0  # as dfl_kl
     context = frozenset({"gate_na"})
     reads = "raw"
     axes = ("N", "4R+K", "A")

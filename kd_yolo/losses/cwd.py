@@ -46,6 +46,7 @@ class ChannelWiseLoss(FeatureLoss):
     """
 
     paper = "Shu et al. 2021, arXiv 2011.13256"
+    default_standardize = True
 
     def __init__(self, tau: float = 1.0) -> None:
         super().__init__()

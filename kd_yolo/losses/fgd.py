@@ -54,6 +54,7 @@ class FocalGlobalLoss(FeatureLoss):
     """
 
     paper = "Yang et al. 2022, arXiv 2111.11837"
+    default_weight = 0.3  # as dfl_kl
     context = frozenset({"boxes_xyxy", "image_hw"})
     required = frozenset({"boxes_xyxy", "image_hw"})
 

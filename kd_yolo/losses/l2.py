@@ -29,6 +29,7 @@ class L2Loss(FeatureLoss):
     """Every value of the feature map: mean squared difference (FitNet hints); YOLOv5 forks' ``l2`` is ``obj_gated``."""
 
     paper = "Romero et al. 2015, arXiv 1412.6550"
+    default_weight = 5.0
 
     def compute(self, student_nchw: Tensor, teacher_nchw: Tensor) -> Tensor:
         """See :func:`mean_squared_error`."""

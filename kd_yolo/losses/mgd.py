@@ -67,6 +67,7 @@ class MaskedGenerativeLoss(FeatureLoss):
     """
 
     paper = "Yang et al. 2022, arXiv 2205.01529"
+    default_weight = 3.0
 
     def __init__(
         self,

@@ -39,6 +39,8 @@ class ScoreL2Loss(FeatureLoss):
     """
 
     paper = "Ultralytics, docs.ultralytics.com/guides/knowledge-distillation"
+    default_weight = 6.0  # the shipped loss, weight and projector
+    default_adapter = "mlp"
     context = frozenset({"scores_n1hw"})
     required = frozenset({"scores_n1hw"})
 

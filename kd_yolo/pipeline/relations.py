@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.images import write_image
 from kd_yolo.data.relation_set import PICTURE_SUFFIXES, RelationSample, read_picture, read_relation_set
 from kd_yolo.geometry.relation import (
     RelationReport,
@@ -52,9 +52,9 @@ def predict_file(
         boxes, parents = found.boxes_xyxy_m4, find_parent_nodes(found.boxes_xyxy_m4)
         labels = [names[cls] for cls in found.classes]
         target = _free(folder / f"{file.stem}.png", drawn)
-        cv2.imwrite(str(target), draw_relations(picture, boxes, parents, classes=found.classes, labels=labels))
+        write_image(target, draw_relations(picture, boxes, parents, classes=found.classes, labels=labels))
         drawn.append(target)
-    log.warning("%d picture(s) with boxes and parents: %s", len(drawn), folder)
+    log.warning("%d image(s) with boxes and parents: %s", len(drawn), folder)
     return drawn
 
 

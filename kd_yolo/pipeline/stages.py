@@ -14,7 +14,7 @@ from kd_yolo.config.prune import PruneSettings
 from kd_yolo.data.check import check_for_training
 from kd_yolo.distill import job as distillation
 from kd_yolo.pipeline.step import Step
-from kd_yolo.prune.job import prune as run_prune
+from kd_yolo.prune.job import Pruning
 from kd_yolo.prune.sparse import SPARSE_FILE, SPARSE_TRAINERS, SparseSettings
 from kd_yolo.training.fit import check_data_arguments
 from kd_yolo.training.run import Progress, progress_of
@@ -182,8 +182,8 @@ def prune(job: Job) -> Step:
         settings = {**(train or {}), "data": job.settings["data"], "epochs": epochs}
         return train_stage(RETRAINERS, str(path), job.folder / f"retrain{step}", settings, trust=job.trust)
 
-    settings = prune_settings(job)
-    result = run_prune(settings, job.folder, retrain=retrain_step if epochs else None, say=log.warning)
+    pruning = Pruning(prune_settings(job), log.warning)
+    result = pruning.run(job.folder, retrain_step if epochs else None)
     assert result.path is not None, "not a dry run"
     return measured(job, result.path, tuple(result.lines()))
 

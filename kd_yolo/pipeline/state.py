@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.files import write_bytes
+from kd_yolo.base.files import write_json
 from kd_yolo.base.fingerprint import file_hash
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.lock import holding
@@ -145,8 +145,7 @@ class State:
         return shorten(json.loads(json.dumps(value, default=str)))
 
     def _write(self) -> None:
-        text = json.dumps({"version": VERSION, "stages": self._stages}, indent=1) + "\n"
-        write_bytes(self.file, text.encode())
+        write_json(self.file, {"version": VERSION, "stages": self._stages})
 
 
 def has_made_something(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from kd_yolo.prune.surgery import Removal, prove, remove_channels
 from kd_yolo.yolo.prunable import TraceView, synchronise
 
 Importance = Callable[[Any], Tensor | None]
-_CLOSED = "a graph describes the model before the cut and inside its `with` block: open a new one"
+_CLOSED = "a graph describes the model before it is cut and inside its `with` block: open a new one"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ChannelGraph:
     Attributes:
         groups: in network order.
         fixed: name of each other conv -> why its width stays.
-        kept: after :meth:`cut`, name of each stock conv, BatchNorm and linear layer -> which of its outputs are left.
+        kept: after a :meth:`cut`, name of each stock conv, BatchNorm and linear layer -> which of its outputs are left.
 
     Raises:
         InputError: the model is fused, or has a head or a block that cannot be pruned.
@@ -101,11 +101,12 @@ class ChannelGraph:
             scores[name] = score.detach().float()[: coupling.width]  # a wider layer's score ends in zeros
         return scores
 
-    def cut(self, keep: Mapping[str, Sequence[int]], *, proof: bool = True) -> None:
-        """Cuts channels out of the model, in place, once.
+    def cut(self, keep: Mapping[str, Sequence[int]], copied: nn.Module | None = None, *, proof: bool = True) -> None:
+        """Cuts channels out in place: out of the model, once, or out of any number of its copies.
 
         Args:
             keep: by group name, the sorted numbers of the channels that stay; groups not named stay whole.
+            copied: the copy of the model to cut; None is the model itself, which closes the graph.
             proof: first check on copies that the result is the same network less those channels; most of the time goes
                 there, so that a search may leave it out for models that it throws away.
 
@@ -124,9 +125,10 @@ class ChannelGraph:
 
         if removals and proof:
             prove(self._model, removals, apply, self._image)
-        apply(self._model)
+        apply(self._model if copied is None else copied)
         self.kept = kept
-        self.__exit__()
+        if copied is None:
+            self.__exit__()
 
     def _removals(self, keep: Mapping[str, Sequence[int]]) -> dict[str, Removal]:
         removals: dict[str, Removal] = {}

@@ -96,7 +96,7 @@ def widths_of(groups: Iterable[Group]) -> Widths:
     return {group.name: group.width for group in groups}
 
 
-def uniform(units: Iterable[Unit], factor: float, rules: Rules) -> Widths:
+def uniform_widths(units: Iterable[Unit], factor: float, rules: Rules) -> Widths:
     """Every unit loses the same share, as near as whole blocks allow; none gets narrower than the minimum."""
     return {name: rules.clamped(unit.width * (1 - factor), unit.width) for unit in units for name in unit.names}
 
@@ -121,7 +121,7 @@ def require_minimum(units: Iterable[Unit], factor: float, rules: Rules) -> None:
     )
 
 
-def globally(units: Iterable[Unit], scores: Mapping[str, Tensor], factor: float, rules: Rules) -> Widths:
+def rank_globally(units: Iterable[Unit], scores: Mapping[str, Tensor], factor: float, rules: Rules) -> Widths:
     """The worst channels of all groups go, up to ``MAX_SHARE`` of each group.
 
     Args:
@@ -154,13 +154,13 @@ def _ranks(values: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
     return ranks
 
 
-def choose(scores: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[str, list[int]]:
+def best_channels(scores: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[str, list[int]]:
     """The best channels of each group, sorted; of equal ones the first."""
     best = {name: torch.argsort(scores[name], descending=True, stable=True) for name in widths}
     return {name: sorted(best[name][:width].tolist()) for name, width in widths.items()}
 
 
-def on_the_way(before: Mapping[str, int], after: Mapping[str, int], progress: float, rules: Rules) -> Widths:
+def widths_on_the_way(before: Mapping[str, int], after: Mapping[str, int], progress: float, rules: Rules) -> Widths:
     """Widths at ``progress`` in (0, 1] of the way from ``before`` to ``after``."""
     if progress >= 1:
         return dict(after)
@@ -172,7 +172,9 @@ def on_the_way(before: Mapping[str, int], after: Mapping[str, int], progress: fl
     }
 
 
-def given(groups: Iterable[Group], fixed: Mapping[str, str], wanted: Mapping[str, int], where: str) -> Widths:
+def widths_from_plan(
+    groups: Iterable[Group], fixed: Mapping[str, str], wanted: Mapping[str, int], where: str
+) -> Widths:
     """The widths of a plan file, checked against a network.
 
     Args:

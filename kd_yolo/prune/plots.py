@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.figure import write_figure
+from kd_yolo.base.palette import BLUE, VERMILION, as_hex
 
-BEFORE, AFTER, ZERO = "#C8CDD3", "#0072B2", "#D55E00"
+BEFORE, AFTER, ZERO = "#C8CDD3", as_hex(BLUE), as_hex(VERMILION)
 ROW_LAYERS = 48  # bars in one row of the image: their names stay readable
 BINS = 60
 

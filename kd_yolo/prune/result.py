@@ -107,7 +107,7 @@ def plan_text(result: PruneResult) -> str:
 def plan_yaml(model: str, widths: Mapping[str, int]) -> str:
     """A plan file."""
     body = yaml.safe_dump({"model": model, "widths": dict(widths)}, sort_keys=False, allow_unicode=True)
-    return f"# python prune.py --model {model} --plan plan.yaml\n{body}"
+    return f"# kd-yolo prune --model {model} --plan plan.yaml\n{body}"
 
 
 def report_text(result: PruneResult) -> str:

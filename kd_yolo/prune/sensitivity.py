@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import copy
-import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.files import write_text
+from kd_yolo.base.files import write_json, write_text
 from kd_yolo.config.prune import PruneSettings
 from kd_yolo.data.sample import sample_classes, sample_detection
-from kd_yolo.prune import network
 from kd_yolo.prune.measured import ROWS, WHOLE, Measured
-from kd_yolo.prune.plan import MAX_SHARE, Rules, Unit, Widths, units_of
+from kd_yolo.prune.network import Network
+from kd_yolo.prune.plan import MAX_SHARE, Rules, Unit, Widths, uniform_widths
 from kd_yolo.prune.result import plan_yaml
 from kd_yolo.yolo.evaluate import check_data, validate
 
@@ -48,12 +46,12 @@ class UnitDrop:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The result of :func:`analyse`.
+    """The result of an :class:`Analysis`.
 
     Attributes:
         metric: ultralytics' name of the accuracy.
-        base: that of the whole network on the same images, its statistics estimated in the same way.
-        drops: a row a unit, in network order; units too narrow to lose a block are left out.
+        base: that of the whole network on the same images, its statistics re-estimated in the same way.
+        drops: one row per unit, in network order; units too narrow to lose a block are left out.
         widths: the plan that follows, by group name.
     """
 
@@ -65,94 +63,106 @@ class Sensitivity:
     def write(self, folder: Path, model: str) -> None:
         """Writes ``sensitivity.json`` and ``plan.yaml``; rows that were kept on the way go."""
         body = {"model": model, "metric": self.metric, "base": self.base, "drops": [asdict(row) for row in self.drops]}
-        write_text(folder / "sensitivity.json", json.dumps(body, indent=1) + "\n")
+        write_json(folder / "sensitivity.json", body)
         write_text(folder / "plan.yaml", plan_yaml(model, self.widths))
         (folder / ROWS).unlink(missing_ok=True)
 
 
-def analyse(settings: PruneSettings, *, say: Callable[[str], None], keep_in: Path | None = None) -> Sensitivity:
+@dataclass(frozen=True)
+class Analysis:
     """Prunes each unit alone by the factor, re-estimates BatchNorm statistics, and validates.
 
-    Args:
+    Attributes:
         settings: ``data`` is needed; ``sensitivity_images`` images of its validation split are used.
-        say: called with a line a unit.
-        keep_in: a folder in which each score is kept as soon as it is known; those of an earlier, interrupted call
-            with the same settings are not measured again.
-
-    Raises:
-        ConfigError: no data, a target or a plan instead of a factor, nothing that can be pruned.
-        InputError: weights or data that cannot be used.
+        say: called with a line for each unit.
     """
-    if settings.data is None:
-        raise ConfigError("--sensitivity measures accuracy: add data=my/data.yaml")
-    if settings.target is not None or settings.plan is not None:
-        raise ConfigError("--sensitivity prunes each layer by --factor: leave the target or plan out.")
-    rules = Rules(settings.round_to, settings.min_channels)
-    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(settings.seed)
-        bench = _open_bench(settings, Path(folder) / "set")
-        units = units_of(bench.found.groups)
-        tried = [(unit, left) for unit in units if (left := _left(unit, settings.share, rules)) < unit.width]
-        if not tried:
-            raise ConfigError(f"factor {settings.share:g} is too small for a block of {settings.round_to} channels.")
-        measured = Measured(keep_in, settings)
-        metric, base = measured.scores.get(WHOLE) or bench.whole()
+
+    settings: PruneSettings
+    say: Callable[[str], None]
+
+    def run(self, keep_in: Path | None = None) -> Sensitivity:
+        """Measures all units.
+
+        Args:
+            keep_in: a folder in which each score is kept as soon as it is known; those of an earlier, interrupted call
+                with the same settings are not measured again.
+
+        Raises:
+            ConfigError: no data, a target or a plan instead of a factor, nothing that can be pruned.
+            InputError: weights or data that cannot be used.
+        """
+        settings = self.settings
+        if settings.data is None:
+            raise ConfigError("--sensitivity measures accuracy: add data=my/data.yaml")
+        if settings.target is not None or settings.plan is not None:
+            raise ConfigError("--sensitivity prunes each layer by --factor: leave the target or plan out.")
+        with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+            torch.manual_seed(settings.seed)
+            whole = Network.load(settings)
+            bench = _Bench(whole, _sample(whole, settings.data, Path(folder) / "set"))
+            whole.rank()
+            narrowed = uniform_widths(whole.units, settings.share, whole.rules)
+            tried = [unit for unit in whole.units if narrowed[unit.name] < unit.width]
+            if not tried:
+                raise ConfigError(
+                    f"factor {settings.share:g} is too small for a block of {settings.round_to} channels."
+                )
+            metric, base, scores = self._measure(bench, tried, narrowed, Measured(keep_in, settings))
+        drops = [UnitDrop(u.names, u.width, narrowed[u.name], s, base - s) for u, s in zip(tried, scores, strict=True)]
+        widths = plan_by_drop(whole.units, drops, settings.share, whole.rules)
+        return Sensitivity(metric, base, tuple(drops), widths)
+
+    def _measure(
+        self, bench: _Bench, tried: Sequence[Unit], narrowed: Widths, measured: Measured
+    ) -> tuple[str, float, list[float]]:
+        """The metric, the accuracy of the whole network, and that with each unit cut."""
+        metric, base = measured.scores.get(WHOLE) or bench.score_whole()
         if not base:
-            raise InputError(f"{settings.model} finds nothing on {settings.data}: no pruning can make that worse.")
+            raise InputError(
+                f"{self.settings.model} finds nothing on {self.settings.data}: no pruning can make that worse."
+            )
         if len(measured.scores) > 1:
-            say(f"going on: {len(measured.scores) - 1} of {len(tried)} layers are measured")
+            self.say(f"going on: {len(measured.scores) - 1} of {len(tried)} layers are measured")
         measured.add(WHOLE, metric, base)
-        drops = []
-        for i, (unit, left) in enumerate(tried, 1):
+        for i, unit in enumerate(tried, 1):
             if unit.name not in measured.scores:
-                measured.add(unit.name, metric, bench.without(unit, left))
+                left = narrowed[unit.name]
+                measured.add(unit.name, metric, bench.score_without(unit, left))
                 score = measured.scores[unit.name][1]
-                say(f"[{i}/{len(tried)}] {unit.name}: {unit.width} -> {left} channels, {metric} {score:.4f}")
-            score = measured.scores[unit.name][1]
-            drops.append(UnitDrop(unit.names, unit.width, left, score, base - score))
-    return Sensitivity(metric, base, tuple(drops), plan_by_drop(units, drops, settings.share, rules))
+                self.say(f"[{i}/{len(tried)}] {unit.name}: {unit.width} -> {left} channels, {metric} {score:.4f}")
+        return metric, base, [measured.scores[unit.name][1] for unit in tried]
 
 
 @dataclass(frozen=True)
 class _Bench:
     """A network, and the images on which it is measured."""
 
-    model: Any
-    settings: PruneSettings
-    found: network.Study
+    whole: Network
     data: Path
 
-    def whole(self) -> tuple[str, float]:
-        """The accuracy of the whole network, its statistics estimated as for the others, and the name of it."""
-        return self._accuracy(copy.deepcopy(self.model))
+    def score_whole(self) -> tuple[str, float]:
+        """The accuracy of the whole network, its statistics re-estimated as for the others, and the name of it."""
+        return self._score(replace(self.whole, model=copy.deepcopy(self.whole.model)))
 
-    def without(self, unit: Unit, left: int) -> float:
+    def score_without(self, unit: Unit, left: int) -> float:
         """Accuracy when one unit alone is cut to its ``left`` best channels."""
-        model = copy.deepcopy(self.model)
-        network.cut(model, self.settings, self.found.scores, dict.fromkeys(unit.names, left))
-        return self._accuracy(model)[1]
+        return self._score(self.whole.cut(dict.fromkeys(unit.names, left)))[1]
 
-    def _accuracy(self, model: Any) -> tuple[str, float]:
-        settings = self.settings
+    def _score(self, network: Network) -> tuple[str, float]:
+        settings = network.settings
         torch.manual_seed(settings.seed)  # a score does not depend on those that were measured before
-        network.recalibrate_on(model, settings, settings.sensitivity_images)
-        device = str(next(model.parameters()).device)
-        found = validate(model, self.data, imgsz=settings.imgsz, batch=settings.batch, device=device)
+        network.recover(settings.sensitivity_images)
+        device = str(next(network.model.parameters()).device)
+        found = validate(network.model, self.data, imgsz=settings.imgsz, batch=settings.batch, device=device)
         name = next(name for name in SCORES if name in found)
         return name, found[name]
 
 
-def _open_bench(settings: PruneSettings, folder: Path) -> _Bench:
-    assert settings.data is not None
-    model, _ = network.load_network(settings)
-    check_data(model, settings.data)
-    sample = sample_classes if model.task == "classify" else sample_detection
-    data = sample(settings.data, "val", settings.sensitivity_images, settings.seed, folder)
-    return _Bench(model, settings, network.study(model, settings), data)
-
-
-def _left(unit: Unit, factor: float, rules: Rules) -> int:
-    return rules.clamped(unit.width * (1 - factor), unit.width)
+def _sample(network: Network, data: str, folder: Path) -> Path:
+    """A data set of a few validation images."""
+    check_data(network.model, data)
+    sample = sample_classes if network.model.task == "classify" else sample_detection
+    return sample(data, "val", network.settings.sensitivity_images, network.settings.seed, folder)
 
 
 def plan_by_drop(units: Sequence[Unit], drops: Sequence[UnitDrop], factor: float, rules: Rules) -> Widths:

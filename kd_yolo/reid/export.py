@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from kd_yolo.base.errors import ConfigError, KDYoloError
 from kd_yolo.base.extras import check_installed, require
-from kd_yolo.base.files import written_beside
+from kd_yolo.base.files import folder_beside, written_beside
 from kd_yolo.base.registry import nearest
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sets import read_reid_set
@@ -140,11 +139,8 @@ def _write_openvino(graph: EmbeddingGraph, target: Path, crops_nchw: Tensor) -> 
 
     _, channels, height, width = crops_nchw.shape
     network = openvino.convert_model(graph, example_input=crops_nchw, input=[[-1, channels, height, width]])
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    openvino.save_model(network, part / f"{target.name}.xml", compress_to_fp16=False)
-    shutil.rmtree(target, ignore_errors=True)
-    part.replace(target)
+    with folder_beside(target) as partial:
+        openvino.save_model(network, partial / f"{target.name}.xml", compress_to_fp16=False)
 
 
 def _open_openvino(target: Path) -> Runner:

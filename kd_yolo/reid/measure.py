@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from kd_yolo.base.device import choose_device
+from kd_yolo.base.images import write_image
 from kd_yolo.base.reading import regular_file
-from kd_yolo.data.sheet import write_png
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sample import GALLERY, QUERY, Sample
 from kd_yolo.reid.data.sets import read_reid_set
@@ -100,7 +100,7 @@ def rank_picture(
     found = distances(_look(model, asked, settings, say), _look(model, gallery, settings, say), settings)[0]
     order = np.argsort(found, kind="stable")[:SHOWN]
     nearest = [gallery[place] for place in order]
-    write_png(target, draw_strip(asked[0], nearest, picture.name[:20]))
+    write_image(target, draw_strip(asked[0], nearest, picture.name[:20]))
     return [(sample.path, float(found[place])) for sample, place in zip(nearest, order, strict=True)]
 
 

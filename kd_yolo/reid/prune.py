@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.export import EmbeddingGraph
 from kd_yolo.reid.model.backbones import residual_stages
-from kd_yolo.reid.model.ibn import IBN
+from kd_yolo.reid.model.backbones.ibn import IBN
 from kd_yolo.reid.model.network import ReIDModel
 
 ROUND_TO = 8

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 Rule = tuple[tuple[str, ...], Callable[["ReIDConfig"], bool], str]
 # Settings, whether they count, and what they need. A setting that is not its default and does not count is an error.
+WEIGHTS = ("loss", "self_kd", "distill")  # sections that say the losses of a run without `terms`
 RULES: tuple[Rule, ...] = (
     (("loss.smoothing",), lambda c: bool(c.loss.id_weight or c.self_kd.enabled), "loss.id_weight or --kd"),
     (("loss.margin",), lambda c: bool(c.loss.triplet_weight or _has_local(c)), "loss.triplet_weight"),
     (("loss.local_weight",), lambda c: c.network.local, "network.local=true"),
     (
         ("network.head",),
-        lambda c: bool(c.loss.id_weight or c.self_kd.enabled or (c.distill.teacher and c.distill.logit_weight)),
+        lambda c: any({"logits_nk", "own_logits_nk"} & {*term.reads} for term in c.active_terms.values()),
         "loss.id_weight",
     ),
     (("train.milestones",), lambda c: c.train.schedule == "step", "train.schedule=step"),
@@ -90,11 +91,10 @@ def useless_settings(config: ReIDConfig) -> Iterator[str]:
     """A sentence for each setting that is not its default and does nothing as the others are."""
     for names, counts, needed in RULES:
         for name in () if counts(config) else names:
-            section, _, key = name.partition(".")
-            part = getattr(config, section)
-            value, default = getattr(part, key), type(part).model_fields[key].default
-            if value != default:
-                yield f"{name}={shown(value)} does nothing here: it needs {needed}."
+            section = name.partition(".")[0]
+            if (config.terms is None or section not in WEIGHTS) and _is_changed(config, name):
+                yield f"{name}={_shown(config, name)} does nothing here: it needs {needed}."
+    yield from _beside_terms(config)
     train = config.train
     if train.warmup > train.epochs:
         yield (
@@ -103,6 +103,25 @@ def useless_settings(config: ReIDConfig) -> Iterator[str]:
         )
     if train.patience >= train.epochs:
         yield f"train.patience={train.patience} does nothing in a run of {train.epochs} epochs: set a lower one."
+
+
+def _beside_terms(config: ReIDConfig) -> Iterator[str]:
+    """Weights and parameters of losses that were set beside ``terms``."""
+    keys = [f"{section}.{key}" for section in WEIGHTS for key in type(getattr(config, section)).model_fields]
+    for name in keys if config.terms is not None else ():
+        if name != "distill.teacher" and _is_changed(config, name):
+            yield f"{name}={_shown(config, name)} does nothing here: terms lists all losses. Write it there."
+
+
+def _is_changed(config: ReIDConfig, name: str) -> bool:
+    section, _, key = name.partition(".")
+    part = getattr(config, section)
+    return bool(getattr(part, key) != type(part).model_fields[key].default)
+
+
+def _shown(config: ReIDConfig, name: str) -> str:
+    section, _, key = name.partition(".")
+    return shown(getattr(getattr(config, section), key))
 
 
 def _has_local(config: ReIDConfig) -> bool:

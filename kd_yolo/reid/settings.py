@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kd_yolo.base.device import parse_device
-from kd_yolo.base.errors import ConfigError
-from kd_yolo.base.reading import shown
-from kd_yolo.base.registry import nearest
-from kd_yolo.config.base import RECIPES, StrictModel, find_recipe, read_yaml
-from kd_yolo.reid.network_settings import MAX_EPOCHS, MAX_SIDE, MAX_WEIGHT, NetworkSettings, Settings
-from kd_yolo.reid.rules import answer_elsewhere, useless_settings
+from kd_yolo.config.base import StrictModel
+from kd_yolo.reid.model.settings import MAX_EPOCHS, MAX_SIDE, MAX_WEIGHT, STAGES, NetworkSettings, Settings
+from kd_yolo.reid.terms import TermSettings, named, problems_of
 
-LogitLoss = Literal["js", "sym_kl", "kl"]
 Feature = Literal["global", "local", "both"]
-STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class LossSettings(Settings):
-    """Weights and parameters of the supervised losses; weight 0 leaves a loss out.
+    """Weights and parameters of the supervised losses, for runs without ``terms``; weight 0 leaves a loss out.
 
     Attributes:
         id_weight, smoothing: cross-entropy over identities, and its label smoothing.
@@ -109,6 +104,8 @@ class TrainSettings(Settings):
 class SelfKDSettings(Settings):
     """Self-distillation: the deepest stage teaches the shallower ones (Zhang et al. 2019, arXiv 1905.08094).
 
+    For runs without ``terms``.
+
     Attributes:
         enabled: ``--kd``.
         teacher_stage: the stage that teaches.
@@ -139,14 +136,9 @@ class SelfKDSettings(Settings):
             )
         return self
 
-    @property
-    def students(self) -> tuple[str, ...]:
-        """The stages that learn."""
-        return self.student_stages or tuple(stage for stage in STAGES if stage < self.teacher_stage)
-
 
 class TeacherSettings(Settings):
-    """Distillation from trained networks.
+    """Distillation from trained networks; all but ``teacher`` are for runs without ``terms``.
 
     Attributes:
         teacher: their checkpoints; several teach by the mean.
@@ -157,7 +149,7 @@ class TeacherSettings(Settings):
     """
 
     teacher: tuple[str, ...] = ()
-    logit: LogitLoss = "js"
+    logit: str = "js"
     logit_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
     temperature: float = Field(default=4.0, gt=0, le=1000)
     overhaul_weight: float = Field(default=0.0, ge=0, le=MAX_WEIGHT)
@@ -167,6 +159,12 @@ class TeacherSettings(Settings):
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("logit")
+    @classmethod
+    def _known_divergence(cls, value: str) -> str:
+        TermSettings(loss="logit", params={"divergence": value})
+        return value
 
     @model_validator(mode="after")
     def _some_loss(self) -> TeacherSettings:
@@ -209,10 +207,12 @@ class ReIDConfig(StrictModel):
 
     Attributes:
         data: folder of a ReID set; None is the built-in one.
+        terms: the losses of the run; None takes those that the weights of ``loss``, ``self_kd`` and ``distill`` say.
         network, loss, train, self_kd, distill, test: see their models.
     """
 
     data: str | None = None
+    terms: list[TermSettings] | None = Field(default=None, min_length=1)
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
     train: TrainSettings = TrainSettings()
@@ -224,67 +224,37 @@ class ReIDConfig(StrictModel):
     def _fits(self) -> ReIDConfig:
         if self.test.feature != "global" and not self.network.local:
             raise ValueError(f"test.feature={self.test.feature} needs the local branch: network.local=true.")
-        loss = self.loss
-        if not (loss.id_weight or loss.triplet_weight or loss.circle_weight):
+        if self.terms is not None:
+            wrong = problems_of(self.terms, has_teacher=bool(self.distill.teacher), has_local=self.network.local)
+            if wrong:
+                raise ValueError("terms: " + " ".join(wrong))
+            return self
+        if not (self.loss.id_weight or self.loss.triplet_weight or self.loss.circle_weight):
             raise ValueError("no loss is left: set loss.id_weight, loss.triplet_weight or loss.circle_weight.")
+        self._terms_of_weights()  # what is wrong with the parameters of one is said here
         return self
 
+    @property
+    def active_terms(self) -> dict[str, TermSettings]:
+        """The losses of the run that count, by their column in ``results.csv``."""
+        return named(self._terms_of_weights() if self.terms is None else self.terms)
 
-SECTIONS = {
-    name: field.annotation
-    for name, field in ReIDConfig.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-}
-
-
-def resolve_reid(recipe: str | None, changes: dict[str, Any]) -> ReIDConfig:
-    """A recipe of ``cfg/reid`` with ``key=value`` changes.
-
-    Args:
-        recipe: its name, the path of a YAML, or None for the defaults.
-        changes: by ``section.key``, or by the key alone where one section only has it.
-
-    Raises:
-        ConfigError: everything that is wrong with them, settings that would do nothing included.
-    """
-    values: dict[str, Any] = {}
-    if recipe is not None:
-        path = find_recipe(recipe, "reid")
-        if path is None:
-            known = sorted(file.stem for file in (RECIPES / "reid").glob("*.yaml"))
-            raise ConfigError(f"no ReID recipe '{recipe}'.{nearest(recipe, known)} Known: {', '.join(known)}.")
-        values = read_yaml(path)
-    for key, value in changes.items():
-        section, name = place_of(key)
-        target = values if section is None else values.setdefault(section, {})
-        if not isinstance(target, dict):
-            raise ConfigError(f"{recipe}: section '{section}' must hold 'key: value' lines.")
-        target[name] = value
-    config = ReIDConfig.parse(values, recipe or "reid settings")
-    useless = list(useless_settings(config))
-    if useless:
-        raise ConfigError("\n  ".join([f"{recipe or 'reid settings'}: {len(useless)} problem(s)", *useless]))
-    return config
-
-
-def place_of(key: str) -> tuple[str | None, str]:
-    """Section and name of a key as it is typed.
-
-    Raises:
-        ConfigError: no section has it, or several have.
-    """
-    section, dot, name = key.partition(".")
-    if key == "data":
-        return None, key
-    if dot:
-        if section not in SECTIONS:
-            hint = answer_elsewhere(key) or nearest(section, SECTIONS)
-            raise ConfigError(f"unknown section {shown(section)} in {shown(key)}.{hint}")
-        return section, name
-    homes = [part for part, model in SECTIONS.items() if key in model.model_fields]
-    if len(homes) == 1:
-        return homes[0], key
-    if homes:
-        raise ConfigError(f"'{key}' is in several sections: write {' or '.join(f'{home}.{key}' for home in homes)}.")
-    known = sorted({name for model in SECTIONS.values() for name in model.model_fields})
-    raise ConfigError(f"unknown key {shown(key)}.{answer_elsewhere(key) or nearest(key, known)}")
+    def _terms_of_weights(self) -> list[TermSettings]:
+        """What the sections mean, in the order in which their losses are summed."""
+        loss, kd, under = self.loss, self.self_kd, self.distill
+        parts = {"ce": kd.ce_weight, "kl": kd.kl_weight, "feature": kd.feature_weight}
+        parts |= {"temperature": kd.temperature, "smoothing": loss.smoothing}
+        stages = {"teacher_stage": kd.teacher_stage, "student_stages": list(kd.student_stages)}
+        soft = {"divergence": under.logit, "temperature": under.temperature}
+        found: list[tuple[str, float, dict[str, Any]]] = [
+            ("id", loss.id_weight, {"smoothing": loss.smoothing}),
+            ("triplet", loss.triplet_weight, {"margin": loss.margin}),
+            ("local", loss.local_weight * self.network.local, {"margin": loss.margin}),
+            ("circle", loss.circle_weight, {}),
+            ("center", loss.center_weight, {}),
+            ("self_kd", float(kd.enabled), {**stages, "weights": parts}),
+        ]
+        if under.teacher:
+            found.append(("logit", under.logit_weight, soft))
+            found += [("overhaul", under.overhaul_weight, {}), ("relation", under.relation_weight, {})]
+        return [TermSettings(loss=name, weight=weight, params=params) for name, weight, params in found if weight]

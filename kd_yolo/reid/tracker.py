@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from kd_yolo.base.errors import MissingDependencyError
+from kd_yolo.base.files import write_text
 
 NAME = "reid_botsort.yaml"
 PLACE = Path("cfg") / "trackers"
@@ -46,6 +47,4 @@ def write_tracker(network: Path) -> Path:
     """
     settings = tracker_settings("botsort", network)
     head = f"# BoT-SORT with {network.name}: yolo track model=yolov8n.pt source=video.mp4 tracker={NAME}\n"
-    target = network.with_name(NAME)
-    target.write_text(head + yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    return target
+    return write_text(network.with_name(NAME), head + yaml.safe_dump(settings, sort_keys=False))

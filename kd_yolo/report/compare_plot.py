@@ -13,9 +13,10 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from kd_yolo.base.figure import write_figure
+from kd_yolo.base.palette import BLUE, GREEN, ORANGE, as_hex
 
 # Okabe and Ito: told apart also by people who see red and green alike
-BARS = {"parameters": "#0072B2", "gflops": "#E69F00", "latency": "#009E73"}
+BARS = {"parameters": as_hex(BLUE), "gflops": as_hex(ORANGE), "latency": as_hex(GREEN)}
 TITLES = {"parameters": "parameters", "gflops": "GFLOPs", "latency": "latency (p50)"}
 # Where a name may stand beside its point, in points: right, left, above, below, then ever further up and down; the
 # first place that is free is taken.

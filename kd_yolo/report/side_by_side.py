@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.data.sheet import draw_boxes, grid, labelled_boxes, write_png
+from kd_yolo.base.images import write_image
+from kd_yolo.data.sheet import draw_boxes, grid, labelled_boxes
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml
 from kd_yolo.yolo.predict import Prediction, predict_boxes
 
@@ -46,7 +47,7 @@ def side_by_side(
         blank = np.zeros((height_px, TILE_PX, 3), np.uint8)
         titles = [title if row == 0 else "" for title, _, _ in columns]
         tiles += [_tile(blank.copy(), image, t, c[1][row], c[2]) for t, c in zip(titles, columns, strict=True)]
-    write_png(out_png, grid(tiles, len(columns)))
+    write_image(out_png, grid(tiles, len(columns)))
     return out_png
 
 

@@ -7,9 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from kd_yolo.base.errors import ConfigError
-from kd_yolo.base.registry import nearest
-from kd_yolo.config.base import RECIPES, StrictModel, find_recipe, read_yaml
+from kd_yolo.config.base import StrictModel, read_yaml, recipe_path
 
 
 class FiniteModel(StrictModel):
@@ -144,11 +142,7 @@ def resolve_crops(recipe: str | None, changes: dict[str, dict[str, Any] | Any]) 
     """
     values: dict[str, Any] = {}
     if recipe is not None:
-        path = find_recipe(recipe, "search")
-        if path is None:
-            known = sorted(file.stem for file in (RECIPES / "search").glob("*.yaml"))
-            raise ConfigError(f"no search recipe '{recipe}'.{nearest(recipe, known)} Known: {', '.join(known)}.")
-        values = read_yaml(path)
+        values = read_yaml(recipe_path(recipe, "search", what="search"))
     for key, value in changes.items():
         old = values.get(key)
         values[key] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value

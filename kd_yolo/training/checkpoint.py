@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from copy import deepcopy
@@ -16,6 +15,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.base.errors import KDYoloError
 from kd_yolo.base.files import write_bytes
+from kd_yolo.base.leftovers import unfinished
 from kd_yolo.training.end import ENDED, STATE, EndMixin, is_trained, load
 from kd_yolo.training.exact_resume import (
     CarriedAccumulation,
@@ -101,7 +101,7 @@ class CheckpointMixin(EndMixin):
     def _staged_weights(self) -> Iterator[Path]:
         """Points upstream's file names into a folder beside the real one; renames the files when all are written."""
         real = self.wdir, self.last, self.best
-        stage = self.wdir / f".weights.{os.getpid()}.partial-epoch"
+        stage = unfinished(self.wdir / "weights", "partial-epoch")
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir(parents=True)
         self.wdir, self.last, self.best = stage, stage / "last.pt", stage / "best.pt"

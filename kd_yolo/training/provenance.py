@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import logging
 import platform
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.base.files import write_bytes
-from kd_yolo.base.reading import printable
+from kd_yolo.base.files import write_json
+from kd_yolo.base.reading import first_few, printable
 from kd_yolo.base.version import __version__
 from kd_yolo.data.check import DataReport
 
@@ -36,7 +35,7 @@ def write_provenance(folder: Path, settings: dict[str, Any], seed: int, kind: st
         "data_sha256": settings.get("data_sha256"),
         kind: settings.get("config"),
     }
-    return write_bytes(folder / "run.json", (json.dumps(values, indent=1) + "\n").encode())
+    return write_json(folder / "run.json", values)
 
 
 def _version(package: str) -> str | None:
@@ -50,14 +49,11 @@ def say_left_out(report: DataReport) -> None:
     """Says which images training will leave out or rewrite, and what else is to know of the data."""
     left_out, rewritten = report.left_out, report.rewritten
     if left_out:
-        log.warning("%d image(s) are left out: %s", len(left_out), _few([str(image) for image in left_out], "; "))
+        log.warning("%d image(s) are left out: %s", len(left_out), first_few(left_out, separator="; "))
     if rewritten:
-        names = _few([printable(file) for file in rewritten])
+        names = first_few(rewritten)
         log.warning("%d JPEG file(s) do not end as such: ultralytics will rewrite them: %s", len(rewritten), names)
+    if max(len(left_out), len(rewritten)) > 5:
+        log.warning("kd-yolo data check lists all of them")
     for note in report.notes:
         log.warning("%s", printable(note))
-
-
-def _few(items: list[str], separator: str = ", ") -> str:
-    more = f" and {len(items) - 5} more (kd-yolo data check lists all)" if len(items) > 5 else ""
-    return separator.join(items[:5]) + more

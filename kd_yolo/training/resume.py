@@ -17,7 +17,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.reading import shown
+from kd_yolo.base.reading import first_few, shown
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import list_images, read_data_yaml
 
@@ -155,12 +155,8 @@ def _require_classes(ckpt: dict[str, Any], names: dict[int, str], where: str) ->
         str(k): str(v) for k, v in names.items()
     }:
         return
+    ours, theirs = ([str(name)[:40] for name in found.values()] for found in (names, known))
     raise InputError(
-        f"{where} has {len(names)} classes ({_listed(names)}), the run began with {len(known)} ({_listed(known)}): a"
-        " resumed run needs the same classes in the same order. Start a new run for other classes."
+        f"{where} has {len(names)} classes ({first_few(ours)}), the run began with {len(known)} ({first_few(theirs)}):"
+        " a resumed run needs the same classes in the same order. Start a new run for other classes."
     )
-
-
-def _listed(names: dict[Any, Any]) -> str:
-    first = [str(name)[:40] for name in list(names.values())[:5]]
-    return ", ".join(first) + (", ..." if len(names) > len(first) else "")

@@ -16,8 +16,8 @@ from kd_yolo.training.end import finish_checkpoint
 from kd_yolo.training.resume import check_changes, run_folder
 from kd_yolo.training.run import Progress, progress_of, run_training
 from kd_yolo.training.usage import USAGE
-from kd_yolo.yolo.description.model_yaml import RTDETR as RTDETR_TASK
 from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
+from kd_yolo.yolo.families import RTDETR as RTDETR_TASK
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.modules.head import OBB, Detect, RTDETRDecoder
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.yolo.description.model_yaml import RTDETR
+from kd_yolo.yolo.families import RTDETR, Head, family_names, head_like
 
-BRANCHES = ("cv2", "cv3")  # of a head: boxes, classes
+BRANCHES = ("cv2", "cv3")  # of a head: boxes, classes; as Detect calls them, and the checkpoints of unfinished runs
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class HeadFacts:
     rotated: bool = False
 
 
-def detect_head(model: nn.Module, role: str = "model") -> Detect:
-    """The Detect head (or a subclass: Segment, Pose, OBB, v10Detect) that ends ``model``.
+def detect_head(model: nn.Module, role: str = "model") -> Any:
+    """The head with boxes and classes at several levels (Detect, Segment, Pose, OBB, v10Detect) that ends ``model``.
 
     Args:
         model: a YOLO task model.
@@ -48,14 +47,21 @@ def detect_head(model: nn.Module, role: str = "model") -> Detect:
     """
     layers = getattr(model, "model", None)
     head = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
-    if isinstance(head, RTDETRDecoder):
+    known = head_like(head)
+    if known is not None and known.task == RTDETR:
         check_distillable(RTDETR, role)
-    if not isinstance(head, Detect):
+    if known is None or known.form != "levels":
         raise InputError(
             f"the {role} ends in {type(head).__name__}, not in a YOLO Detect head: distillation works for detect, "
-            "segment, pose and obb models of the families v3, v5u, v6, v8, v9, v10, 11, 12 and 26."
+            f"segment, pose and obb models of the families {family_names()}."
         )
     return head
+
+
+def _known(head: nn.Module) -> Head:
+    known = head_like(head)
+    assert known is not None, "detect_head lets no other through"
+    return known
 
 
 def check_distillable(task: str, role: str) -> None:
@@ -88,7 +94,7 @@ def head_facts(model: nn.Module, role: str = "model") -> HeadFacts:
         num_classes=int(head.nc),
         reg_max=int(head.reg_max),
         end2end=getattr(head, "one2one_cv2", None) is not None,
-        rotated=isinstance(head, OBB),
+        rotated=_known(head).rotated,
     )
 
 
@@ -118,16 +124,22 @@ def fuse_keeping_branches(model: nn.Module) -> nn.Module:
 
 
 def head_branches(model: nn.Module) -> dict[tuple[str, int], nn.Module]:
-    """The block before the output layer of each one-to-many branch, by branch (``cv2``, ``cv3``: classes) and level."""
-    head: Any = detect_head(model)
-    return {(name, i): branch[-2] for name in BRANCHES for i, branch in enumerate(getattr(head, name))}
+    """The block before the output layer of each one-to-many branch, by branch (of :data:`BRANCHES`) and level."""
+    return {(name, i): branch[-2] for name in BRANCHES for i, branch in enumerate(_branches(model, name))}
 
 
 def finish_branch(model: nn.Module, key: tuple[str, int], x_nchw: Tensor) -> Tensor:
     """Runs the output layer of a branch of :func:`head_branches` on a map; returns raw outputs (N,C,H*W)."""
     name, level = key
-    branch: Any = getattr(detect_head(model), name)[level]
-    return branch[-1](x_nchw).flatten(2)  # type: ignore[no-any-return]
+    output: Any = _branches(model, name)[level][-1]
+    return output(x_nchw).flatten(2)  # type: ignore[no-any-return]
+
+
+def _branches(model: nn.Module, name: str) -> Any:
+    """The branch of each level for one of :data:`BRANCHES`."""
+    head = detect_head(model)
+    known = _known(head)
+    return getattr(head, known.boxes if name == BRANCHES[0] else known.classes)
 
 
 def input_channels(model: nn.Module) -> int:

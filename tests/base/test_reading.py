@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.images import image_size, read_image
 from kd_yolo.base.reading import (
+    first_few,
     parse_yaml,
     read_bytes,
     read_json_value,
@@ -137,3 +140,20 @@ def test_images_are_measured_before_they_are_decoded(tmp_path: Path) -> None:
     for path, text in ((huge, "too large"), (broken, "not an image"), (tmp_path, "a folder")):
         with pytest.raises(InputError, match=text):
             read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        ([1, 2, 3], "1, 2, 3"),
+        (range(5), "0, 1, 2 and 2 more"),
+        ({"a": 1, "b": 2}.values(), "1, 2"),
+        ([Path("a\x1b[2J")], r"a\x1b[2J"),
+        (np.array([7, 8, 9, 10]), "7, 8, 9 and 1 more"),
+    ],
+)
+def test_the_first_few_and_how_many_more(items: Collection[object], text: str) -> None:
+    assert first_few(items, 3) == text
+    assert first_few(items, 3, separator="; ") == text.replace(", ", "; ")

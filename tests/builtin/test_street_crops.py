@@ -15,9 +15,10 @@ import pytest
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.builtin.crops_set import FOLDERS, GALLERY, QUERY, TRAIN, CropsReport, make_crops
 from kd_yolo.builtin.presets import get_crops_preset, preset_names
-from kd_yolo.builtin.sightings import DISTRACTOR, HEIGHT_MIN_PX, JUNK, WIDTH_MIN_PX, Sighting, draw_sightings
+from kd_yolo.builtin.sightings import HEIGHT_MIN_PX, WIDTH_MIN_PX, Sighting, draw_sightings
 from kd_yolo.builtin.street.camera import make_camera
 from kd_yolo.builtin.street.sighting import make_tinted_camera
+from kd_yolo.data.market_name import DISTRACTOR, JUNK
 
 SMOKE = get_crops_preset("smoke")
 GOLDEN = Path(__file__).with_name("golden_crops.json")

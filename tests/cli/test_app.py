@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.extras import EXTRAS
+from kd_yolo.cli import doctor
 from kd_yolo.cli.app import COMMANDS, main
 from kd_yolo.cli.run import run_guarded
 
@@ -31,6 +35,24 @@ def test_doctor_runs_a_forward_pass(capsys: Any) -> None:
     printed = capsys.readouterr().out
     assert "gives boxes (1, 64, 84), finite" in printed
     assert "offline" in printed
+
+
+def test_doctor_lists_every_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "Metadata-Version: 2.4\nProvides-Extra: reid\nProvides-Extra: dev\nProvides-Extra: none\n"
+        "Requires-Dist: no-such-base\nRequires-Dist: no-such-b; python_version < '3'\n"
+        "Requires-Dist: numpy; extra == 'reid'\n"
+        "Requires-Dist: no-such-a>=1; extra == 'reid'\nRequires-Dist: no-such-a; extra == 'dev'\n"
+    )
+    monkeypatch.setattr(importlib.metadata, "metadata", lambda _: email.message_from_string(text))
+    assert doctor._extras() == {"reid": ["no-such-a"], "dev": ["no-such-a"], "none": []}
+    monkeypatch.undo()
+
+    def absent(_: str) -> None:
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(importlib.metadata, "metadata", absent)
+    assert set(doctor._extras()) == set(EXTRAS)
 
 
 def test_data_make_and_check(capsys: Any, tmp_path: Path) -> None:
@@ -79,3 +101,35 @@ def test_a_file_name_that_is_no_text_is_printed(capsys: Any) -> None:
 
     assert run_guarded(command, detector=False) == 3
     assert "caf" in capsys.readouterr().err
+
+
+COMMAND = """
+from kd_yolo.base.errors import InputError
+from kd_yolo.cli.run import run_guarded
+
+def main(argv, prog):
+    return run_guarded(lambda: work(argv, prog), detector=False)
+
+def work(argv, prog):
+    if argv == ["fail"]:
+        raise InputError("nothing to count")
+    print(prog, *argv)
+"""
+
+
+def test_a_command_of_an_installed_package(install_package: Any, capsys: Any) -> None:
+    entries = {"count": "counting:main", "broken": "counting.missing:main", "doctor": "counting:main"}
+    install_package("counting", {"counting.py": COMMAND}, {"kd_yolo.commands": entries})
+    assert main(["--help"]) == 0
+    assert "counting" not in sys.modules
+    printed = capsys.readouterr().out
+    assert "  count     from the package counting\n" in printed
+    assert COMMANDS["doctor"][1] in printed  # no package takes the name of ours
+    assert main(["count", "one", "two=2"]) == 0
+    assert capsys.readouterr().out == "kd-yolo count one two=2\n"
+    assert main(["count", "fail"]) == 3
+    assert "error: nothing to count" in capsys.readouterr().err
+    assert main(["broken"]) == 2
+    assert "'broken' of the package counting" in capsys.readouterr().err
+    assert main(["cuont"]) == 2
+    assert "Did you mean 'count'?" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def test_best_opens_without_this_package(done: tuple[Path, str]) -> None:
         "    model = YOLO('runs/distill/tiny/weights/best.pt')\n"
         "    assert type(model.model) is tasks.DetectionModel\n"
         "    assert not [n for n, _ in model.model.named_modules() if 'kd' in n]\n"
-        "model.val(data='runs/distill/tiny/data.yaml', imgsz=64, plots=False, project='v')\n"
+        f"model.val(data='runs/distill/tiny/data.yaml', imgsz=64, plots=False, project={str(done[0] / 'v')!r})\n"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=done[0], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr

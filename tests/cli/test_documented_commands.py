@@ -20,7 +20,7 @@ FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROO
 STARTS = {"python train_distill.py": "distill", "python prune.py": "prune", "kd-yolo": ""}
 MENTION = re.compile(r"kd-yolo(?: [a-z]+){0,2}|.* \| .*")  # a name, or the grammar of a command
 MODULES = sorted({place.partition(":")[0] for place, _ in app.COMMANDS.values()})
-MODULES += [f"kd_yolo.cli.search_{part}" for part in ("gallery", "track", "serve")]
+MODULES += [f"kd_yolo.cli.search.{part}" for part in ("gallery", "track", "serve")]
 OTHER_KEYS = ("compare", "prune", "reid")  # commands whose key=value words are not ultralytics' training arguments
 
 

@@ -47,6 +47,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "league --losses cwd --data d.yaml teacher=a.pt": ("write data=d.yaml", "write --teacher a.pt"),
     "reid train --data d --epochs 3": ("write data=d", "write epochs=3"),
     "crops --source v.mp4": ("write it without the flag: v.mp4",),
+    "search track --source v.mp4 --model a.pt": ("write it without the flag: v.mp4", "write --weights a.pt"),
 }  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def test_answers(line: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_table_names_no_word_of_the_command_itself(name: str) -> None:
-    module, _, flags = name.partition(".")
+    module, _, flags = name.rpartition(".")
     kind = getattr(importlib.import_module(f"kd_yolo.cli.{module}"), flags)
     assert own_flags(kind).isdisjoint(COMMANDS[name].flags)
 

@@ -20,7 +20,7 @@ from kd_yolo.yolo.export_formats import NEEDS, require_format
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = ReIDModel(NetworkConfig("resnet18", height=64, width=32, num_identities=2))
+    model = ReIDModel(NetworkConfig(backbone="resnet18", height=64, width=32, num_identities=2))
     return save_checkpoint(
         tmp_path_factory.mktemp("net") / "best.pt", Checkpoint(model.config, model.state_dict(), [1, 2])
     )

@@ -25,6 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr("kd_yolo.base.places.ROOT", tmp_path / "package")
+    monkeypatch.setattr("kd_yolo.base.places.is_checkout", lambda: True)
     return tmp_path / "here"
 
 

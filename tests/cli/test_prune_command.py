@@ -93,7 +93,7 @@ def test_a_sensitivity_run_leaves_a_plan(
     folder = next(Path("runs/prune").iterdir())
     assert folder.name.endswith("-sensitivity")
     assert {file.name for file in folder.iterdir()} == {"sensitivity.png", "sensitivity.json", "plan.yaml"}
-    assert f"next:    python prune.py --model {weights} --plan {folder / 'plan.yaml'} data={tiny_data}" in printed
+    assert f"next:    kd-yolo prune --model {weights} --plan {folder / 'plan.yaml'} data={tiny_data}" in printed
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_sensitivity_run_leaves_a_plan(
         (["--model", "m.pt", "--factor", "1.2"], "factor is 1.2"),
         (["--model", "m.pt", "--factor", "0.2", "--target-flops", "0.5"], "Give one of them"),
         (["--model", "m.pt", "--target-params", "little"], "target_params is 'little'"),
-        (["--model", "m.pt", "--importance", "taylor"], "importance=taylor needs labelled pictures"),
+        (["--model", "m.pt", "--importance", "taylor"], "importance=taylor needs labelled images"),
         (["--model", "m.pt", "--importance", "hessian"], "hessian"),
         (["--model", "m.pt", "--facter", "0.2"], "--facter"),
         (["--model", "m.pt", "imgs=64"], "'imgs=' means nothing to pruning. Did you mean 'imgsz'?"),

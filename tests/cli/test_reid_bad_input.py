@@ -27,7 +27,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a set, a network and everything that is none."""
     folder = tmp_path_factory.mktemp("work")
     make_crops(folder / "crops", "smoke")
-    model = ReIDModel(NetworkConfig("resnet18", height=64, width=32, num_identities=2)).eval()
+    model = ReIDModel(NetworkConfig(backbone="resnet18", height=64, width=32, num_identities=2)).eval()
     save_checkpoint(folder / "net.pt", Checkpoint(model.config, model.state_dict(), [1, 2]))
     bare = {key: value for key, value in model.backbone.state_dict().items()}
     norms = {f"bottleneck.{key}": torch.ones(4) for key in ("weight", "bias", "running_mean", "running_var")}

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config import base
-from kd_yolo.config.base import StrictModel, find_recipe, read_yaml
+from kd_yolo.config.base import StrictModel, find_recipe, read_yaml, recipe_path
 
 
 class Inner(StrictModel):
@@ -99,3 +99,6 @@ def test_find_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_recipe(str(recipe), "distill") == recipe
     assert find_recipe("yours", "distill") is None
     assert find_recipe("yours.yaml", "distill") == Path("yours.yaml")  # named as a file: the reader says it is missing
+    assert recipe_path("mine", "distill", what="test") == recipe
+    with pytest.raises(ConfigError, match=r"no test recipe 'mein'\. Did you mean 'mine'\? Known: mine, or a path"):
+        recipe_path("mein", "distill", what="test")

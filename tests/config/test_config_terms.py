@@ -8,7 +8,7 @@ import pytest
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig
-from kd_yolo.config.term import TERM_DEFAULTS, TermConfig
+from kd_yolo.config.term import TermConfig
 from kd_yolo.losses import loss_names, losses
 
 
@@ -26,7 +26,7 @@ def problem(*terms: Any, **rest: Any) -> str:
 @pytest.mark.parametrize("name", loss_names())
 def test_every_loss_has_a_complete_default_term(name: str) -> None:
     term = TermConfig(loss=name)
-    assert term.weight == TERM_DEFAULTS[name]["weight"] > 0
+    assert term.weight == losses.get(name).default_weight > 0
     if losses.get(name).kind == "feature":
         assert term.taps == "head"
         assert term.adapter is not None

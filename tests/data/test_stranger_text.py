@@ -206,7 +206,7 @@ def test_the_last_door_holds_for_trainers_of_ultralytics(weights: str, canary: P
     for source in (data, "http://127.0.0.1:9/evil.yaml"):
         for work in ("train", "val"):
             with pytest.raises((RuntimeError, FileNotFoundError, KDYoloError)):
-                getattr(YOLO(weights), work)(data=source, imgsz=64, device="cpu")
+                getattr(YOLO(weights), work)(data=source, imgsz=64, device="cpu", project=str(canary.parent))
             assert not canary.exists()
             assert not (canary.parent / "network").exists()
 

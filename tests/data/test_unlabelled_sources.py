@@ -204,19 +204,19 @@ def test_frames_are_reused_when_complete_and_redone_when_not(tmp_path: Path) -> 
 
 def test_a_cut_off_extraction_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video, folder = write_video(tmp_path / "v.avi", 4), tmp_path / "frames"
-    write, written = cv2.imwrite, []
+    write, written = frames.write_image, []
 
-    def until_third(name: str, picture: np.ndarray) -> bool:
-        written.append(name)
+    def until_third(file: Path, picture: np.ndarray, **settings: bool) -> Path:
+        written.append(file)
         if len(written) == 3:
             raise KeyboardInterrupt
-        return bool(write(name, picture))
+        return write(file, picture, **settings)
 
-    monkeypatch.setattr(frames.cv2, "imwrite", until_third)
+    monkeypatch.setattr(frames, "write_image", until_third)
     with pytest.raises(KeyboardInterrupt):
         video_frames(video, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["v.avi"]
-    monkeypatch.setattr(frames.cv2, "imwrite", write)
+    monkeypatch.setattr(frames, "write_image", write)
     assert len(video_frames(video, folder)) == 4
 
 

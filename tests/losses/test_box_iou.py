@@ -14,6 +14,9 @@ from kd_yolo.losses.box_iou import giou
 
 from .properties import ResponseContract, few_examples, random, uniform
 
+TERM: dict[str, object] = {"weight": 3.0}
+PARAMETERS: dict[str, object] = {}
+
 
 def boxes(n: int, a: int, seed: int, scale: float = 1.0) -> Tensor:
     """Boxes (N,4,A) with sides between 0.5 and 2.5; most overlap, some lie apart."""

@@ -17,6 +17,9 @@ from kd_yolo.losses.crosskd import restandardise
 
 from .properties import NOT_NUMBERS, ResponseContract, assert_rejects, few_examples, random, uniform
 
+TERM: dict[str, object] = {"weight": 2.0}
+PARAMETERS: dict[str, object] = {"tau": 1.0, "beta": 1.0, "box_weight": 1.0, "bins": 16}
+
 PARAMS = {"tau": 2.0, "beta": 1.5, "box_weight": 0.7, "bins": 3}
 
 

@@ -15,6 +15,9 @@ from kd_yolo.losses import DistillationLoss, build_loss
 
 from .properties import NOT_NUMBERS, FeatureContract, assert_rejects, few_examples, random
 
+TERM: dict[str, object] = {"weight": 1.0, "standardize": True}
+PARAMETERS: dict[str, object] = {"tau": 1.0}
+
 
 def naive(student: Tensor, teacher: Tensor, tau: float) -> float:
     n, c, h, w = student.shape

@@ -15,6 +15,9 @@ from kd_yolo.losses import DistillationLoss, build_loss
 
 from .properties import NOT_NUMBERS, ResponseContract, assert_rejects, few_examples, random
 
+TERM: dict[str, object] = {"weight": 1.0}
+PARAMETERS: dict[str, object] = {"tau": 1.0}
+
 TAU = 2.0
 
 

@@ -11,6 +11,9 @@ from kd_yolo.losses import build_loss
 
 from .properties import FeatureContract, few_examples, random
 
+TERM: dict[str, object] = {"weight": 5.0}
+PARAMETERS: dict[str, object] = {}
+
 
 class TestContract(FeatureContract):
     loss = "l2"

@@ -18,6 +18,9 @@ from kd_yolo.losses.mgd import MaskedGenerativeLoss, generation_error
 
 from .properties import NOT_NUMBERS, FeatureContract, assert_rejects, few_examples, random
 
+TERM: dict[str, object] = {"weight": 3.0}
+PARAMETERS: dict[str, object] = {"alpha": 2e-5, "mask_ratio": 0.65, "bottleneck": None, "seed": 0}
+
 SHAPE = (2, 2, 3, 4)
 
 

@@ -15,6 +15,9 @@ from kd_yolo.losses import DistillationLoss, build_loss
 
 from .properties import NOT_NUMBERS, HeadContract, assert_rejects, few_examples, random, uniform
 
+TERM: dict[str, object] = {"weight": 1.0}
+PARAMETERS: dict[str, object] = {"kind": "l2", "tau": 1.0, "box_weight": 1.0}
+
 TAU, BOX_WEIGHT = 2.0, 0.7
 
 

@@ -15,6 +15,9 @@ from kd_yolo.losses import build_loss
 
 from .properties import FeatureContract, few_examples, random
 
+TERM: dict[str, object] = {"weight": 1.0}
+PARAMETERS: dict[str, object] = {}
+
 EPS = 1e-6
 
 

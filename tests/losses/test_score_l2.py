@@ -13,6 +13,9 @@ from kd_yolo.losses import build_loss
 
 from .properties import FeatureContract, few_examples, random, uniform
 
+TERM: dict[str, object] = {"weight": 6.0, "adapter": "mlp"}
+PARAMETERS: dict[str, object] = {}
+
 
 def naive(student: Tensor, teacher: Tensor, scores: Tensor) -> float:
     n, c, h, w = student.shape

@@ -87,7 +87,7 @@ def test_the_same_recipe_again_trains_nothing(
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("a finished stage was run")
 
-    for name in ("train_stage", "run_prune", "distillation"):
+    for name in ("train_stage", "Pruning", "distillation"):
         monkeypatch.setattr(stages, name, never)
     assert run_chain(recipe, done.folder).steps == done.steps
 
@@ -124,7 +124,7 @@ def while_pruning(_stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kd_yolo.prune.job.save_pruned", stop)
+    monkeypatch.setattr("kd_yolo.prune.network.save_pruned", stop)
 
 
 def before_the_end(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:

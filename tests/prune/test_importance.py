@@ -75,7 +75,7 @@ def _losses(model: Any) -> Any:
 
 
 def test_no_loss_and_broken_gradients_are_errors(model: Any) -> None:
-    with pytest.raises(InputError, match="no labelled pictures"):
+    with pytest.raises(InputError, match="no labelled images"):
         collect_gradients(model, [])
     with pytest.raises(InputError, match="not finite"):
         collect_gradients(model, [model.model[:2](torch.rand(1, 3, 64, 64)).sum() * float("inf")])

@@ -14,10 +14,13 @@ from torch import nn
 
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.config.prune import PruneSettings
+from kd_yolo.prune import cost, job
 from kd_yolo.prune import network as networks
 from kd_yolo.prune.graph import ChannelGraph
-from kd_yolo.prune.job import preview, prune
-from kd_yolo.prune.plan import choose
+from kd_yolo.prune.job import Pruning, Retrain
+from kd_yolo.prune.network import Network
+from kd_yolo.prune.plan import best_channels
+from kd_yolo.prune.result import PruneResult
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.pruned_file import save_pruned
 from kd_yolo.yolo.measure import measure_size
@@ -50,6 +53,16 @@ def settings(weights: str) -> Callable[..., PruneSettings]:
 def silent(_line: str) -> None: ...
 
 
+def prune(
+    asked: PruneSettings, folder: Path, *, retrain: Retrain | None = None, say: Callable[[str], None] = silent
+) -> PruneResult:
+    return Pruning(asked, say).run(folder, retrain)
+
+
+def preview(asked: PruneSettings) -> PruneResult:
+    return Pruning(asked, silent).preview()
+
+
 def state(path: Path | None) -> dict[str, torch.Tensor]:
     assert path is not None
     model, _ = load_checkpoint(path)
@@ -64,7 +77,7 @@ def widths(path: Path | str | None) -> dict[str, int]:
 
 
 def test_writes_the_network_the_plan_and_the_report(settings: Any, tmp_path: Path) -> None:
-    result = prune(settings(factor=0.5), tmp_path / "run", say=silent)
+    result = prune(settings(factor=0.5), tmp_path / "run")
     written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()}
     assert written == {"run/weights/pruned.pt", "run/plan.yaml", "run/report.json"}
     assert result.path == tmp_path / "run" / "weights" / "pruned.pt"
@@ -76,7 +89,7 @@ def test_writes_the_network_the_plan_and_the_report(settings: Any, tmp_path: Pat
 
 
 def test_reported_numbers_equal_an_independent_count(settings: Any, weights: str, tmp_path: Path) -> None:
-    result = prune(settings(factor=0.5), tmp_path / "run", say=silent)
+    result = prune(settings(factor=0.5), tmp_path / "run")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     for side, path in (("before", weights), ("after", result.path)):
         model, _ = load_checkpoint(path)
@@ -94,16 +107,18 @@ def test_reported_numbers_equal_an_independent_count(settings: Any, weights: str
 
 def test_the_best_channels_stay(settings: Any, weights: str, tmp_path: Path) -> None:
     asked = settings(factor=0.5, importance="l2")
-    result = prune(asked, tmp_path / "run", say=silent)
+    result = prune(asked, tmp_path / "run")
     model, _ = load_checkpoint(weights)
-    keep = choose(networks.study(model, asked).scores, result.plan.after)
+    whole = Network.load(asked)
+    whole.rank()
+    keep = best_channels(whole.scores, result.plan.after)
     rows = model.model[1].conv.weight[keep["model.1.conv"]][:, keep["model.0.conv"]]
     torch.testing.assert_close(state(result.path)["model.1.conv.weight"], rows.detach(), rtol=1e-3, atol=1e-4)  # half
 
 
 def test_statistics_are_estimated_with_data_only(settings: Any, data: str, tmp_path: Path) -> None:
     def mean(name: str, **values: Any) -> torch.Tensor:
-        result = prune(settings(importance="l2", **values), tmp_path / name, say=silent)
+        result = prune(settings(importance="l2", **values), tmp_path / name)
         assert any("BatchNorm" in note for note in result.notes) is (name != "new")
         return state(result.path)["model.1.bn.running_mean"]
 
@@ -112,7 +127,7 @@ def test_statistics_are_estimated_with_data_only(settings: Any, data: str, tmp_p
     assert not torch.allclose(old, new, atol=1e-3)
 
 
-def test_pictures_are_as_in_training_for_statistics_and_plain_for_taylor(
+def test_images_are_as_in_training_for_statistics_and_plain_for_taylor(
     settings: Any, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[bool, int]] = []
@@ -123,7 +138,7 @@ def test_pictures_are_as_in_training_for_statistics_and_plain_for_taylor(
         return original(model, pictures, count)
 
     monkeypatch.setattr(networks, "batches", batches)
-    prune(settings(data=data, batches=2, recalibration_images=6), tmp_path / "run", say=silent)
+    prune(settings(data=data, batches=2, recalibration_images=6), tmp_path / "run")
     assert asked == [(False, 8), (True, 6)]
 
 
@@ -134,15 +149,15 @@ def test_equal_settings_give_equal_networks(settings: Any, data: str, tmp_path: 
         torch.manual_seed(i)  # the caller's own random state neither matters nor changes
         before = torch.random.get_rng_state()
         asked = settings(importance=importance, data=data, seed=seed)
-        found.append(state(prune(asked, tmp_path / str(i), say=silent).path))
+        found.append(state(prune(asked, tmp_path / str(i)).path))
         assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
     assert not all(torch.equal(found[0][name], found[2][name]) for name in found[0])
 
 
 def test_a_plan_is_taken_again(settings: Any, tmp_path: Path) -> None:
-    first = prune(settings(factor=0.4, global_ranking=True), tmp_path / "a", say=silent)
-    again = prune(settings(plan=str(tmp_path / "a" / "plan.yaml")), tmp_path / "b", say=silent)
+    first = prune(settings(factor=0.4, global_ranking=True), tmp_path / "a")
+    again = prune(settings(plan=str(tmp_path / "a" / "plan.yaml")), tmp_path / "b")
     assert again.plan.after == first.plan.after
     assert f"{tmp_path / 'a' / 'plan.yaml'}: " in again.lines()[0]
 
@@ -152,7 +167,7 @@ def test_a_plan_is_taken_again(settings: Any, tmp_path: Path) -> None:
     [({"target_flops": 0.5}, "deployed_gflops", 0.5), ({"target_params": "0.6"}, "deployed_parameters", 0.6)],
 )
 def test_targets_are_met(settings: Any, weights: str, tmp_path: Path, target: Any, key: str, limit: float) -> None:
-    result = prune(settings(round_to=2, min_channels=2, **target), tmp_path / "run", say=silent)
+    result = prune(settings(round_to=2, min_channels=2, **target), tmp_path / "run")
     whole, cut = (getattr(measure_size(load_checkpoint(path)[0], 64), key) for path in (weights, result.path))
     assert limit - 0.08 < cut / whole <= limit
     assert result.reached is not None
@@ -166,13 +181,14 @@ def test_a_latency_target_is_searched(settings: Any, monkeypatch: pytest.MonkeyP
 
     slower = iter(range(10, 10_000))
 
-    def latency(models: Any, _settings: Any) -> list[Latency]:
+    def latency(of: list[Network]) -> list[Latency]:
         load = next(slower) / 10
-        times = [load * sum(p.numel() for p in model.parameters()) / 1e4 for model in models]
+        times = [load * sum(p.numel() for p in one.model.parameters()) / 1e4 for one in of]
         return [Latency(time, time) for time in times]
 
-    monkeypatch.setattr(networks, "latency_of", latency)
-    result = prune(settings(target_latency=0.5), tmp_path / "run", say=silent)
+    monkeypatch.setattr(cost, "latency_of", latency)
+    monkeypatch.setattr(job, "latency_of", latency)
+    result = prune(settings(target_latency=0.5), tmp_path / "run")
     assert 0.35 < result.after.parameters / result.before.parameters <= 0.5
 
 
@@ -180,15 +196,15 @@ def test_a_preview_is_the_same_plan_and_writes_nothing(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    seen = preview(settings(factor=0.3), say=silent)
+    seen = preview(settings(factor=0.3))
     assert not list(tmp_path.iterdir())
-    done = prune(settings(factor=0.3), tmp_path / "run", say=silent)
+    done = prune(settings(factor=0.3), tmp_path / "run")
     assert seen.path is None
     assert (seen.plan, seen.before, seen.after, seen.channels) == (done.plan, done.before, done.after, done.channels)
 
 
 def test_ignored_layers_stay_whole(settings: Any, tmp_path: Path) -> None:
-    result = prune(settings(factor=0.5, ignore=("model.0", "model.2.m")), tmp_path / "run", say=silent)
+    result = prune(settings(factor=0.5, ignore=("model.0", "model.2.m")), tmp_path / "run")
     assert result.plan.fixed["model.0.conv"] == "ignored by the user"
     assert "(ignored by the user)" in "\n".join(result.lines())
     kept = state(result.path)
@@ -197,16 +213,16 @@ def test_ignored_layers_stay_whole(settings: Any, tmp_path: Path) -> None:
 
 
 def test_a_pruned_network_is_pruned_further_and_that_is_said(settings: Any, tmp_path: Path) -> None:
-    first = prune(settings(factor=0.25), tmp_path / "a", say=silent)
+    first = prune(settings(factor=0.25), tmp_path / "a")
     assert not any("pruned already" in note for note in first.notes)
-    second = prune(settings(model=str(first.path), factor=0.25), tmp_path / "b", say=silent)
+    second = prune(settings(model=str(first.path), factor=0.25), tmp_path / "b")
     assert any("is pruned already: it is pruned further" in note for note in second.notes)
     assert second.before == first.after
     assert second.after.parameters < first.after.parameters
 
 
 def test_the_summary_says_what_a_user_must_know(settings: Any, tmp_path: Path) -> None:
-    text = "\n".join(prune(settings(factor=0.5), tmp_path / "run", say=silent).lines())
+    text = "\n".join(prune(settings(factor=0.5), tmp_path / "run").lines())
     for part in (
         "factor 0.5: ", "of the channels of 16 groups removed (l2, layer by layer)", "M parameters", "GFLOPs at 64 px",
         "ms an image (torch, CPU)", "left whole: 5 (head output)", "no data=: channels are ranked by their L2 norm",
@@ -218,13 +234,13 @@ def test_the_summary_says_what_a_user_must_know(settings: Any, tmp_path: Path) -
 
 def test_both_forms_of_an_end_to_end_head_are_counted(make_weights: Any) -> None:
     values = {"model": make_weights("yolov10n.yaml"), **QUICK}
-    text = "\n".join(preview(PruneSettings.parse(values, "test"), say=silent).lines())
+    text = "\n".join(preview(PruneSettings.parse(values, "test")).lines())
     assert "M parameters, deployed" in text
     assert "GFLOPs, deployed" in text
 
 
 def test_gammas_that_are_not_sparse_are_mentioned(settings: Any) -> None:
-    assert any("ranking by gamma is for networks" in n for n in preview(settings(importance="bn"), say=silent).notes)
+    assert any("ranking by gamma is for networks" in n for n in preview(settings(importance="bn")).notes)
 
 
 @pytest.mark.parametrize(
@@ -244,38 +260,38 @@ def test_gammas_that_are_not_sparse_are_mentioned(settings: Any) -> None:
 )
 def test_bad_input_writes_nothing(settings: Any, tmp_path: Path, values: Any, error: Any, message: str) -> None:
     with pytest.raises(error) as raised:
-        prune(settings(**values), tmp_path / "run", say=silent)
+        prune(settings(**values), tmp_path / "run")
     assert message in str(raised.value)
     assert not (tmp_path / "run").exists()
 
 
 def test_other_classes_matter_to_taylor_only(settings: Any, tiny_data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has 3 classes, .* has 2.* --importance l2"):
-        prune(settings(data=str(tiny_data)), tmp_path / "a", say=silent)
-    prune(settings(data=str(tiny_data), importance="l2"), tmp_path / "b", say=silent)
+        prune(settings(data=str(tiny_data)), tmp_path / "a")
+    prune(settings(data=str(tiny_data), importance="l2"), tmp_path / "b")
 
 
-def test_pictures_without_labels_cannot_rank(settings: Any, tmp_path: Path) -> None:
+def test_images_without_labels_cannot_rank(settings: Any, tmp_path: Path) -> None:
     from tests.conftest import write_tiny_data
 
     data = write_tiny_data(tmp_path / "set", classes=3)
     for file in (tmp_path / "set" / "labels" / "train").iterdir():
         file.write_text("")
     with pytest.raises(InputError, match=r"none of the 4 images .* has a label"):
-        prune(settings(data=str(data)), tmp_path / "run", say=silent)
+        prune(settings(data=str(data)), tmp_path / "run")
 
 
 def test_a_fused_network_is_refused(settings: Any, weights: str, tmp_path: Path) -> None:
     model: Any = load_checkpoint(weights)[0]
     path = save_pruned(tmp_path / "fused.pt", model.fuse(verbose=False), {}, {})
     with pytest.raises(InputError, match="fused"):
-        prune(settings(model=str(path)), tmp_path / "run", say=silent)
+        prune(settings(model=str(path)), tmp_path / "run")
 
 
 def test_a_network_that_was_not_cut_is_never_handed_on(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(networks, "cut", lambda *_args, **_settings: None)
-    with pytest.raises(KDYoloError, match="has not the widths of its plan"):
-        prune(settings(), tmp_path / "run", say=silent)
+    monkeypatch.setattr(Network, "cut", lambda self, _widths: self)
+    with pytest.raises(KDYoloError, match="no longer has the widths of its plan"):
+        prune(settings(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -10,10 +10,9 @@ import torch
 
 from kd_yolo.base.errors import KDYoloError
 from kd_yolo.config.prune import PruneSettings
-from kd_yolo.prune.job import prune
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.pruned_file import save_pruned
-from tests.prune.test_job import QUICK, data, silent, state, weights, widths
+from tests.prune.test_job import QUICK, data, prune, state, weights, widths
 
 __all__ = ["data", "weights"]  # fixtures
 
@@ -23,7 +22,7 @@ def settings(weights: str, **values: Any) -> PruneSettings:
 
 
 def test_the_widths_are_those_of_one_step(weights: str, tmp_path: Path) -> None:
-    once = prune(settings(weights), tmp_path / "once", say=silent)
+    once = prune(settings(weights), tmp_path / "once")
     lines: list[str] = []
     thrice = prune(settings(weights, iterative=3), tmp_path / "thrice", say=lines.append)
     assert widths(thrice.path) == widths(once.path) == once.plan.after
@@ -44,7 +43,7 @@ def test_the_caller_trains_between_the_steps(weights: str, tmp_path: Path) -> No
             layer.bias += 1
         return save_pruned(tmp_path / f"trained{step}.pt", model, checkpoint, {})
 
-    result = prune(settings(weights, iterative=3), tmp_path / "run", retrain=retrain, say=silent)
+    result = prune(settings(weights, iterative=3), tmp_path / "run", retrain=retrain)
     assert [entry[:2] for entry in seen] == [("step1.pt", 1), ("step2.pt", 2)]
     assert sum(result.plan.before.values()) > seen[0][2] > seen[1][2] > sum(result.plan.after.values())
     before = state(Path(weights))["model.5.cv2.0.2.bias"]
@@ -52,7 +51,7 @@ def test_the_caller_trains_between_the_steps(weights: str, tmp_path: Path) -> No
     assert widths(result.path) == result.plan.after
 
 
-def test_scores_are_taken_anew_after_each_step(weights: str, data: str, tmp_path: Path) -> None:
+def test_channels_are_ranked_again_after_each_step(weights: str, data: str, tmp_path: Path) -> None:
     lines: list[str] = []
     result = prune(settings(weights, iterative=2, data=data), tmp_path / "run", say=lines.append)
     assert lines.count("re-estimating BatchNorm statistics") == 2
@@ -60,6 +59,6 @@ def test_scores_are_taken_anew_after_each_step(weights: str, data: str, tmp_path
 
 
 def test_a_training_that_changes_widths_is_an_error(weights: str, tmp_path: Path) -> None:
-    with pytest.raises(KDYoloError, match="has not the widths"):
-        prune(settings(weights, iterative=2), tmp_path / "run", retrain=lambda _path, _step: Path(weights), say=silent)
+    with pytest.raises(KDYoloError, match="no longer has the widths"):
+        prune(settings(weights, iterative=2), tmp_path / "run", retrain=lambda _path, _step: Path(weights))
     assert not (tmp_path / "run" / "weights" / "pruned.pt").exists()

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given as for_all
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -16,15 +16,15 @@ from kd_yolo.prune.plan import (
     MAX_SHARE,
     Plan,
     Rules,
-    choose,
-    given,
-    globally,
-    on_the_way,
+    best_channels,
+    rank_globally,
     require_minimum,
-    uniform,
+    uniform_widths,
     units_of,
     whole_units,
+    widths_from_plan,
     widths_of,
+    widths_on_the_way,
 )
 
 GROUPS = (
@@ -59,23 +59,21 @@ def test_halves_of_a_conv_are_one_unit() -> None:
     ],
 )
 def test_every_layer_loses_the_same_share(factor: float, expected: list[int]) -> None:
-    assert list(uniform(UNITS, factor, Rules()).values()) == expected
+    assert list(uniform_widths(UNITS, factor, Rules()).values()) == expected
 
 
-@for_all(
-    st.integers(1, 300), st.floats(0, 1), st.sampled_from([1, 2, 4, 8, 16, 32]), st.integers(1, 40), st.floats(0, 1)
-)
+@given(st.integers(1, 300), st.floats(0, 1), st.sampled_from([1, 2, 4, 8, 16, 32]), st.integers(1, 40), st.floats(0, 1))
 def test_widths_obey_the_rules(width: int, factor: float, round_to: int, least: int, progress: float) -> None:
     rules = Rules(round_to, least)
     [unit] = units_of([ChannelGroup("a", width, ("a",), None)])
-    left = uniform([unit], factor, rules)["a"]
+    left = uniform_widths([unit], factor, rules)["a"]
     assert 1 <= left <= width
     assert left == width or left % round_to == 0
     assert left >= min(width, least)
     wanted = width * (1 - factor)
     if rules.least < wanted <= width // round_to * round_to:
         assert abs(left - wanted) <= round_to / 2
-    between = on_the_way({"a": width}, {"a": left}, progress, rules)["a"]
+    between = widths_on_the_way({"a": width}, {"a": left}, progress, rules)["a"]
     assert left <= between <= width
 
 
@@ -88,7 +86,7 @@ def test_a_factor_under_the_minimum_names_the_layer_and_the_largest_that_works()
     assert "largest factor that works is 0.75" in str(error.value)
 
 
-@for_all(st.lists(st.integers(1, 200), min_size=1, max_size=5), st.sampled_from([1, 4, 8]), st.integers(1, 24))
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=5), st.sampled_from([1, 4, 8]), st.integers(1, 24))
 def test_the_largest_factor_works_and_is_the_largest(widths: list[int], round_to: int, least: int) -> None:
     rules = Rules(round_to, least)
     units = units_of([ChannelGroup(str(i), width, (), None) for i, width in enumerate(widths)])
@@ -104,44 +102,50 @@ def test_the_largest_factor_works_and_is_the_largest(widths: list[int], round_to
 
 def test_a_global_ranking_takes_the_worst_channels_wherever_they_are() -> None:
     scores = ramp(a=1000, b=0, d=1000, e=1000)  # all of b is worse than anything else
-    widths = globally(UNITS, scores, 64 / 232, Rules(1, 1))
+    widths = rank_globally(UNITS, scores, 64 / 232, Rules(1, 1))
     assert widths == {"a": 16, "b[a]": 32, "b[b]": 32, "d": 80, "e": 8}
 
 
 def test_a_global_ranking_leaves_a_tenth_of_every_layer() -> None:
-    widths = globally(UNITS, ramp(a=1000, b=0, d=1000, e=1000), 0.7, Rules(1, 1))
+    widths = rank_globally(UNITS, ramp(a=1000, b=0, d=1000, e=1000), 0.7, Rules(1, 1))
     assert widths["b[a]"] == widths["b[b]"] == math.floor((1 - MAX_SHARE) * 64 + 0.5)
 
 
 def test_halves_get_the_mean_of_what_each_would_keep() -> None:
     scores = {**ramp(a=1000, d=1000, e=1000), "b[a]": torch.arange(64.0), "b[b]": torch.arange(64.0) + 500}
-    assert globally(UNITS, scores, 32 / 232, Rules(1, 1))["b[a]"] == 48  # one would keep 32, the other 64
+    assert rank_globally(UNITS, scores, 32 / 232, Rules(1, 1))["b[a]"] == 48  # one would keep 32, the other 64
 
 
 def test_equal_scores_are_taken_from_all_layers_alike() -> None:
     """Gammas that sparse training made exactly zero: no more of them go than asked for, and not one layer's only."""
     scores = {g.name: (torch.arange(g.width) >= g.width // 2).float() for g in GROUPS}
-    widths = globally(UNITS, scores, 0.25, Rules(1, 1))
+    widths = rank_globally(UNITS, scores, 0.25, Rules(1, 1))
     assert widths == {"a": 12, "b[a]": 48, "b[b]": 48, "d": 60, "e": 6}
 
 
 def test_each_half_keeps_its_own_best_channels() -> None:
     scores = {"x": torch.tensor([3.0, 1.0, 2.0, 5.0]), "y": torch.tensor([0.0, 9.0, 9.0, 1.0])}
-    assert choose(scores, {"x": 2, "y": 2}) == {"x": [0, 3], "y": [1, 2]}
-    assert choose({"z": torch.zeros(3)}, {"z": 2}) == {"z": [0, 1]}
+    assert best_channels(scores, {"x": 2, "y": 2}) == {"x": [0, 3], "y": [1, 2]}
+    assert best_channels({"z": torch.zeros(3)}, {"z": 2}) == {"z": [0, 1]}
 
 
 def test_steps_end_at_the_plan() -> None:
-    before, after = widths_of(GROUPS), uniform(UNITS, 0.5, Rules())
-    assert on_the_way(before, after, 1.0, Rules()) == after
-    assert on_the_way(before, after, 0.5, Rules()) == {"a": 16 - 4 + 4, "b[a]": 48, "b[b]": 48, "d": 64, "e": 8}
+    before, after = widths_of(GROUPS), uniform_widths(UNITS, 0.5, Rules())
+    assert widths_on_the_way(before, after, 1.0, Rules()) == after
+    assert widths_on_the_way(before, after, 0.5, Rules()) == {"a": 16 - 4 + 4, "b[a]": 48, "b[b]": 48, "d": 64, "e": 8}
 
 
 def test_a_plan_file_is_checked_against_the_network() -> None:
-    assert given(GROUPS, {}, {"b[b]": 24, "d": 8}, "p.yaml") == {"a": 16, "b[a]": 24, "b[b]": 24, "d": 8, "e": 8}
+    assert widths_from_plan(GROUPS, {}, {"b[b]": 24, "d": 8}, "p.yaml") == {
+        "a": 16,
+        "b[a]": 24,
+        "b[b]": 24,
+        "d": 8,
+        "e": 8,
+    }
     wanted = {"b[a]": 24, "b[b]": 32, "d": 96, "dd": 8, "head": 4}
     with pytest.raises(ConfigError) as error:
-        given(GROUPS, {"head": "head output"}, wanted, "p.yaml")
+        widths_from_plan(GROUPS, {"head": "head output"}, wanted, "p.yaml")
     for part in (
         "p.yaml: 4 problem(s)",
         "d has 80 channels, the plan wants 96",
@@ -153,7 +157,7 @@ def test_a_plan_file_is_checked_against_the_network() -> None:
 
 
 def test_reasons_for_what_stays_whole() -> None:
-    reasons = whole_units(UNITS, uniform(UNITS, 0.2, Rules()), Rules())
+    reasons = whole_units(UNITS, uniform_widths(UNITS, 0.2, Rules()), Rules())
     assert reasons == {"a": "under half a block of 8", "e": "as narrow as the minimum (8)"}
 
 

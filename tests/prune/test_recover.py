@@ -75,9 +75,9 @@ def test_nothing_else_changes(model: Tiny, images: list[Tensor]) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_no_pictures_is_an_error_and_changes_nothing(model: Tiny) -> None:
+def test_no_images_is_an_error_and_changes_nothing(model: Tiny) -> None:
     mean = model.bn.running_mean.clone()  # type: ignore[union-attr]
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         recalibrate(model, [], run)
     torch.testing.assert_close(model.bn.running_mean, mean)
 

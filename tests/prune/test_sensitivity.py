@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,10 @@ from kd_yolo.base.lock import holding
 from kd_yolo.config.prune import PlanFile, PruneSettings
 from kd_yolo.prune import sensitivity
 from kd_yolo.prune.graph import ChannelGroup
-from kd_yolo.prune.job import prune
 from kd_yolo.prune.measured import ROWS, find_unfinished
 from kd_yolo.prune.plan import Rules, units_of
-from kd_yolo.prune.sensitivity import UnitDrop, analyse, plan_by_drop
-from tests.prune.test_job import QUICK, data, silent, weights
+from kd_yolo.prune.sensitivity import Analysis, Sensitivity, UnitDrop, plan_by_drop
+from tests.prune.test_job import QUICK, data, prune, silent, weights
 
 __all__ = ["data", "weights"]  # fixtures
 
@@ -43,6 +43,10 @@ def validated(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return seen
 
 
+def analyse(asked: PruneSettings, *, say: Callable[[str], None] = silent, keep_in: Path | None = None) -> Sensitivity:
+    return Analysis(asked, say).run(keep_in)
+
+
 def settings(weights: str, **values: Any) -> PruneSettings:
     return PruneSettings.parse({"model": weights, **QUICK, "factor": 0.5, **values}, "test")
 
@@ -65,12 +69,12 @@ def test_each_unit_is_pruned_alone(weights: str, data: str, validated: list[Path
 
 
 def test_the_plan_is_taken_by_a_pruning(weights: str, data: str, validated: list[Path], tmp_path: Path) -> None:
-    found = analyse(settings(weights, data=data, importance="l2"), say=silent)
+    found = analyse(settings(weights, data=data, importance="l2"))
     found.write(tmp_path / "s", weights)
     plan = PlanFile.parse(yaml.safe_load((tmp_path / "s" / "plan.yaml").read_text()), "plan")
     assert plan.widths["model.0.conv"] == 16  # the most sensitive one
     asked = settings(weights, factor=None, plan=str(tmp_path / "s" / "plan.yaml"))
-    assert prune(asked, tmp_path / "run", say=silent).plan.after == plan.widths == found.widths
+    assert prune(asked, tmp_path / "run").plan.after == plan.widths == found.widths
     assert (tmp_path / "s" / "sensitivity.json").is_file()
 
 
@@ -79,7 +83,7 @@ def test_an_analysis_that_was_cut_off_goes_on(
     weights: str, data: str, validated: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     asked = settings(weights, data=data, importance="l2", sensitivity_images=5)
-    whole, before = analyse(asked, say=silent), len(validated)
+    whole, before = analyse(asked), len(validated)
     real = sensitivity.validate
 
     def interrupted(*arguments: Any, **more: Any) -> dict[str, float]:
@@ -89,7 +93,7 @@ def test_an_analysis_that_was_cut_off_goes_on(
 
     monkeypatch.setattr(sensitivity, "validate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        analyse(asked, say=silent, keep_in=tmp_path)
+        analyse(asked, keep_in=tmp_path)
     monkeypatch.setattr(sensitivity, "validate", real)
     assert len((tmp_path / ROWS).read_text().splitlines()) == 5  # the settings, the whole network, three units
     with (tmp_path / ROWS).open("a") as file:
@@ -108,9 +112,9 @@ def test_an_analysis_that_was_cut_off_goes_on(
 
 
 def test_scores_of_other_settings_do_not_count(weights: str, data: str, validated: list[Path], tmp_path: Path) -> None:
-    analyse(settings(weights, data=data, importance="l2"), say=silent, keep_in=tmp_path)
+    analyse(settings(weights, data=data, importance="l2"), keep_in=tmp_path)
     other = settings(weights, data=data, importance="l2", factor=0.25)
-    assert analyse(other, say=silent, keep_in=tmp_path) == analyse(other, say=silent)
+    assert analyse(other, keep_in=tmp_path) == analyse(other)
 
 
 GROUPS = [ChannelGroup(str(i), 80, (), None) for i in range(5)]
@@ -151,15 +155,15 @@ def test_units_that_were_not_measured_stay_whole() -> None:
 def test_what_cannot_be_measured_is_refused(weights: str, data: str, values: Any, message: str) -> None:
     given = settings(weights, **({"data": data, **values} if values else values))
     with pytest.raises(ConfigError, match=message):
-        analyse(given, say=silent)
+        analyse(given)
 
 
 def test_a_network_that_finds_nothing_is_refused(weights: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensitivity, "validate", lambda *_args, **_settings: {SCORE: 0.0})
     with pytest.raises(InputError, match="finds nothing"):
-        analyse(settings(weights, data=data), say=silent)
+        analyse(settings(weights, data=data))
 
 
 def test_other_classes_are_refused(weights: str, tiny_data: Path) -> None:
     with pytest.raises(InputError, match="has 3 classes"):
-        analyse(settings(weights, data=str(tiny_data), importance="l2"), say=silent)
+        analyse(settings(weights, data=str(tiny_data), importance="l2"))

@@ -10,7 +10,7 @@ import torch
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.prune import Target, parse_target
 from kd_yolo.prune.graph import ChannelGroup
-from kd_yolo.prune.plan import Rules, Widths, uniform, units_of, widths_of
+from kd_yolo.prune.plan import Rules, Widths, uniform_widths, units_of, widths_of
 from kd_yolo.prune.target import blocks_between, search
 
 GROUPS = (
@@ -36,7 +36,7 @@ def found(target: Target, calls: list[Widths] | None = None) -> tuple[Widths, fl
         return parameters(widths)
 
     blocks = partial(blocks_between, UNITS, SCORES, RULES)
-    result = search(target, lambda factor: uniform(UNITS, factor, RULES), measure, blocks)
+    result = search(target, lambda factor: uniform_widths(UNITS, factor, RULES), measure, blocks)
     assert result.whole == parameters(widths_of(GROUPS))
     assert result.value == parameters(result.widths)
     return result.widths, result.value / result.whole
@@ -62,7 +62,7 @@ def test_absolute_targets() -> None:
 
 
 def test_the_least_important_blocks_go_first() -> None:
-    whole, half = widths_of(GROUPS), uniform(UNITS, 0.5, RULES)
+    whole, half = widths_of(GROUPS), uniform_widths(UNITS, 0.5, RULES)
     target = Target("params", parameters({**whole, "out": 40}) / parameters(whole), is_share=True)
     blocks = partial(blocks_between, UNITS, SCORES, RULES)
     assert search(target, lambda factor: whole if factor < 0.4 else half, parameters, blocks).widths == {
@@ -77,7 +77,7 @@ def test_few_measurements() -> None:
 
 
 def test_blocks_lead_from_one_plan_to_the_other() -> None:
-    wide, narrow = widths_of(GROUPS), uniform(UNITS, 0.5, RULES)
+    wide, narrow = widths_of(GROUPS), uniform_widths(UNITS, 0.5, RULES)
     blocks = blocks_between(UNITS, SCORES, RULES, wide, narrow)
     assert [block.score for block in blocks] == sorted(block.score for block in blocks)
     widths = dict(wide)

@@ -13,7 +13,7 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.evaluation.align import local_distance
 from kd_yolo.reid.evaluation.realign import realign_top
 from kd_yolo.reid.evaluation.top import nearest_items
-from kd_yolo.reid.losses.local_triplet import aligned_distance
+from kd_yolo.reid.losses.local import aligned_distance
 
 
 def stripes(count: int, height: int = 8, size: int = 5, seed: int = 0, scale: float = 1.0) -> np.ndarray:

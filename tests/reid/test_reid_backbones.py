@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from kd_yolo.base.errors import ConfigError, MissingDependencyError
-from kd_yolo.reid.model import timm_backbone
-from kd_yolo.reid.model.backbones import full_name, last_norms, random_backbone
-from kd_yolo.reid.model.ibn import IBN
-from kd_yolo.reid.model.resnet import RESNET_NAMES, ResNetBackbone
+from kd_yolo.reid.model.backbones import full_name, last_norms, random_backbone, timm_backbone
+from kd_yolo.reid.model.backbones.ibn import IBN
+from kd_yolo.reid.model.backbones.resnet import RESNET_NAMES, ResNetBackbone
 
 IMAGE = torch.rand(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
 SIZE = (64, 32)

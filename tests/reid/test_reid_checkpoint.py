@@ -19,7 +19,7 @@ from kd_yolo.reid.model.checkpoint import Checkpoint, check_identities, load_che
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.settings import NetworkConfig
 
-CONFIG = NetworkConfig("resnet18", height=64, width=32, num_identities=3, embedding=16, head="cosface")
+CONFIG = NetworkConfig(backbone="resnet18", height=64, width=32, num_identities=3, embedding=16, head="cosface")
 IMAGE = torch.rand(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -152,7 +152,7 @@ def test_other_backbone_version_and_weights(file: Path, tmp_path: Path) -> None:
         load_checkpoint(changed(file, tmp_path / "new.pt", version=2))
     with pytest.raises(InputError, match=r"lacks or has what a ReID checkpoint does not .*unknown key 'config.depth'"):
         load_checkpoint(changed(file, tmp_path / "depth.pt", config={"depth": 3}))
-    config = {**CONFIG.as_dict(), "embedding": 8}
+    config = {**CONFIG.model_dump(), "embedding": 8}
     with pytest.raises(InputError, match=r"are not those of the network that it describes: .*of another shape"):
         ReIDModel.load(changed(file, tmp_path / "narrow.pt", config=config))
 

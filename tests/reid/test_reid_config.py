@@ -8,7 +8,8 @@ import pytest
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.base import RECIPES
-from kd_yolo.reid.settings import ReIDConfig, resolve_reid
+from kd_yolo.reid.resolve import resolve_reid
+from kd_yolo.reid.settings import ReIDConfig
 
 SHIPPED = sorted(path.stem for path in (RECIPES / "reid").glob("*.yaml"))
 

@@ -28,7 +28,7 @@ def test_market_names_junk_and_distractors(tmp_path: Path) -> None:
         "query": [("0003_c2s1_000000_00.jpg", 3, 2)],
         "gallery": [("0000_c1s1_000001_00.jpg", 0, 1), ("0003_c5s1_000000_00.jpg", 3, 5)],
     }
-    assert listing.notes == ("bounding_box_test: 2 junk picture(s) (identity -1) dropped.",)
+    assert listing.notes == ("bounding_box_test: 2 junk image(s) (identity -1) dropped.",)
     assert listing.names == {}
 
 
@@ -44,7 +44,7 @@ def test_names_that_say_nothing_are_counted(tmp_path: Path) -> None:
         write_picture(tmp_path / "bounding_box_train" / name)
     (note,) = read_layout(tmp_path).notes
     assert note == (
-        "bounding_box_train: 4 picture(s) passed over, no name as 0002_c1s1_000451_03.jpg (identity, camera):"
+        "bounding_box_train: 4 image(s) passed over, no name as 0002_c1s1_000451_03.jpg (identity, camera):"
         " -7_c1.jpg, 1-2_c1.jpg, alice.jpg and 1 more."
     )
 
@@ -53,7 +53,7 @@ def test_identity_0_in_training_is_said(tmp_path: Path) -> None:
     write_market(tmp_path, train=["0000_c1", "0000_c2", "0001_c1"])
     listing = read_layout(tmp_path)
     assert len(listing.subsets["train"]) == 3
-    assert "2 train picture(s) have identity 0" in listing.notes[0]
+    assert "2 train image(s) have identity 0" in listing.notes[0]
 
 
 def test_plain_names_of_the_subsets(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_identity_folders_with_numbers(tmp_path: Path) -> None:
     assert facts(listing) == {"train": [("0.jpg", 7, 0), ("1.jpg", 7, 0), ("0.jpg", 12, 0)]}
     assert listing.names == {}
     assert listing.notes == (
-        ".: 1 picture(s) passed over, in no identity folder: loose.jpg.",
+        ".: 1 image(s) passed over, in no identity folder: loose.jpg.",
         ".: 1 identity folder(s) without images: 99.",
     )
 

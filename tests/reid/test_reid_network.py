@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -12,7 +10,13 @@ from kd_yolo.reid import ReIDModel
 from kd_yolo.reid.model.network import Features
 from kd_yolo.reid.model.settings import NetworkConfig
 
-SMALL = NetworkConfig("resnet18", height=128, width=64, num_identities=3, local=True)
+SMALL = NetworkConfig(backbone="resnet18", height=128, width=64, num_identities=3, local=True)
+
+
+def changed(**values: object) -> NetworkConfig:
+    return NetworkConfig(**{**SMALL.model_dump(), **values})
+
+
 IMAGE = torch.rand(4, 3, 128, 64, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.tensor([0, 1, 2, 0])
 
@@ -54,12 +58,12 @@ def test_eval_gives_unit_embeddings_of_the_feature_after_the_norm(model: ReIDMod
     assert torch.allclose(embedding.norm(dim=1), torch.ones(4), atol=1e-6)
     assert torch.allclose(embedding * features.f_i_nd.norm(dim=1, keepdim=True), features.f_i_nd, atol=1e-4)
     assert torch.equal(both[0], embedding)
-    assert torch.equal(both[1], model.embed_local(IMAGE))
+    assert torch.equal(both[1], features.local_nhd)
     assert torch.allclose(both[1].norm(dim=-1), torch.ones(4, 8), atol=1e-6)
 
 
 def test_normalisation_is_inside() -> None:
-    config = replace(SMALL, local=False, mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
+    config = changed(local=False, mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
     model = ReIDModel(config)
     expected = (IMAGE - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor([0.5, 1.0, 2.0]).view(3, 1, 1)
     assert torch.allclose(model.normalise(IMAGE), expected)
@@ -82,7 +86,7 @@ def test_every_parameter_but_the_frozen_bias_gets_a_gradient(model: ReIDModel) -
     [({"last_stride": 2}, (4, 2), 512), ({"embedding": 64}, (8, 4), 64), ({"pool": "gem"}, (8, 4), 512)],
 )
 def test_options_act(change: dict[str, object], map_hw: tuple[int, int], dim: int) -> None:
-    model = ReIDModel(replace(SMALL, local=False, **change))
+    model = ReIDModel(changed(local=False, **change))
     stages = model.features(IMAGE, with_stages=True).stages
     assert stages is not None
     assert tuple(stages["layer4"].shape[2:]) == map_hw
@@ -90,7 +94,7 @@ def test_options_act(change: dict[str, object], map_hw: tuple[int, int], dim: in
 
 
 def test_margin_heads_give_soft_labels_without_margin() -> None:
-    model = ReIDModel(replace(SMALL, head="arcface", local=False))
+    model = ReIDModel(changed(head="arcface", local=False))
     features = model.features(IMAGE)
     plain, training = model.logits(features), model.logits(features, TARGETS)
     rows = torch.arange(4)
@@ -100,14 +104,11 @@ def test_margin_heads_give_soft_labels_without_margin() -> None:
     assert torch.equal(training[off], plain[off])
 
 
-def test_drop_head_keeps_the_embedding() -> None:
-    torch.manual_seed(0)
-    model = ReIDModel(replace(SMALL, local=False)).eval()
-    before, count = model(IMAGE), model.num_parameters()
-    assert model.drop_head() is model
-    assert torch.equal(model(IMAGE), before)
-    assert count - model.num_parameters() == 3 * 512
-    assert model.config.num_identities == 0
+def test_without_identities_there_is_no_head() -> None:
+    model = ReIDModel(changed(local=False, num_identities=0)).eval()
+    with_head = ReIDModel(changed(local=False)).eval()
+    assert with_head.num_parameters() - model.num_parameters() == 3 * 512
+    assert model(IMAGE).shape == (4, 512)
     assert not any(key.startswith("head.") for key in model.state_dict())
     with pytest.raises(ConfigError, match="no classifier: build it with num_identities"):
         model.logits(model.features(IMAGE))
@@ -132,7 +133,7 @@ def test_the_graph_exports_with_a_dynamic_batch(model: ReIDModel) -> None:
 
 
 def test_timm_backbone() -> None:
-    model = ReIDModel(NetworkConfig("mobilenetv3_small_050", height=64, width=32, num_identities=3))
+    model = ReIDModel(NetworkConfig(backbone="mobilenetv3_small_050", height=64, width=32, num_identities=3))
     assert model.config.backbone == "timm:mobilenetv3_small_050"
     features = model(IMAGE[:, :, :64, :32])
     assert features.f_i_nd.shape == (4, 288)
@@ -144,8 +145,8 @@ def test_errors(model: ReIDModel) -> None:
         with pytest.raises(ConfigError, match=r"expected crops \(N,3,H,W\) in floating point, RGB from 0 to 1"):
             model(image)
     with pytest.raises(ConfigError, match=r"no local branch: test.feature=global, or train with network.local=true"):
-        ReIDModel(replace(SMALL, local=False)).embed_local(IMAGE)
+        ReIDModel(changed(local=False)).embed_both(IMAGE)
     with pytest.raises(ConfigError, match="the map has 4 rows"):
-        ReIDModel(replace(SMALL, height=64))
-    with pytest.raises(ConfigError, match=r"no setting 'pol'. Did you mean 'pool'"):
-        NetworkConfig.from_dict({"pol": "avg"})
+        ReIDModel(changed(height=64))
+    with pytest.raises(ConfigError, match=r"unknown key 'pol'. Did you mean 'pool'"):
+        NetworkConfig.parse({"pol": "avg"}, "network")

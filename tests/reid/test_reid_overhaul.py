@@ -10,7 +10,7 @@ from scipy.stats import truncnorm
 from torch import Tensor, nn
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.reid.losses.overhaul import OverhaulLoss, negative_mean, partial_l2
+from kd_yolo.reid.losses.overhaul import StageDistances, negative_mean, partial_l2
 
 from .loss_helpers import assert_batch_mean, assert_precise, assert_student_only, random
 
@@ -75,10 +75,10 @@ def test_gradient_precision_and_batch() -> None:
     assert_batch_mean(lambda s, t: partial_l2(s, t, MARGIN), student, teacher)
 
 
-def build() -> tuple[OverhaulLoss, dict[str, Tensor], dict[str, Tensor]]:
+def build() -> tuple[StageDistances, dict[str, Tensor], dict[str, Tensor]]:
     norms = {stage: norm([0.1] * (i + 2), [1.0] * (i + 2)) for i, stage in enumerate(STAGES)}
     torch.manual_seed(0)
-    loss = OverhaulLoss(dict.fromkeys(STAGES, 2), norms).double()
+    loss = StageDistances(dict.fromkeys(STAGES, 2), norms).double()
     student = {stage: random(3, 2, 4, 2, seed=i) for i, stage in enumerate(STAGES)}
     teacher = {stage: random(3, i + 2, 4, 2, seed=i + 9) for i, stage in enumerate(STAGES)}
     return loss, student, teacher
@@ -119,7 +119,7 @@ def test_errors() -> None:
     with pytest.raises(ConfigError, match="no map of layer4: read all stages with pre_relu_features"):
         loss({stage: student[stage] for stage in STAGES[:3]}, teacher)
     with pytest.raises(ConfigError, match="stages layer3 and teacher stages layer3, layer4 differ"):
-        OverhaulLoss({"layer3": 2}, {"layer3": nn.BatchNorm2d(2), "layer4": nn.BatchNorm2d(2)})
+        StageDistances({"layer3": 2}, {"layer3": nn.BatchNorm2d(2), "layer4": nn.BatchNorm2d(2)})
     student["layer4"] = student["layer4"][:, :, :2]
     with pytest.raises(ConfigError, match=r"student map \(3, 5, 2, 2\) and teacher map \(3, 5, 4, 2\).*last_stride"):
         loss(student, teacher)

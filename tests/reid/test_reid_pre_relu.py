@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.reid.losses.overhaul import OverhaulLoss
+from kd_yolo.reid.losses.overhaul import StageDistances
 from kd_yolo.reid.model.backbones import last_norms, random_backbone
 from kd_yolo.reid.model.pre_relu import pre_relu_features
 
@@ -47,7 +47,7 @@ def test_reading_changes_nothing_and_leaves_no_hook() -> None:
 def test_gradient_of_overhaul_reaches_the_student_only() -> None:
     student, teacher = (random_backbone("resnet18", last_stride=1, size_hw=(64, 32)) for _ in range(2))
     teacher.eval()
-    loss = OverhaulLoss(student.channels, last_norms(teacher))
+    loss = StageDistances(student.channels, last_norms(teacher))
     with pre_relu_features(student) as of_student, pre_relu_features(teacher) as of_teacher:
         student(IMAGE)
         teacher(IMAGE)

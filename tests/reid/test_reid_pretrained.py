@@ -11,8 +11,8 @@ import torchvision
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.reid.model import pretrained
+from kd_yolo.reid.model.backbones.resnet import RESNET_NAMES, ResNetBackbone
 from kd_yolo.reid.model.pretrained import backbone_of, build_backbone
-from kd_yolo.reid.model.resnet import RESNET_NAMES, ResNetBackbone
 
 SIZE = (64, 32)
 

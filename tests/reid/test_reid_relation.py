@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,6 +16,11 @@ from kd_yolo.reid.losses.relation import RelationLoss, angle_relation, distance_
 from .loss_helpers import NOT_NUMBERS, assert_precise, assert_rejects, assert_student_only, random
 
 STUDENT, TEACHER = random(5, 3, seed=1), random(5, 7, seed=2)
+
+
+def under_one(*weights: float) -> Callable[[Tensor, Tensor], Tensor]:
+    loss = RelationLoss(*weights)
+    return lambda student, teacher: loss(student, [teacher])
 
 
 def huber(x: float) -> float:
@@ -60,19 +66,25 @@ def test_beyond_1_huber_is_linear() -> None:
 
 def test_default_weights_are_1_and_2() -> None:
     expected = distance_relation(STUDENT, TEACHER) + 2 * angle_relation(STUDENT, TEACHER)
-    assert RelationLoss()(STUDENT, TEACHER).item() == pytest.approx(expected.item(), rel=1e-9)
-    assert RelationLoss(3.0, 0.0)(STUDENT, TEACHER).item() == pytest.approx(
+    assert under_one()(STUDENT, TEACHER).item() == pytest.approx(expected.item(), rel=1e-9)
+    assert under_one(3.0, 0.0)(STUDENT, TEACHER).item() == pytest.approx(
         3 * distance_relation(STUDENT, TEACHER).item(), rel=1e-9
     )
-    assert RelationLoss(0.0, 1.0)(STUDENT, TEACHER).item() == pytest.approx(
+    assert under_one(0.0, 1.0)(STUDENT, TEACHER).item() == pytest.approx(
         angle_relation(STUDENT, TEACHER).item(), rel=1e-9
     )
+
+
+def test_several_teachers_count_alike() -> None:
+    other = random(5, 4, seed=3)
+    mean = (under_one()(STUDENT, TEACHER) + under_one()(STUDENT, other)) / 2
+    assert RelationLoss()(STUDENT, [TEACHER, other]).item() == pytest.approx(mean.item(), rel=1e-12)
 
 
 def test_moved_turned_and_scaled_embeddings_are_the_same() -> None:
     turn, _ = torch.linalg.qr(random(3, 3, seed=5))
     moved = 7 * STUDENT @ turn + random(3, seed=6)
-    loss = RelationLoss()
+    loss = under_one()
     assert loss(moved, STUDENT).item() == pytest.approx(0, abs=1e-12)
     assert loss(moved, TEACHER).item() == pytest.approx(loss(STUDENT, TEACHER).item(), rel=1e-9)
 
@@ -84,15 +96,15 @@ def test_gradient_and_precision() -> None:
 
 
 def test_order_does_not_matter() -> None:
-    assert RelationLoss()(STUDENT.flip(0), TEACHER.flip(0)).item() == pytest.approx(
-        RelationLoss()(STUDENT, TEACHER).item(), rel=1e-9
+    assert under_one()(STUDENT.flip(0), TEACHER.flip(0)).item() == pytest.approx(
+        under_one()(STUDENT, TEACHER).item(), rel=1e-9
     )
 
 
 def test_equal_images_have_a_finite_gradient() -> None:
     for student in (torch.zeros(4, 3), torch.tensor([[0.0, 1], [0, 1], [2, 3], [4, 4]])):
         student.requires_grad_()
-        RelationLoss()(student, torch.zeros(4, 7)).backward()
+        under_one()(student, torch.zeros(4, 7)).backward()
         assert student.grad is not None
         assert student.grad.isfinite().all()
 
@@ -103,7 +115,7 @@ def test_errors() -> None:
     with pytest.raises(ConfigError, match="distance and angle are both 0"):
         RelationLoss(0, 0)
     with pytest.raises(ConfigError, match="between 5 student and 4 teacher embeddings"):
-        RelationLoss()(STUDENT, TEACHER[:4])
+        under_one()(STUDENT, TEACHER[:4])
     with pytest.raises(ConfigError, match="expected the same 3 images or more"):
         angle_relation(STUDENT[:2], TEACHER[:2])
     with pytest.raises(ConfigError, match="expected the same 2 images or more"):

@@ -69,7 +69,8 @@ def naive_hint(student: Tensor, teacher: Tensor) -> float:
 def test_parts_and_total(teacher: str | None, students: tuple[str, ...], taught: list[str]) -> None:
     loss = build(teacher, students, ce=0.7, kl=0.4, feature=0.2, temperature=2.5, smoothing=0.2)
     maps, final_nd, final_nk = inputs()
-    value = loss(maps, final_nd, final_nk, TARGETS)
+    value = loss.parts(maps, final_nd, final_nk, TARGETS)
+    assert loss(maps, final_nd, final_nk, TARGETS).item() == pytest.approx(value.total.item())
     assert list(loss.heads) == taught
     outputs = {stage: loss.heads[stage](maps[stage]) for stage in taught}
     teacher_nd, teacher_nk = outputs.get(loss.teacher, (final_nd, final_nk))
@@ -106,7 +107,7 @@ def test_every_head_and_stage_gets_a_gradient_and_the_final_teacher_none(teacher
     loss = build(teacher)
     maps, final_nd, final_nk = inputs()
     leaves = [x.requires_grad_() for x in (*maps.values(), final_nd, final_nk)]
-    loss(maps, final_nd, final_nk, TARGETS).total.backward()
+    loss(maps, final_nd, final_nk, TARGETS).backward()
     for name, parameter in loss.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name
@@ -120,7 +121,7 @@ def test_each_part_alone_teaches_every_student_stage(part: str) -> None:
     loss = build(**{**dict.fromkeys(("ce", "kl", "feature"), 0.0), part: 1.0})
     maps, final_nd, final_nk = inputs()
     leaves = [maps[stage].requires_grad_() for stage in loss.students]
-    loss(maps, final_nd, final_nk, TARGETS).total.backward()
+    loss(maps, final_nd, final_nk, TARGETS).backward()
     assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in leaves)
 
 
@@ -129,7 +130,7 @@ def test_an_early_teacher_learns_from_its_labels_only() -> None:
     gradients = []
     for weights in ({"kl": 0.0, "feature": 0.0}, {"kl": 5.0, "feature": 5.0}):
         loss = build("layer3", **weights)
-        loss(maps, final_nd, final_nk, TARGETS).total.backward()
+        loss(maps, final_nd, final_nk, TARGETS).backward()
         gradients.append([p.grad for p in loss.heads["layer3"].parameters() if p.requires_grad])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
@@ -137,9 +138,9 @@ def test_an_early_teacher_learns_from_its_labels_only() -> None:
 def test_twice_the_batch_is_the_same_loss() -> None:
     loss = build()
     maps, final_nd, final_nk = inputs()
-    once = loss(maps, final_nd, final_nk, TARGETS)
+    once = loss.parts(maps, final_nd, final_nk, TARGETS)
     double = {stage: torch.cat((x, x)) for stage, x in maps.items()}
-    twice = loss(double, final_nd.repeat(2, 1), final_nk.repeat(2, 1), TARGETS.repeat(2))
+    twice = loss.parts(double, final_nd.repeat(2, 1), final_nk.repeat(2, 1), TARGETS.repeat(2))
     for part in ("total", "ce", "kl", "feature"):
         assert getattr(twice, part).item() == pytest.approx(getattr(once, part).item(), rel=1e-9)
 
@@ -147,7 +148,7 @@ def test_twice_the_batch_is_the_same_loss() -> None:
 def test_any_map_size() -> None:
     loss = build()
     for size in ((1, 1), (8, 4), (5, 3)):
-        assert loss(*inputs(size), TARGETS).total.isfinite()
+        assert loss(*inputs(size), TARGETS).isfinite()
 
 
 def test_hint() -> None:
@@ -163,7 +164,7 @@ def test_total_is_float32_under_autocast() -> None:
     maps, final_nd, final_nk = inputs()
     with torch.autocast("cpu", torch.bfloat16):
         value = loss({k: x.bfloat16() for k, x in maps.items()}, final_nd.bfloat16(), final_nk.bfloat16(), TARGETS)
-    assert value.total.dtype == torch.float32
+    assert value.dtype == torch.float32
 
 
 def test_errors() -> None:

@@ -34,7 +34,7 @@ def test_corrupt_pictures_are_counted_named_and_left_out(tmp_path: Path) -> None
     files[1].write_bytes(b"")
     found = read_reid_set(tmp_path, max_rank=1)
     assert found.notes[0] == (
-        f"2 of 4 train picture(s) of {tmp_path} cannot be read: {files[0].name}, {files[1].name}. They are left out."
+        f"2 of 4 train image(s) of {tmp_path} cannot be read: {files[0].name}, {files[1].name}. They are left out."
     )
     assert found.notes[1].startswith("2 of 2 train identities have one picture")
     assert [sample.identity for sample in found.train] == [1, 2]
@@ -65,7 +65,7 @@ def test_a_listed_picture_that_is_missing(tmp_path: Path) -> None:
         (tmp_path / f"list_{name}.txt").write_text(line)
     for place in ("train/a", "train/b", "test/d", "test/e"):
         write_picture(tmp_path / f"{place}_0_{2 if place[-1] == 'e' else 1}_.jpg")
-    assert any("1 of 3 train picture(s)" in note and "c_0_1_.jpg" in note for note in read_reid_set(tmp_path).notes)
+    assert any("1 of 3 train image(s)" in note and "c_0_1_.jpg" in note for note in read_reid_set(tmp_path).notes)
 
 
 def test_an_identity_in_query_but_not_in_gallery(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from kd_yolo.reid.data.sampler import PKSampler
 from kd_yolo.reid.data.split import hold_out
 from kd_yolo.reid.data.transforms import Augment
 from kd_yolo.reid.model.network import ReIDModel
+from kd_yolo.reid.resolve import SECTIONS, resolve_reid
 from kd_yolo.reid.rules import RULES, useless_settings
-from kd_yolo.reid.settings import SECTIONS, ReIDConfig, TestSettings, resolve_reid
+from kd_yolo.reid.settings import ReIDConfig, TestSettings
 from kd_yolo.reid.testing import Embedded, distances, score
 from kd_yolo.reid.train.distributed import World
 from kd_yolo.reid.train.objective import Objective

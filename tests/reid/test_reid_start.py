@@ -14,7 +14,7 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.reid.model.checkpoint import load_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.reid.settings import resolve_reid
+from kd_yolo.reid.resolve import resolve_reid
 from kd_yolo.reid.train import run as running
 from kd_yolo.reid.train.engine import Trainer
 

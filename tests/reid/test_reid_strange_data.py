@@ -65,7 +65,7 @@ def test_one_pipe_among_crops_is_left_out(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "query" / "0011_c1s1_000009_00.jpg")
     found = read_reid_set(tmp_path, max_rank=1)
     assert len(found.query) == 2
-    assert "1 of 3 query picture(s)" in " ".join(found.notes)
+    assert "1 of 3 query image(s)" in " ".join(found.notes)
 
 
 NAMES = [

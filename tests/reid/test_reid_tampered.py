@@ -20,7 +20,7 @@ from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.pickle_scan import MAX_PICKLE_BYTES
 from kd_yolo.reid.model.settings import NetworkConfig
 
-CONFIG = NetworkConfig("resnet18", height=64, width=32, num_identities=3)
+CONFIG = NetworkConfig(backbone="resnet18", height=64, width=32, num_identities=3)
 CONV, NORM = "backbone.layer1.0.conv1.weight", "backbone.bn1.running_var"
 NAN = float("nan")
 OLD = 0x1950A86A20F9469CFC6C  # torch's magic number before the archives

@@ -14,7 +14,8 @@ from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.prune import prune
-from kd_yolo.reid.settings import ReIDConfig, resolve_reid
+from kd_yolo.reid.resolve import resolve_reid
+from kd_yolo.reid.settings import ReIDConfig
 from kd_yolo.reid.train import run as running
 from kd_yolo.reid.train.engine import Trainer
 
@@ -119,7 +120,7 @@ def test_the_local_branch_trains_and_ranks(crops: str, tmp_path: Path) -> None:
     assert float(line["train/local"]) > 0
     assert float(line["train/circle"]) > 0
     with torch.no_grad():
-        assert ReIDModel.load(best).embed_local(torch.rand(2, 3, 128, 32)).shape == (2, 8, 128)
+        assert ReIDModel.load(best).embed_both(torch.rand(2, 3, 128, 32))[1].shape == (2, 8, 128)
 
 
 def test_other_identities_are_refused(crops: str, trained: Path, tmp_path: Path) -> None:

@@ -60,5 +60,5 @@ def save_network(path: Path, seed: int = 0) -> Path:
     from kd_yolo.reid.model.settings import NetworkConfig
 
     torch.manual_seed(seed)
-    config = NetworkConfig("resnet18", height=64, width=32)
+    config = NetworkConfig(backbone="resnet18", height=64, width=32)
     return save_checkpoint(path, Checkpoint(config, ReIDModel(config, weights="none").state_dict()))

@@ -86,25 +86,26 @@ def test_stopped_and_continued_equals_undisturbed(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kd_yolo.search import crops, detector, ledger
+from kd_yolo.search.crops import ledger, run as crops
+from kd_yolo.search.networks import detector
 from tests.search.crops_helpers import CONFIG, BrightDetector
 detector.PersonDetector.open = classmethod(lambda cls, settings, trust=False: BrightDetector())
 ledger.PART_FRAMES = 4
 place, left = sys.argv[3], [int(sys.argv[4])]
 before = getattr(ledger, place)
-def dying(*args):
+def dying(*args, **named):
     if place == "_write" and args[0].parent.name != "parts":
-        return before(*args)
+        return before(*args, **named)
     left[0] -= 1
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return before(*args)
+    return before(*args, **named)
 setattr(ledger, place, dying)
 crops.write_crops(sys.argv[1], CONFIG, Path(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize(("place", "count"), [("_write_jpeg", 12), ("_write", 3)])
+@pytest.mark.parametrize(("place", "count"), [("write_image", 12), ("_write", 3)])
 def test_killed_and_continued_equals_undisturbed(tmp_path: Path, video: Path, place: str, count: int) -> None:
     whole, _ = run(video, tmp_path / "whole")
     words = [sys.executable, "-c", KILLED, str(video), str(tmp_path / "out"), place, str(count)]

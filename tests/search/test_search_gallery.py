@@ -223,7 +223,7 @@ def test_vectors_without_a_direction_are_refused(gallery: Gallery, value: float)
     ("change", "message"),
     [
         (lambda: (vectors(1, dim=4), [row(0)], [jpeg()]), r"shape \(1, 4\), expected \(N,8\)"),
-        (lambda: (vectors(2), [row(0)], [jpeg()]), "2 vectors, 1 rows, 1 pictures"),
+        (lambda: (vectors(2), [row(0)], [jpeg()]), "2 vectors, 1 rows, 1 images"),
         (lambda: (vectors(1), [row(0)], [b"\x89PNG...."]), "is no JPEG"),
         (lambda: (vectors(1), [{"source": "a"}], [jpeg()]), "lacks frame, seconds"),
         (lambda: (vectors(1), [row(0, clothes="red")], [jpeg()]), "unknown clothes"),

@@ -187,7 +187,7 @@ def test_uploads_that_are_no_picture_are_refused(guard: Guard, data: bytes, stat
     body, kind = form(data)
     found, _, text = ask(guard, f"{API}/upload", "POST", body, content_type=kind)
     assert found == status
-    assert "picture" in text
+    assert "image" in text
     assert guard.app.seen == []  # type: ignore[attr-defined]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.reading import printable
+from kd_yolo.base.reading import first_few, printable
 from kd_yolo.cli.closing import print_next, print_results, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search.flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
@@ -59,18 +59,12 @@ def _index(flags: Index) -> None:
     gallery.build()
     if report.changed:
         count = f"{len(report.changed):,} image{'s' if len(report.changed) > 1 else ''}"
-        print(f"{count} changed since they were indexed: their crops are replaced ({_first(report.changed)})")
+        print(f"{count} changed since they were indexed: their crops are replaced ({first_few(report.changed, 3)})")
     for line in report.skipped[:SKIPPED_SHOWN]:
         print(f"warning: {printable(line)}")
     print(f"{report.added:,} crops added, {report.known:,} were in already, {len(report.skipped):,} cannot be read")
     print_results(flags.gallery, note=f"{len(gallery):,} crops, index {gallery.kind}")
     print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(printable(name) for name in names[:SKIPPED_SHOWN]) + (
-        ", ..." if len(names) > SKIPPED_SHOWN else ""
-    )
 
 
 def _listed(folder: Path, subset: str | None) -> list[Source]:

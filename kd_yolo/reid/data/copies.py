@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from kd_yolo.base.fingerprint import content_hash
 from kd_yolo.reid.data.sample import Sample
 
 _HEAD_BYTES = 2048  # read of each file of the same size; the whole only where these are equal
@@ -47,12 +47,12 @@ def num_copies(samples: Sequence[Sample], others: Sequence[Sample]) -> int:
     sizes = {file_size(path) for path in wanted}
     candidates = [path for size in sizes for path in by_size[size]]
     heads = _digests(candidates, _HEAD_BYTES)
-    close = [path for path in wanted if _digest(path, _HEAD_BYTES) in heads]
+    close = [path for path in wanted if content_hash(path, _HEAD_BYTES) in heads]
     if not close:
         return 0
     close_heads = _digests(close, _HEAD_BYTES)
-    whole = _digests((path for path in candidates if _digest(path, _HEAD_BYTES) in close_heads), None)
-    return sum(_digest(path, None) in whole for path in close)
+    whole = _digests((path for path in candidates if content_hash(path, _HEAD_BYTES) in close_heads), None)
+    return sum(content_hash(path, None) in whole for path in close)
 
 
 def file_size(path: Path) -> int:
@@ -64,9 +64,4 @@ def file_size(path: Path) -> int:
 
 
 def _digests(paths: Iterable[Path], count: int | None) -> set[bytes]:
-    return {_digest(path, count) for path in paths}
-
-
-def _digest(path: Path, count: int | None) -> bytes:
-    with path.open("rb") as stream:
-        return hashlib.sha256(stream.read() if count is None else stream.read(count)).digest()
+    return {content_hash(path, count) for path in paths}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kd_yolo.reid.data.sample import MAX_NUMBER, Listing, Sample, first, list_pictures
+from kd_yolo.reid.data.sample import MAX_NUMBER, Listing, Sample, first_names, images_in
 
 
 def has_identity_folders(folder: Path) -> bool:
     """Whether a folder has sub-folders with images."""
-    return any(list_pictures(path) for path in _folders(folder))
+    return any(images_in(path) for path in _folders(folder))
 
 
 def read_identity_folders(folder: Path, subsets: Mapping[str, Path]) -> Listing:
@@ -29,15 +29,15 @@ def read_identity_folders(folder: Path, subsets: Mapping[str, Path]) -> Listing:
     notes: list[str] = []
     for subset, place in subsets.items():
         found[subset] = [
-            Sample(picture, numbers[path.name], 0) for path in _folders(place) for picture in list_pictures(path)
+            Sample(picture, numbers[path.name], 0) for path in _folders(place) for picture in images_in(path)
         ]
-        loose = list_pictures(place)
-        empty = [path for path in _folders(place) if not list_pictures(path)]
+        loose = images_in(place)
+        empty = [path for path in _folders(place) if not images_in(path)]
         where = place.relative_to(folder).as_posix()
         if loose:
-            notes.append(f"{where}: {len(loose)} picture(s) passed over, in no identity folder: {first(loose)}.")
+            notes.append(f"{where}: {len(loose)} image(s) passed over, in no identity folder: {first_names(loose)}.")
         if empty:
-            notes.append(f"{where}: {len(empty)} identity folder(s) without images: {first(empty)}.")
+            notes.append(f"{where}: {len(empty)} identity folder(s) without images: {first_names(empty)}.")
     is_named = any(not name.isdecimal() or int(name) != number for name, number in numbers.items())
     return Listing("identity folders", found, tuple(notes), {v: k for k, v in numbers.items()} if is_named else {})
 

@@ -14,7 +14,7 @@ from kd_yolo.base.reading import shown
 from kd_yolo.reid.data.identity_folders import has_identity_folders, read_identity_folders
 from kd_yolo.reid.data.market import read_market
 from kd_yolo.reid.data.msmt17 import LISTS, has_lists, read_msmt17
-from kd_yolo.reid.data.sample import GALLERY, QUERY, TRAIN, Listing, Sample, first
+from kd_yolo.reid.data.sample import GALLERY, QUERY, TRAIN, Listing, Sample, first_names
 
 __all__ = ["GALLERY", "QUERY", "TRAIN", "Listing", "Sample", "read_layout"]
 BOXES = {TRAIN: "bounding_box_train", QUERY: "query", GALLERY: "bounding_box_test"}
@@ -100,7 +100,7 @@ def _nothing_found(folder: Path) -> str:
     inside = sorted(path for path in folder.iterdir() if path.is_dir())
     nested = [path for path in inside if _reader_of(path) is not None]
     hint = f" Did you mean {nested[0]}?" if nested else ""
-    return f"no ReID layout in {folder} (it has {first(sorted(folder.iterdir()))}).{hint} Looked for {wanted}."
+    return f"no ReID layout in {folder} (it has {first_names(sorted(folder.iterdir()))}).{hint} Looked for {wanted}."
 
 
 def _empty(folder: Path, subset: str, listing: Listing) -> str:

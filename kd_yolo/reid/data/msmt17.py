@@ -49,7 +49,7 @@ def _folders(folder: Path) -> tuple[Path, Path]:
     raise InputError(f"{folder} has the lists of MSMT17 but no images: expected {wanted} beside {LISTS[0]}.")
 
 
-def _read(list_file: Path, pictures: Path, offset: int) -> list[Sample]:
+def _read(list_file: Path, images: Path, offset: int) -> list[Sample]:
     samples: list[Sample] = []
     for number, line in enumerate(read_text(list_file, what="list").splitlines(), 1):
         if not line.strip():
@@ -63,9 +63,9 @@ def _read(list_file: Path, pictures: Path, offset: int) -> list[Sample]:
             )
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(
-                f"{list_file}, line {number}: {shown(name)} is not inside {pictures}: expected a path from there."
+                f"{list_file}, line {number}: {shown(name)} is not inside {images}: expected a path from there."
             )
-        samples.append(Sample(pictures / name, int(identity) + offset, int(fields[_CAMERA])))
+        samples.append(Sample(images / name, int(identity) + offset, int(fields[_CAMERA])))
     return samples
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.reid.data.market import DISTRACTOR
+from kd_yolo.base.reading import first_few
+from kd_yolo.data.market_name import DISTRACTOR
 from kd_yolo.reid.data.sample import Sample
 
 
@@ -58,8 +59,7 @@ def _lost_notes(folder: Path, query: Sequence[Sample], gallery: Sequence[Sample]
     lost = sorted(asked - known)
     if not lost:
         return []
-    shown = ", ".join(map(str, lost[:3])) + (", ..." if len(lost) > 3 else "")
-    found = f"{len(lost)} of {len(asked)} query identities ({shown}) are not in the gallery of {folder}"
+    found = f"{len(lost)} of {len(asked)} query identities ({first_few(lost, 3)}) are not in the gallery of {folder}"
     if len(lost) == len(asked):
         raise InputError(
             f"{found}: no query has anything to find. Give the gallery other images of the queries' people; both must"

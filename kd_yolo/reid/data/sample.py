@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kd_yolo.base.reading import printable
+from kd_yolo.base.reading import first_few
 from kd_yolo.data.spec import IMAGE_SUFFIXES
 
 TRAIN, QUERY, GALLERY = SUBSETS = ("train", "query", "gallery")
-_SHOWN = 3
 MAX_NUMBER = 2**53  # of identities and cameras, which are ranked as 64-bit numbers
 
 
@@ -46,14 +45,13 @@ class Listing:
     names: dict[int, str] = field(default_factory=dict)
 
 
-def list_pictures(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """The images right in a folder, sorted; hidden files are none."""
     return sorted(
         path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
 
 
-def first(paths: Sequence[Path]) -> str:
+def first_names(paths: Sequence[Path]) -> str:
     """The names of the first few, and how many more there are."""
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return (", ".join(printable(path.name) for path in paths[:_SHOWN]) or "nothing") + more
+    return first_few([path.name for path in paths], 3) or "nothing"

@@ -14,7 +14,7 @@ from kd_yolo.reid.data.copies import copy_notes, file_size
 from kd_yolo.reid.data.decode import is_readable
 from kd_yolo.reid.data.layouts import read_layout
 from kd_yolo.reid.data.oddities import test_notes, train_notes
-from kd_yolo.reid.data.sample import GALLERY, QUERY, TRAIN, Sample, first
+from kd_yolo.reid.data.sample import GALLERY, QUERY, TRAIN, Sample, first_names
 
 _READERS = 2
 _DECODED = 3000  # crops; about 5 s. Of larger sets only the headers are read.
@@ -109,7 +109,7 @@ def _readable(
     corrupt = [sample.path for sample, is_fine in zip(samples, fine, strict=True) if not is_fine]
     if not corrupt:
         return tuple(samples), []
-    found = f"{len(corrupt)} of {len(samples)} {name} picture(s) of {folder} cannot be read: {first(corrupt)}."
+    found = f"{len(corrupt)} of {len(samples)} {name} image(s) of {folder} cannot be read: {first_names(corrupt)}."
     if len(corrupt) == len(samples):
         raise InputError(f"{found} Copy the data again.")
     return (

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.data.sheet import write_png
+from kd_yolo.base.figure import write_figure
+from kd_yolo.base.palette import LINES
 from kd_yolo.reid.evaluation.distance import BLOCK_QUERIES
 from kd_yolo.reid.evaluation.matches import JUNK_ID, as_labels
 
 # Okabe and Ito: told apart also by people who see red and green alike
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 @dataclass(frozen=True)
@@ -81,15 +79,15 @@ def draw_pair_histogram(histogram: PairHistogram, path: str | Path) -> Path:
     """
     figure, axis = _figure()
     for counts, label, colour in (
-        (histogram.same, "same identity", _COLOURS[0]),
-        (histogram.different, "different identities", _COLOURS[1]),
+        (histogram.same, "same identity", LINES[0]),
+        (histogram.different, "different identities", LINES[1]),
     ):
         share = counts / max(counts.sum(), 1)
         axis.stairs(share, histogram.edges, fill=True, alpha=0.45, color=colour, label=f"{label} ({counts.sum():,})")
     axis.set_xlabel("distance")
     axis.set_ylabel("share of the pairs")
     axis.legend(frameon=False)
-    return _save(figure, path)
+    return write_figure(path, figure)
 
 
 def draw_cmc(curves: Mapping[str, npt.NDArray[np.float64]], path: str | Path) -> Path:
@@ -111,12 +109,12 @@ def draw_cmc(curves: Mapping[str, npt.NDArray[np.float64]], path: str | Path) ->
     for number, (label, cmc) in enumerate(curves.items()):
         ranks = np.arange(1, len(cmc) + 1)
         text = f"{label} (Rank-1 {cmc[0]:.1%})"
-        axis.plot(ranks, cmc, color=_COLOURS[number % len(_COLOURS)], marker="o", markersize=2.5, label=text)
+        axis.plot(ranks, cmc, color=LINES[number % len(LINES)], marker="o", markersize=2.5, label=text)
     axis.set_xlabel("rank")
     axis.set_ylabel("share of the queries with a hit up to this rank")
     axis.set_ylim(top=1.01)
     axis.legend(frameon=False, loc="lower right")
-    return _save(figure, path)
+    return write_figure(path, figure)
 
 
 def _figure() -> tuple[Figure, Axes]:
@@ -126,11 +124,3 @@ def _figure() -> tuple[Figure, Axes]:
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     return figure, axis
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    """Writes with a canvas of its own: matplotlib's current backend stays what it is."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    write_png(Path(path), np.asarray(cv2.cvtColor(np.asarray(canvas.buffer_rgba()), cv2.COLOR_RGBA2BGR), np.uint8))
-    return Path(path)

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.reading import first_few
 
 Metric = Literal["cosine", "euclidean", "sqeuclidean"]
 Floats = npt.NDArray[np.float32]
 BLOCK_QUERIES = 256
-_SHOWN = 5
 
 
 def distance_matrix(q_nd: Any, g_nd: Any, metric: Metric = "cosine") -> Floats:
@@ -93,10 +93,9 @@ def as_embeddings(embeddings_nd: Any, side: str) -> tuple[Floats, Floats]:
         square_n = np.einsum("nd,nd->n", array_nd, array_nd)
     rows = np.flatnonzero(~np.isfinite(square_n))
     if rows.size:
-        more = ", ..." if rows.size > _SHOWN else ""
         raise InputError(
             f"{rows.size} of {len(array_nd)} {side} embeddings hold NaN, infinite or huge values, first rows:"
-            f" {', '.join(str(row) for row in rows[:_SHOWN])}{more}. Look at these images; if there are many, the"
+            f" {first_few(rows)}. Look at these images; if there are many, the"
             " training diverged: take an earlier checkpoint or a lower learning rate."
         )
     return array_nd, square_n

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.data.sheet import write_png
+from kd_yolo.base.images import write_image
 from kd_yolo.reid.evaluation.distance import to_numpy
 from kd_yolo.reid.evaluation.matches import JUNK_ID
 from kd_yolo.reid.evaluation.rank import evaluate
@@ -76,7 +76,7 @@ def write_strips(
         shown = queries[query]
         found = _found(dist_qg[query], shown, gallery, with_cameras)
         path = Path(folder) / f"{number:03d}_ap{ap_q[query]:.3f}_id{shown.identity}_c{shown.camera}.png"
-        write_png(path, draw_strip(shown, found, f"AP {ap_q[query]:.2f}"))
+        write_image(path, draw_strip(shown, found, f"AP {ap_q[query]:.2f}"))
         written.append(path)
     return written
 

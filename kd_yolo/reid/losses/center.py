@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_yolo.losses.base import at_least_float32
 from kd_yolo.losses.checks import COUNT, Rule, check_parameter
+from kd_yolo.reid.losses.base import ReIDLoss, losses
 from kd_yolo.reid.losses.precision import in_full_precision
 
 RATE = Rule("a share > 0 and <= 1", lambda x: 0 < x <= 1)
@@ -46,7 +47,8 @@ def moved_centers(centers_kd: Tensor, features_nd: Tensor, targets_n: Tensor, ra
     return centers_kd - rate * step_kd / (1 + count_k).unsqueeze(1)
 
 
-class CenterLoss(nn.Module):
+@losses.register("center")
+class CenterLoss(ReIDLoss):
     """Center loss whose centres follow the features by the paper's own rule, so no optimizer has them.
 
     The centres start at 0 and move once for each call in training mode, after the loss is taken; they are a buffer, so
@@ -61,6 +63,7 @@ class CenterLoss(nn.Module):
         ConfigError: a parameter is out of range.
     """
 
+    paper = "Wen et al., ECCV 2016"
     centers_kd: Tensor
 
     def __init__(self, num_identities: int, dim: int, rate: float = 0.5) -> None:

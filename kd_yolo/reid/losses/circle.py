@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_yolo.losses.checks import NOT_NEGATIVE, POSITIVE, check_parameter
+from kd_yolo.reid.losses.base import ReIDLoss, losses
 from kd_yolo.reid.losses.precision import in_full_precision
 from kd_yolo.reid.losses.triplet import anchors_with_both, pair_masks
 
@@ -47,7 +48,8 @@ def circle_loss(features_nd: Tensor, targets_n: Tensor, *, margin: float = 0.25,
     return F.softplus(of_positives_m + of_negatives_m).mean()
 
 
-class CircleLoss(nn.Module):
+@losses.register("circle")
+class CircleLoss(ReIDLoss):
     """See :func:`circle_loss`.
 
     Args:
@@ -57,6 +59,8 @@ class CircleLoss(nn.Module):
     Raises:
         ConfigError: a parameter is out of range.
     """
+
+    paper = "Sun et al. 2020, arXiv 2002.10857"
 
     def __init__(self, margin: float = 0.25, gamma: float = 128.0) -> None:
         super().__init__()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_yolo.losses.checks import SHARE, check_parameter
+from kd_yolo.reid.losses.base import ReIDLoss, losses
 from kd_yolo.reid.losses.precision import in_full_precision
 
 
@@ -27,7 +28,8 @@ def identity_loss(logits_nk: Tensor, targets_n: Tensor, *, smoothing: float = 0.
     return F.cross_entropy(logits_nk, targets_n, label_smoothing=smoothing)
 
 
-class IdentityLoss(nn.Module):
+@losses.register("id")
+class IdentityLoss(ReIDLoss):
     """See :func:`identity_loss`.
 
     Args:
@@ -36,6 +38,8 @@ class IdentityLoss(nn.Module):
     Raises:
         ConfigError: it is not.
     """
+
+    paper = "Szegedy et al. 2016, arXiv 1512.00567"
 
     def __init__(self, smoothing: float = 0.1) -> None:
         super().__init__()

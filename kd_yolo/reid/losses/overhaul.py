@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.reid.losses.base import ReIDLoss, losses
 from kd_yolo.reid.losses.precision import in_full_precision
 
 TINY = 1e-12  # smallest deviation: a norm with gamma 0 gives a constant
@@ -62,7 +63,7 @@ def partial_l2(student_nchw: Tensor, teacher_nchw: Tensor, margin_c: Tensor) -> 
     return ((student_nchw - target_nchw).square() * counts_nchw).mean()
 
 
-class OverhaulLoss(nn.Module):
+class StageDistances(nn.Module):
     """``sum_j 2^-(3-j) partial_l2(connector_j(s_j), t_j)`` over stages j = 0..3; the last stage weighs 1.
 
     The connectors (1x1 convolution, then BatchNorm) are trained with the student and are no part of it.
@@ -112,3 +113,27 @@ class OverhaulLoss(nn.Module):
         with torch.autocast(student_nchw.device.type, enabled=False):
             connected_nchw = connector(student_nchw.to(next(connector.parameters()).dtype))
         return partial_l2(connected_nchw, teacher_nchw, getattr(self, f"margin_{stage}"))
+
+
+@losses.register("overhaul")
+class OverhaulLoss(ReIDLoss):
+    """The mean of :class:`StageDistances` over the teachers; each has connectors of its own.
+
+    Args:
+        channels: channels of the student's stages, by name in order.
+        teacher_norms: of each teacher, the last BatchNorm of each stage.
+
+    Raises:
+        ConfigError: see :class:`StageDistances`.
+    """
+
+    paper = "Heo et al. 2019, arXiv 1904.01866"
+
+    def __init__(self, channels: Mapping[str, int], teacher_norms: Sequence[Mapping[str, nn.BatchNorm2d]]) -> None:
+        super().__init__()
+        self.each = nn.ModuleList(StageDistances(channels, norms) for norms in teacher_norms)
+
+    def forward(self, own_pre_relu: Mapping[str, Tensor], teacher_pre_relu: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """The loss of a batch."""
+        pairs = zip(self.each, teacher_pre_relu, strict=True)
+        return torch.stack([distances(own_pre_relu, maps) for distances, maps in pairs]).mean()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.checks import NOT_NEGATIVE, check_parameter
+from kd_yolo.reid.losses.base import ReIDLoss, losses
 from kd_yolo.reid.losses.precision import in_full_precision
 
 TINY = 1e-12
@@ -50,8 +53,9 @@ def angle_relation(student_nd: Tensor, teacher_nd: Tensor) -> Tensor:
     return F.smooth_l1_loss(_cosines(student_nd), _cosines(_teacher(teacher_nd, student_nd)))
 
 
-class RelationLoss(nn.Module):
-    """``distance * distance_relation + angle * angle_relation``.
+@losses.register("relation")
+class RelationLoss(ReIDLoss):
+    """``distance * distance_relation + angle * angle_relation``, the mean over the teachers.
 
     Args:
         distance: weight >= 0 of the distances.
@@ -61,6 +65,8 @@ class RelationLoss(nn.Module):
         ConfigError: a weight is out of range, or both are 0; at the call, too few or unequal rows.
     """
 
+    paper = "Park et al. 2019, arXiv 1904.05068"
+
     def __init__(self, distance: float = 1.0, angle: float = 2.0) -> None:
         super().__init__()
         for name, value, usual in (("distance", distance, 1.0), ("angle", angle, 2.0)):
@@ -69,8 +75,11 @@ class RelationLoss(nn.Module):
             raise ConfigError("loss 'relation': distance and angle are both 0, and so would be the loss.")
         self.distance, self.angle = distance, angle
 
-    def forward(self, student_nd: Tensor, teacher_nd: Tensor) -> Tensor:
+    def forward(self, features_nd: Tensor, teacher_features: Sequence[Tensor]) -> Tensor:
         """The loss of a batch."""
+        return torch.stack([self._under_one(features_nd, teacher_nd) for teacher_nd in teacher_features]).mean()
+
+    def _under_one(self, student_nd: Tensor, teacher_nd: Tensor) -> Tensor:
         terms = []
         if self.distance:
             terms.append(self.distance * distance_relation(student_nd, teacher_nd))

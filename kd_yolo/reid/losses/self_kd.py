@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.reading import shown
 from kd_yolo.base.registry import nearest
 from kd_yolo.losses.checks import NOT_NEGATIVE, POSITIVE, SHARE, check_parameter
+from kd_yolo.reid.losses.base import ReIDLoss, losses
 from kd_yolo.reid.losses.id import identity_loss
-from kd_yolo.reid.losses.logit_kd import kl
+from kd_yolo.reid.losses.logit import kl
 from kd_yolo.reid.losses.precision import in_full_precision
 
 
@@ -43,6 +45,24 @@ class SelfKDWeights:
             ("smoothing", SHARE, 0.1),
         ):
             check_parameter("self_kd", name, getattr(self, name), rule, usual=usual)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, float]) -> SelfKDWeights:
+        """The weights as a recipe writes them, by name.
+
+        Raises:
+            ConfigError: not such a mapping, an unknown name, or a value out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"loss 'self_kd': weights is {shown(values)}, expected some of {', '.join(known)} by name."
+            )
+        for name in values:
+            if name not in known:
+                hint = nearest(str(name)[:100], known)
+                raise ConfigError(f"loss 'self_kd': no weight {shown(name)}.{hint} Known: {', '.join(known)}.")
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -90,7 +110,8 @@ def feature_hint(student_nd: Tensor, teacher_nd: Tensor) -> Tensor:
     return (student_nd - teacher_nd.detach().to(student_nd.dtype)).square().mean()
 
 
-class SelfDistillation(nn.Module):
+@losses.register("self_kd")
+class SelfDistillation(ReIDLoss):
     """``sum_stages w_ce CE(z_s, y) + w_kl T^2 KL(p_t || p_s) + w_feature mean (f_s - f_t)^2``.
 
     Every listed stage, and the teacher stage unless it is the last one, has a supervised head of its own here, outside
@@ -104,7 +125,7 @@ class SelfDistillation(nn.Module):
         num_identities: identities K.
         teacher_stage: the stage that teaches; None is the last.
         student_stages: stages that learn; none means all before the teacher.
-        weights: how much each part counts.
+        weights: how much each part counts; from a recipe ``{ce: 1.0, kl: 1.0, ...}``.
 
     Raises:
         ConfigError: no such stage, or a student stage that is not before the teacher.
@@ -114,6 +135,8 @@ class SelfDistillation(nn.Module):
         features after the norm, and means.
     """
 
+    paper = "Zhang et al. 2019, arXiv 1905.08094"
+
     def __init__(
         self,
         channels: Mapping[str, int],
@@ -121,14 +144,18 @@ class SelfDistillation(nn.Module):
         num_identities: int,
         teacher_stage: str | None = None,
         student_stages: Sequence[str] = (),
-        weights: SelfKDWeights | None = None,
+        weights: SelfKDWeights | Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         stages = list(channels)
         self.final = stages[-1]
         self.teacher = teacher_stage or self.final
         self.students = _students(stages, self.teacher, student_stages)
-        self.weights = weights or SelfKDWeights()
+        self.weights = (
+            weights
+            if isinstance(weights, SelfKDWeights)
+            else SelfKDWeights.from_dict({} if weights is None else weights)
+        )
         if self.teacher != self.final and not self.weights.ce:
             raise ConfigError(
                 f"teacher stage '{self.teacher}' has a head of its own, which ce=0 leaves untrained: set"
@@ -138,9 +165,13 @@ class SelfDistillation(nn.Module):
         self.heads = nn.ModuleDict({stage: AuxiliaryHead(channels[stage], dim, num_identities) for stage in taught})
 
     def forward(
-        self, stages: Mapping[str, Tensor], final_nd: Tensor, final_nk: Tensor, targets_n: Tensor
-    ) -> SelfKDLoss:
-        """The loss of a batch.
+        self, own_stages: Mapping[str, Tensor], own_features_nd: Tensor, own_logits_nk: Tensor, own_targets_n: Tensor
+    ) -> Tensor:
+        """The loss of a batch; features and logits of the last stage get no gradient from here."""
+        return self.parts(own_stages, own_features_nd, own_logits_nk, own_targets_n).total
+
+    def parts(self, stages: Mapping[str, Tensor], final_nd: Tensor, final_nk: Tensor, targets_n: Tensor) -> SelfKDLoss:
+        """The loss of a batch and what it is made of.
 
         Args:
             stages: maps (N,C,H,W) by stage, as the network's ``features(x, with_stages=True)`` gives them.
@@ -164,9 +195,12 @@ class SelfDistillation(nn.Module):
 
 
 def _students(stages: Sequence[str], teacher: str, students: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(students, str) or not isinstance(students, Sequence):
+        raise ConfigError(f"student_stages is {shown(students)}, expected a list such as [{stages[0]}].")
     for stage in (teacher, *students):
         if stage not in stages:
-            raise ConfigError(f"no stage '{stage}'.{nearest(stage, stages)} Known: {', '.join(stages)}.")
+            hint = nearest(str(stage)[:100], stages)
+            raise ConfigError(f"no stage {shown(stage)}.{hint} Known: {', '.join(stages)}.")
     before = stages[: stages.index(teacher)]
     late = [stage for stage in students if stage not in before]
     if late or not before:

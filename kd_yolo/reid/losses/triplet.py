@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.losses.base import at_least_float32
 from kd_yolo.losses.checks import NOT_NEGATIVE, check_parameter
+from kd_yolo.reid.losses.base import ReIDLoss, losses
 from kd_yolo.reid.losses.precision import in_full_precision
 
 
@@ -113,7 +114,8 @@ def check_margin(loss: str, margin: float | None) -> None:
         check_parameter(loss, "margin", margin, NOT_NEGATIVE, usual=0.3)
 
 
-class TripletLoss(nn.Module):
+@losses.register("triplet")
+class TripletLoss(ReIDLoss):
     """See :func:`batch_hard_triplet`.
 
     Args:
@@ -122,6 +124,8 @@ class TripletLoss(nn.Module):
     Raises:
         ConfigError: the margin is neither.
     """
+
+    paper = "Hermans et al. 2017, arXiv 1703.07737"
 
     def __init__(self, margin: float | None = 0.3) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.files import write_bytes
-from kd_yolo.base.reading import shown
+from kd_yolo.base.reading import first_few, shown
 from kd_yolo.reid.model.contents import FORMAT, VERSION, Identity, check_contents
 from kd_yolo.reid.model.foreign import name_of_foreign, tensors_inside
 from kd_yolo.reid.model.pretrained import backbone_of
@@ -62,7 +62,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     values: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "config": checkpoint.config.as_dict(),
+        "config": checkpoint.config.model_dump(),
         "state_dict": {key: value.detach().cpu() for key, value in checkpoint.state_dict.items()},
         "identities": list(checkpoint.identities),
         "metrics": dict(checkpoint.metrics),
@@ -89,7 +89,7 @@ def load_checkpoint(path: str | Path, *, backbone: str | None = None) -> Checkpo
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(_not_ours(Path(path), values))
     found = check_contents(values, str(path))
-    config = NetworkConfig(**found.config.model_dump())
+    config = found.config
     check_values(found.state_dict, Path(path))
     if backbone is not None and config.backbone != backbone:
         raise InputError(
@@ -155,9 +155,9 @@ def check_identities(teacher: Sequence[Identity], student: Sequence[Identity]) -
     only_student = [x for x in student if x not in set(teacher)]
     parts = [f"the teacher knows {len(teacher)} identities, the student {len(student)}"]
     if only_teacher:
-        parts.append(f"{len(only_teacher)} only the teacher ({_first(only_teacher)})")
+        parts.append(f"{len(only_teacher)} only the teacher ({first_few(only_teacher, 3)})")
     if only_student:
-        parts.append(f"{len(only_student)} only the student ({_first(only_student)})")
+        parts.append(f"{len(only_student)} only the student ({first_few(only_student, 3)})")
     if not only_teacher and not only_student:
         row = next((i for i, (t, s) in enumerate(zip(teacher, student, strict=False)) if t != s), len(teacher))
         at = f"row {row} is {_at(teacher, row)} for the teacher and {_at(student, row)} for the student"
@@ -166,10 +166,6 @@ def check_identities(teacher: Sequence[Identity], student: Sequence[Identity]) -
         f"{'; '.join(parts)}. Soft labels need the same identities in the same order: train both on the same data and"
         " holdout, or set distill.logit_weight=0 and use distill.relation_weight or distill.overhaul_weight."
     )
-
-
-def _first(values: Sequence[Identity]) -> str:
-    return ", ".join(str(value) for value in values[:MAX_SHOWN]) + (", ..." if len(values) > MAX_SHOWN else "")
 
 
 def _at(values: Sequence[Identity], row: int) -> Identity:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import shown
-from kd_yolo.reid.network_settings import MAX_EPOCHS, NetworkShape
+from kd_yolo.reid.model.settings import MAX_EPOCHS, MAX_IDENTITIES, NetworkConfig
 
 FORMAT = "kd-yolo reid"
 VERSION = 1
-MAX_IDENTITIES = 10_000_000
 _MAX_SHOWN = 3
 Identity = int | str
-Deviation = Annotated[float, Field(gt=0, le=1e3)]
 Row = dict[str, float]
 
 
@@ -24,16 +22,6 @@ class _Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False
     )
-
-
-class NetworkContents(NetworkShape):
-    """The description of a network, see :class:`kd_yolo.reid.model.settings.NetworkConfig`."""
-
-    model_config = ConfigDict(strict=True)
-
-    num_identities: int = Field(default=0, ge=0, le=MAX_IDENTITIES)
-    mean: tuple[float, float, float]
-    std: tuple[Deviation, Deviation, Deviation]
 
 
 class OptimizerState(_Strict):
@@ -87,7 +75,7 @@ class Contents(_Strict):
 
     format: Literal["kd-yolo reid"]
     version: int = Field(ge=1, le=VERSION)
-    config: NetworkContents
+    config: NetworkConfig
     state_dict: dict[str, Tensor]
     identities: list[Identity] = Field(max_length=MAX_IDENTITIES)
     metrics: Row

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,6 @@ from kd_yolo.base.registry import Registry
 from kd_yolo.losses.base import at_least_float32
 from kd_yolo.losses.checks import NOT_NEGATIVE, POSITIVE, check_parameter
 
-heads: Registry[Head] = Registry("head")
 TINY = 1e-7  # of sin^2: keeps the root's gradient finite
 
 
@@ -28,14 +28,19 @@ class Head(nn.Module):
     Args:
         dim: length D of the features.
         num_identities: identities K.
+
+    Attributes:
+        weight_std: standard deviation of the first weights; the length of a row does not matter to a cosine.
     """
+
+    weight_std: ClassVar[float] = 1.0
 
     def __init__(self, dim: int, num_identities: int) -> None:
         super().__init__()
         if num_identities < 1:
             raise ConfigError(f"a head over {num_identities} identities: expected at least 1.")
         self.weight = nn.Parameter(torch.empty(num_identities, dim))
-        nn.init.normal_(self.weight, std=0.01 if isinstance(self, LinearHead) else 1.0)
+        nn.init.normal_(self.weight, std=self.weight_std)
 
     @property
     def num_identities(self) -> int:
@@ -72,9 +77,14 @@ class Head(nn.Module):
         """The training logits."""
 
 
+heads: Registry[Head] = Registry("head", Head, group="kd_yolo.reid_heads")
+
+
 @heads.register("linear")
 class LinearHead(Head):
     """``W f`` without bias; no margin."""
+
+    weight_std = 0.01
 
     def compare(self, f_nd: Tensor) -> Tensor:
         return F.linear(f_nd, self.weight.to(f_nd.dtype))

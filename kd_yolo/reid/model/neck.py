@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_yolo.base.errors import ConfigError
-from kd_yolo.base.registry import nearest
+from kd_yolo.base.registry import Registry
 from kd_yolo.losses.base import at_least_float32
 
+pools: Registry[nn.Module] = Registry("pool")
 
+
+@pools.register("gem")
 class GeM(nn.Module):
     """``(mean_hw max(x, eps)^p)^(1/p)`` with a learned p: the mean at p = 1, the maximum as p grows.
 
@@ -34,6 +36,7 @@ class GeM(nn.Module):
             return powers_nchw.mean((2, 3)).pow(1 / self.p)
 
 
+@pools.register("avg")
 class AveragePool(nn.Module):
     """``mean_hw x``."""
 
@@ -42,6 +45,7 @@ class AveragePool(nn.Module):
         return x_nchw.mean((2, 3))
 
 
+@pools.register("max")
 class MaxPool(nn.Module):
     """``max_hw x``."""
 
@@ -50,16 +54,13 @@ class MaxPool(nn.Module):
         return x_nchw.amax((2, 3))
 
 
-POOLS: dict[str, type[nn.Module]] = {"avg": AveragePool, "gem": GeM, "max": MaxPool}
-
-
 class BNNeck(nn.Module):
     """Pool, an optional projection, then BatchNorm.
 
     Args:
         channels: channels C of the map.
         dim: length D of the features; 0 keeps C, without a projection.
-        pool: ``avg``, ``gem`` or ``max``.
+        pool: a registered name: ``avg``, ``gem`` or ``max``.
 
     Raises:
         ConfigError: unknown pool.
@@ -71,9 +72,7 @@ class BNNeck(nn.Module):
 
     def __init__(self, channels: int, dim: int = 0, pool: str = "avg") -> None:
         super().__init__()
-        if pool not in POOLS:
-            raise ConfigError(f"unknown pool '{pool}'.{nearest(pool, POOLS)} Known: {', '.join(POOLS)}.")
-        self.pool = POOLS[pool]()
+        self.pool = pools.get(pool)()
         self.project = nn.Linear(channels, dim, bias=False) if dim else nn.Identity()
         self.norm = nn.BatchNorm1d(dim or channels)
         self.norm.bias.requires_grad_(False)

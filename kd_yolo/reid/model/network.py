@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -60,7 +60,7 @@ class ReIDModel(nn.Module):
 
     def __init__(self, config: NetworkConfig, *, weights: str | None = None) -> None:
         super().__init__()
-        self.config = config = replace(config, backbone=full_name(config.backbone))
+        self.config = config = config.model_copy(update={"backbone": full_name(config.backbone)})
         for name, values in (("mean", config.mean), ("std", config.std)):
             self.register_buffer(f"{name}_c11", torch.tensor(values).view(3, 1, 1), persistent=False)
         size_hw = (config.height, config.width)
@@ -139,14 +139,6 @@ class ReIDModel(nn.Module):
         maps = self.backbone(self.normalise(x_nchw))
         return unit_rows(self.neck(list(maps.values())[-1])[1])
 
-    def embed_local(self, x_nchw: Tensor) -> Tensor:
-        """Stripes (N,8,128) of unit length.
-
-        Raises:
-            ConfigError: the network has no local branch.
-        """
-        return self.embed_both(x_nchw)[1]
-
     def embed_both(self, x_nchw: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (N,D) and stripes (N,8,128) in one pass.
 
@@ -187,12 +179,6 @@ class ReIDModel(nn.Module):
                 " point, RGB from 0 to 1."
             )
         return (x_nchw - self.mean_c11) / self.std_c11
-
-    def drop_head(self) -> ReIDModel:
-        """Takes the classifier out, in place, for export or another set of identities."""
-        self.head = None
-        self.config = replace(self.config, num_identities=0)
-        return self
 
     def num_parameters(self) -> int:
         """Numbers in all parameters, the classifier's included."""

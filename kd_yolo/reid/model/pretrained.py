@@ -15,10 +15,10 @@ from torch.hub import load_state_dict_from_url
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.base.reading import regular_file, shown
 from kd_yolo.reid.model.backbones import TIMM_PREFIX, Backbone, full_name, random_backbone
+from kd_yolo.reid.model.backbones.resnet import IBN_SUFFIX, RESNET_NAMES
 from kd_yolo.reid.model.contents import FORMAT
 from kd_yolo.reid.model.foreign import name_of_foreign, tensors_inside
 from kd_yolo.reid.model.read_file import read_safely
-from kd_yolo.reid.model.resnet import IBN_SUFFIX
 
 TIMEOUT_S = 20
 IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0/"
@@ -75,6 +75,8 @@ def backbone_of(state: Mapping[str, Any]) -> str | None:
 
 
 def _from_imagenet(name: str, make: dict[str, Any]) -> Backbone:
+    if not name.startswith(TIMM_PREFIX) and name not in RESNET_NAMES:
+        raise InputError(f"ImageNet weights of '{name}' are not known: set network.pretrained=FILE or none.")
     try:
         with _timeout():
             if name.startswith(TIMM_PREFIX):

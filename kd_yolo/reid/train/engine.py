@@ -22,7 +22,7 @@ from kd_yolo.reid.train.distributed import World, average, average_gradients
 from kd_yolo.reid.train.objective import Objective, Step
 from kd_yolo.reid.train.optimizer import learning_rate, make_optimizer, set_learning_rate
 from kd_yolo.reid.train.records import Records, Row, write_metrics
-from kd_yolo.reid.train.state import restore_generator, restore_modules, restore_optimizer
+from kd_yolo.reid.train.state import restore_generator, restore_modules, restore_optimizer, under_terms
 
 Say = Callable[[str], None]
 
@@ -116,7 +116,7 @@ class Trainer:
         """
         state: Any = checkpoint.extra["train"]
         restore_modules(self.model, dict(checkpoint.state_dict), source)
-        restore_modules(self.objective, state["objective"], source)
+        restore_modules(self.objective, under_terms(state["objective"]), source)
         restore_optimizer(self.optimizer, state["optimizer"]["state"], self.config.train.optimizer, source)
         with as_input_error(source):
             self.scaler.load_state_dict(state["scaler"] or self.scaler.state_dict())  # it may have begun on a CPU

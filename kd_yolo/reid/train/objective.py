@@ -1,29 +1,23 @@
-"""All losses of a run in one sum: supervised, self-distillation, and those under a teacher."""
+"""All losses of a run in one sum: its terms, each with its weight, on what they read of a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.reid.losses.center import CenterLoss
-from kd_yolo.reid.losses.circle import circle_loss
-from kd_yolo.reid.losses.id import identity_loss
-from kd_yolo.reid.losses.local_triplet import local_triplet
-from kd_yolo.reid.losses.logit_kd import LogitDistillation
-from kd_yolo.reid.losses.overhaul import OverhaulLoss
-from kd_yolo.reid.losses.relation import RelationLoss
-from kd_yolo.reid.losses.self_kd import SelfDistillation, SelfKDWeights
-from kd_yolo.reid.losses.triplet import batch_hard_triplet, mine_hardest
+from kd_yolo.reid.losses import build_loss
 from kd_yolo.reid.model.backbones import last_norms
-from kd_yolo.reid.model.network import Features, ReIDModel
+from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.pre_relu import pre_relu_features
 from kd_yolo.reid.settings import ReIDConfig
-from kd_yolo.reid.train.distributed import World, gather
-from kd_yolo.reid.train.teachers import Lesson, Teacher
+from kd_yolo.reid.train.batch import Batch
+from kd_yolo.reid.train.distributed import World
+from kd_yolo.reid.train.teachers import Teacher
 
 
 @dataclass(frozen=True)
@@ -55,16 +49,11 @@ class Objective(nn.Module):
 
     def __init__(self, config: ReIDConfig, model: ReIDModel, teachers: Sequence[Teacher], world: World) -> None:
         super().__init__()
-        self.config, self.world, self._teachers = config, world, list(teachers)
-        identities = model.config.num_identities
-        self.center = CenterLoss(identities, model.dim) if config.loss.center_weight else None
-        self.self_kd = _self_distillation(config, model) if config.self_kd.enabled else None
-        self.logit = LogitDistillation(config.distill.logit, config.distill.temperature)
-        self.relation = RelationLoss()
-        self.overhaul = nn.ModuleList()
-        if config.distill.overhaul_weight:
-            channels = dict(model.backbone.channels)
-            self.overhaul.extend(OverhaulLoss(channels, last_norms(t.model.backbone)) for t in self._teachers)
+        self.world, self._teachers = world, list(teachers)
+        terms, decided = config.active_terms, _of_the_networks(model, self._teachers)
+        self.weights = {name: term.weight for name, term in terms.items()}
+        self.terms = nn.ModuleDict({name: build_loss(term.loss, decided, term.params) for name, term in terms.items()})
+        self._read = {name: term.reads for name, term in terms.items()}
 
     def forward(self, model: ReIDModel, x_nchw: Tensor, targets_n: Tensor) -> Step:
         """The loss of a batch.
@@ -74,68 +63,29 @@ class Objective(nn.Module):
             x_nchw: crops (N,3,H,W) of this process.
             targets_n: index of each crop's identity.
         """
-        lessons = [teacher(x_nchw, with_maps=len(self.overhaul) > 0) for teacher in self._teachers]
-        with ExitStack() as reading:
-            maps = reading.enter_context(pre_relu_features(model.backbone)) if len(self.overhaul) else {}
-            own = model.features(x_nchw, with_stages=self.self_kd is not None)
-        everyone, targets_all = self._gather(own), gather(targets_n, self.world)
-        logits_nk = model.logits(everyone, targets_all)
-        parts = self._supervised(everyone, logits_nk, targets_all)
-        if self.self_kd is not None:
-            assert own.stages is not None
-            parts["self_kd"] = self.self_kd(own.stages, own.f_i_nd, model.logits(own), targets_n).total
-        parts |= self._taught(model, own, lessons, dict(maps))
+        batch = self._look(model, x_nchw, targets_n)
+        parts = {}
+        for name, loss in self.terms.items():
+            parts[name] = self.weights[name] * loss(**{key: getattr(batch, key) for key in self._read[name]})
         with torch.no_grad():
-            accuracy = (model.logits(everyone).argmax(1) == targets_all).float().mean()
+            accuracy = (model.logits(batch.everyone).argmax(1) == batch.targets_n).float().mean()
         return Step(torch.stack(list(parts.values())).sum(), {k: v.detach() for k, v in parts.items()}, accuracy)
 
-    def _gather(self, own: Features) -> Features:
-        local_nhd = None if own.local_nhd is None else gather(own.local_nhd, self.world)
-        return Features(gather(own.f_t_nd, self.world), gather(own.f_i_nd, self.world), local_nhd)
-
-    def _supervised(self, features: Features, logits_nk: Tensor, targets_n: Tensor) -> dict[str, Tensor]:
-        loss, parts = self.config.loss, {}
-        if loss.id_weight:
-            parts["id"] = loss.id_weight * identity_loss(logits_nk, targets_n, smoothing=loss.smoothing)
-        mines = loss.triplet_weight or (features.local_nhd is not None and loss.local_weight)
-        triplets = mine_hardest(features.f_t_nd, targets_n) if mines else None
-        if loss.triplet_weight:
-            triplet = batch_hard_triplet(features.f_t_nd, targets_n, margin=loss.margin, triplets=triplets)
-            parts["triplet"] = loss.triplet_weight * triplet
-        if features.local_nhd is not None and loss.local_weight and triplets is not None:
-            parts["local"] = loss.local_weight * local_triplet(features.local_nhd, triplets, margin=loss.margin)
-        if loss.circle_weight:
-            parts["circle"] = loss.circle_weight * circle_loss(features.f_t_nd, targets_n)
-        if self.center is not None:
-            parts["center"] = loss.center_weight * self.center(features.f_t_nd, targets_n)
-        return parts
-
-    def _taught(
-        self, model: ReIDModel, own: Features, lessons: list[Lesson], maps: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Losses under the teachers: logits of their mean, maps and relations of each, in equal shares."""
-        wanted, parts = self.config.distill, {}
-        if not lessons:
-            return {}
-        if wanted.logit_weight:
-            taught = [lesson.logits_nk for lesson in lessons]
-            parts["kd_logit"] = wanted.logit_weight * self.logit(model.logits(own), taught)
-        if wanted.overhaul_weight:
-            each = [loss(maps, lesson.maps) for loss, lesson in zip(self.overhaul, lessons, strict=True)]
-            parts["kd_overhaul"] = wanted.overhaul_weight * torch.stack(each).mean()
-        if wanted.relation_weight:
-            f_t_nd = gather(own.f_t_nd, self.world)
-            each = [self.relation(f_t_nd, gather(lesson.features.f_t_nd, self.world)) for lesson in lessons]
-            parts["kd_relation"] = wanted.relation_weight * torch.stack(each).mean()
-        return parts
+    def _look(self, model: ReIDModel, x_nchw: Tensor, targets_n: Tensor) -> Batch:
+        """One forward of all networks, with the maps that the losses read."""
+        read = {key for keys in self._read.values() for key in keys}
+        taught = [teacher(x_nchw, with_pre_relu="teacher_pre_relu" in read) for teacher in self._teachers]
+        with ExitStack() as reading:
+            maps = reading.enter_context(pre_relu_features(model.backbone)) if "own_pre_relu" in read else {}
+            own = model.features(x_nchw, with_stages="own_stages" in read)
+        return Batch(model, own, targets_n, dict(maps), taught, self.world)
 
 
-def _self_distillation(config: ReIDConfig, model: ReIDModel) -> SelfDistillation:
-    wanted = config.self_kd
-    weights = SelfKDWeights(
-        wanted.ce_weight, wanted.kl_weight, wanted.feature_weight, wanted.temperature, config.loss.smoothing
-    )
-    return SelfDistillation(
-        model.backbone.channels, model.dim, model.config.num_identities, wanted.teacher_stage, wanted.student_stages,
-        weights,
-    )  # fmt: skip
+def _of_the_networks(model: ReIDModel, teachers: Sequence[Teacher]) -> dict[str, Callable[[], Any]]:
+    """See :data:`kd_yolo.reid.losses.base.OF_THE_NETWORKS`."""
+    return {
+        "num_identities": lambda: model.config.num_identities,
+        "dim": lambda: model.dim,
+        "channels": lambda: dict(model.backbone.channels),
+        "teacher_norms": lambda: [last_norms(teacher.model.backbone) for teacher in teachers],
+    }

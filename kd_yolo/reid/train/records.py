@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -15,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kd_yolo.base.figure import write_figure
-from kd_yolo.base.files import write_text
+from kd_yolo.base.files import write_json, write_text
+from kd_yolo.base.palette import LINES
 from kd_yolo.base.version import __version__
 from kd_yolo.reid.settings import ReIDConfig
 
 Row = dict[str, float]
 PACKAGES = ("torch", "torchvision", "numpy")
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 class Records:
@@ -55,7 +54,7 @@ class Records:
             "held-out identities": [key for key in self._keys() if key.startswith("val/")],
         }
         for axis, (title, keys) in zip(figure.subplots(1, 3), groups.items(), strict=True):
-            for color, key in zip(COLORS * len(keys), keys, strict=False):
+            for color, key in zip(LINES * len(keys), keys, strict=False):
                 pairs = [(row["epoch"], row[key]) for row in self.rows if key in row]
                 axis.plot(*zip(*pairs, strict=True), color=color, linewidth=1.4, label=key.rpartition("/")[2])
             axis.set_title(title, loc="left", fontsize=10)
@@ -81,9 +80,9 @@ def write_settings(folder: Path, config: ReIDConfig, facts: dict[str, Any]) -> N
     write_text(folder / "args.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     versions = {name: metadata.version(name) for name in PACKAGES}
     values = {"kd_yolo": __version__, "python": platform.python_version(), **versions, **facts}
-    write_text(folder / "run.json", json.dumps(values, indent=1) + "\n")
+    write_json(folder / "run.json", values)
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any], name: str = "metrics.json") -> Path:
     """Writes metrics as JSON."""
-    return write_text(folder / name, json.dumps(metrics, indent=1) + "\n")
+    return write_json(folder / name, metrics)

@@ -29,7 +29,8 @@ from kd_yolo.reid.data.transforms import Augment
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint
 from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.reid.settings import ReIDConfig, place_of
+from kd_yolo.reid.resolve import place_of
+from kd_yolo.reid.settings import ReIDConfig
 from kd_yolo.reid.testing import as_metrics, distances, embed, score
 from kd_yolo.reid.train.distributed import World, join_world, leave_world, synchronise_norms
 from kd_yolo.reid.train.engine import Say, Stage, Trainer
@@ -140,8 +141,8 @@ def _run(
         data = _read(config, say)
         model = make(data).to(device)
         synchronise_norms(model, world)
-        wanted = config.distill
-        teachers = load_teachers(wanted.teacher, data.identities, by_logits=wanted.logit_weight > 0)
+        by_logits = any("teacher_logits" in term.reads for term in config.active_terms.values())
+        teachers = load_teachers(config.distill.teacher, data.identities, by_logits=by_logits)
         teachers = [teacher.to(device) for teacher in teachers]
         objective = Objective(config, model, teachers, world).to(device)
         synchronise_norms(objective, world)

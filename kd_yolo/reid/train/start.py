@@ -9,9 +9,8 @@ from kd_yolo.reid.model.backbones import full_name
 from kd_yolo.reid.model.checkpoint import Checkpoint
 from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.reid.model.settings import NetworkConfig
+from kd_yolo.reid.model.settings import NetworkConfig, NetworkSettings
 from kd_yolo.reid.model.widths import fit_widths
-from kd_yolo.reid.network_settings import NetworkSettings
 from kd_yolo.reid.settings import ReIDConfig
 
 _KEPT = ("backbone", "embedding")  # weights of another one do not fit

@@ -19,6 +19,16 @@ _ADAM = frozenset({"step", "exp_avg", "exp_avg_sq"})
 KEPT = {"adam": _ADAM, "adamw": _ADAM, "sgd": frozenset({"momentum_buffer"})}  # for each parameter
 
 
+# Where versions before the terms kept the parameters of losses.
+_FORMER = {"center.": "terms.center.", "self_kd.": "terms.self_kd.", "overhaul.": "terms.kd_overhaul.each."}
+
+
+def under_terms(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state of an objective with the names of today; unfinished runs of older versions have others."""
+    names = {key: next((old for old in _FORMER if key.startswith(old)), "") for key in state}
+    return {_FORMER.get(old, "") + key.removeprefix(old): state[key] for key, old in names.items()}
+
+
 def settings_to_go_on(checkpoint: Checkpoint, last: Path) -> ReIDConfig:
     """The settings of the run that a checkpoint goes on with.
 

@@ -17,18 +17,18 @@ from kd_yolo.reid.model.pre_relu import pre_relu_features
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a teacher says of a batch.
+class TeacherOutputs:
+    """What a teacher gives for a batch.
 
     Attributes:
         features: its features.
         logits_nk: without margin.
-        maps: by stage, before the ReLU; empty where they were not asked for.
+        pre_relu: maps by stage, before the ReLU; empty where they were not asked for.
     """
 
     features: Features
     logits_nk: Tensor
-    maps: dict[str, Tensor]
+    pre_relu: dict[str, Tensor]
 
 
 class Teacher:
@@ -47,15 +47,15 @@ class Teacher:
         return self
 
     @torch.no_grad()
-    def __call__(self, x_nchw: Tensor, *, with_maps: bool = False) -> Lesson:
-        """Looks at the crops, in its own size."""
+    def __call__(self, x_nchw: Tensor, *, with_pre_relu: bool = False) -> TeacherOutputs:
+        """Runs on the crops, resized to its own size."""
         size_hw = (self.model.config.height, self.model.config.width)
         if tuple(x_nchw.shape[2:]) != size_hw:
             x_nchw = F.interpolate(x_nchw, size_hw, mode="bilinear", antialias=True)
         with ExitStack() as reading:
-            maps = reading.enter_context(pre_relu_features(self.model.backbone)) if with_maps else {}
+            maps = reading.enter_context(pre_relu_features(self.model.backbone)) if with_pre_relu else {}
             features = self.model.features(x_nchw)
-        return Lesson(features, self.model.logits(features), dict(maps))
+        return TeacherOutputs(features, self.model.logits(features), dict(maps))
 
 
 def load_teachers(paths: Sequence[str], identities: Sequence[Identity], *, by_logits: bool) -> list[Teacher]:

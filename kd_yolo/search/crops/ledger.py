@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-
-from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.files import write_bytes
+from kd_yolo.base.images import write_image
+from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.reading import read_json_value, shown
+from kd_yolo.data.market_name import market_stem
 from kd_yolo.search.frames.crop_vectors import VECTORS, write_vectors
 from kd_yolo.search.frames.numbers import Number
 from kd_yolo.search.frames.records import Crop, Floats, as_row
@@ -30,7 +31,6 @@ SETTINGS, INPUTS, PARTS, PICTURES = "crops.json", "inputs.json", "parts", "crops
 FINISHED = -1
 MAX_PART_BYTES = 1 << 30  # inputs.json of millions of images
 PART_FRAMES, PART_S = 256, 5.0  # a part is written when it covers so many frames, or so much time has passed
-JPEG_QUALITY = 95
 OURS = re.compile(r"\d{4,}_c\d+s\d+_\d{6,}_\d{2,}\.jpg")
 
 
@@ -95,9 +95,9 @@ class Totals:
 
 
 def crop_name(crop: Crop, number: Number, place: int) -> str:
-    """``0000_c1s1_000451_03.jpg``: identity or track (0: unknown), camera, sequence, frame, place in the frame."""
+    """Market-1501's name with the track for the person, 0 without one."""
     frame = number.picture + crop.index
-    return f"{max(crop.track, 0):04d}_c{number.camera}s{number.sequence}_{frame:06d}_{place:02d}.jpg"
+    return market_stem(max(crop.track, 0), number.camera, frame, sequence=number.sequence, box=place) + ".jpg"
 
 
 def write_pictures(folder: Path, seen: Seen, number: Number) -> Note:
@@ -111,7 +111,7 @@ def write_pictures(folder: Path, seen: Seen, number: Number) -> Note:
     rows = []
     for place, crop in enumerate(seen.crops):
         file = f"{PICTURES}/{crop_name(crop, number, place)}"
-        _write_jpeg(folder / file, crop)
+        write_image(folder / file, crop.picture_hw3[..., ::-1], sync=False)  # thousands, made again by the next run
         rows.append(as_row(crop, file))
     return Note(seen.source, seen.index + 1, rows, seen.num_people, seen.rejected)
 
@@ -217,9 +217,8 @@ class Ledger:
         for file in (self.folder / PICTURES).iterdir():
             if OURS.fullmatch(file.name) and f"{PICTURES}/{file.name}" not in named:
                 file.unlink()
-        for folder in (self.folder, self.folder / PARTS, self.folder / PICTURES, self.folder / VECTORS):
-            for file in folder.glob(".*.part*"):
-                file.unlink()
+        own = (self.folder, *(self.folder / name for name in (PARTS, PICTURES, VECTORS)))
+        remove_leftovers(*own, is_locked=True)
 
 
 def _as_part(noted: Iterable[Note]) -> dict[str, Any]:
@@ -284,10 +283,3 @@ def _read_part(file: Path) -> dict[str, Any]:
 
 def _write(file: Path, content: dict[str, Any]) -> None:
     write_bytes(file, json.dumps(content, ensure_ascii=False).encode())
-
-
-def _write_jpeg(file: Path, crop: Crop) -> None:
-    is_done, data = cv2.imencode(".jpg", crop.picture_hw3[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not is_done:
-        raise KDYoloError(f"a crop of {crop.source} could not be encoded: {crop.picture_hw3.shape}.")
-    write_bytes(file, data.tobytes(), sync=False)  # thousands; a run that goes on writes them again

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.order import natural_key
-from kd_yolo.base.reading import shown
+from kd_yolo.base.reading import first_few, shown
 from kd_yolo.data.spec import IMAGE_SUFFIXES
 
 # What PIL reads besides: Windows saves .jfif, scanners .jpe.
@@ -34,9 +34,8 @@ class Passed:
         """A line for the user; None where nothing was passed over."""
         if not self.counts:
             return None
-        parts = [f"{count:,} {reason}" for reason, count in self.counts.most_common(_SHOWN)]
-        more = f" and {len(self.counts) - _SHOWN} other kinds" if len(self.counts) > _SHOWN else ""
-        return f"{folder}: {self.counts.total():,} files passed over: {', '.join(parts)}{more}"
+        parts = [f"{count:,} {reason}" for reason, count in self.counts.most_common()]
+        return f"{folder}: {self.counts.total():,} files passed over: {first_few(parts, _SHOWN)}"
 
 
 def list_folder(folder: Path, suffixes: Iterable[str], passed: Passed | None = None) -> list[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_yolo.reid.data.market import NAME
+from kd_yolo.data.market_name import parse_market_name
 
 CAMERA = re.compile(r"(?:^|[^a-z])cam(?:era)?[-_ .]?0*(\d{1,6})(?!\d)", re.IGNORECASE)
 
@@ -88,9 +88,9 @@ class _Rows:
 def camera_said(name: str) -> int | None:
     """The camera that the name of a file or of its folder says."""
     path = Path(name)
-    market = NAME.match(path.name)
+    market = parse_market_name(path.name)
     if market:
-        return int(market.group(2))
+        return market.camera
     found = CAMERA.search(path.stem) or CAMERA.search(path.parent.name)
     return int(found.group(1)) if found else None
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.reading import first_few
 from kd_yolo.base.registry import nearest
 from kd_yolo.search.frames.records import Floats
 from kd_yolo.search.gallery.files import Manifest, Shard, read_manifest, write_manifest
@@ -19,7 +20,6 @@ from kd_yolo.search.gallery.lock import locked, writing
 from kd_yolo.search.gallery.shards import read_blocks, read_rows, sweep_files, sweep_pictures, write_shard
 
 Mask = npt.NDArray[np.bool_]
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,5 @@ def _hint(tables: Sequence[Any], which: Which) -> str:
     for name, wanted in (("identity", which.person), ("source", which.source)):
         known = sorted({value for table in tables for value in table[name] if value is not None})
         if wanted is not None:
-            shown = ", ".join(known[:_SHOWN]) or "none"
-            return f"{nearest(wanted, known)} Known ({name}): {shown}{', ...' if len(known) > _SHOWN else ''}."
+            return f"{nearest(wanted, known)} Known ({name}): {first_few(known) or 'none'}."
     return ""

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.files import write_bytes
+from kd_yolo.base.reading import first_few
 from kd_yolo.base.registry import nearest
 from kd_yolo.search.frames.records import Floats
 from kd_yolo.search.gallery.files import KINDS, MANIFEST, Manifest, Threshold, is_gallery, read_manifest, write_manifest
@@ -270,9 +272,7 @@ class Gallery:
 
     def _write_pictures(self, pictures: Mapping[str, bytes]) -> None:
         for key, picture in pictures.items():
-            path = self.folder / picture_name(key)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(picture)
+            write_bytes(self.folder / picture_name(key), picture, sync=False)
 
 
 def _check_empty(folder: Path, *, with_lock: bool = False) -> None:
@@ -286,6 +286,6 @@ def _check_empty(folder: Path, *, with_lock: bool = False) -> None:
     others = [name for name in names if name != LOCK and not name.startswith(f".{MANIFEST}.")]
     if others and (with_lock or not ((folder / LOCK).exists() or is_gallery(folder))):
         raise ConfigError(
-            f"{folder} is not empty and no gallery (it has {', '.join(others[:3])}): it is left alone. Name another"
+            f"{folder} is not empty and no gallery (it has {first_few(others, 3)}): it is left alone. Name another"
             " folder."
         )

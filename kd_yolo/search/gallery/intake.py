@@ -15,10 +15,10 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.images import UNREADABLE
 from kd_yolo.base.reading import regular_file
 from kd_yolo.base.registry import nearest
+from kd_yolo.data.market_name import DISTRACTOR, JUNK, parse_market_name
 from kd_yolo.reid.data.decode import read_rgb
 from kd_yolo.reid.data.layouts import read_layout
-from kd_yolo.reid.data.market import DISTRACTOR, JUNK, NAME
-from kd_yolo.reid.data.sample import GALLERY, SUBSETS, list_pictures
+from kd_yolo.reid.data.sample import GALLERY, SUBSETS, images_in
 from kd_yolo.search.frames.crop_vectors import StoredVectors
 from kd_yolo.search.frames.listing import CROPS, Passed, list_folder
 from kd_yolo.search.frames.records import NO_TRACK, Floats, Picture
@@ -27,6 +27,7 @@ from kd_yolo.search.gallery.rows import GIVEN, Row, as_record
 
 TABLE, PICTURES = "crops.parquet", "crops"
 QUALITY = 95
+_MAX_CAMERA = 999_999_999  # a table's column holds 64 bits
 LARGEST_PX = 512  # of a side; no network looks at more, and a portion of photographs would fill the memory
 _TURNED = 0x0112  # EXIF's orientation; from 5 on width and height change places
 _JPEG_MODES = ("RGB", "L")
@@ -190,7 +191,7 @@ def _reid(folder: Path, subset: str | None) -> Found | None:
     except InputError:
         return None
     subsets = listing.subsets
-    if listing.layout == "identity folders" and list_pictures(folder):  # folders in an album are nobody's names
+    if listing.layout == "identity folders" and images_in(folder):  # folders in an album are nobody's names
         return None
     if subset is not None and subset not in subsets:
         raise ConfigError(f"{folder} has no subset '{subset}'.{nearest(subset, subsets)} It has {', '.join(subsets)}.")
@@ -211,16 +212,11 @@ def _name(identity: int, names: dict[int, str]) -> str | None:
 
 def _plain(path: Path) -> Source:
     """An image of one person; names as 0002_c1s1_000451_03.jpg tell identity and camera."""
-    named = NAME.match(path.name)
-    identity = _whole(named.group(1)) if named else None
-    return Source(path, _row(path, identity, int(named.group(2)[:9]) if named else 0))
-
-
-def _whole(text: str) -> str | None:
-    try:
-        return _name(int(text), {})
-    except ValueError:
-        return None
+    said = parse_market_name(path.name)
+    if said is None:
+        return Source(path, _row(path, None, 0))
+    identity = None if said.identity is None else _name(said.identity, {})
+    return Source(path, _row(path, identity, min(said.camera, _MAX_CAMERA)))
 
 
 def _row(path: Path, identity: str | None, camera: int) -> Row:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.files import write_bytes
+from kd_yolo.base.images import write_image
+from kd_yolo.base.palette import GREEN, VERMILION, Colour
 from kd_yolo.reid.data.decode import read_rgb
 from kd_yolo.search.frames.numbers import camera_said
 from kd_yolo.search.frames.records import Picture
@@ -20,9 +21,8 @@ from kd_yolo.search.gallery.query import Match
 A_LINE = 10  # matches
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _WIDTH_PX, _HEIGHT_PX, _FRAME_PX, _TEXT_PX, _SPACE_PX = 96, 192, 4, 15, 6
-# RGB; told apart also by people who see red and green alike, and the captions say the same.
-_SAME, _OTHER, _PLAIN, _ASKED, _GREY = (0, 158, 115), (213, 94, 0), (150, 150, 150), (0, 0, 0), (200, 200, 200)
-Colour = tuple[int, int, int]
+# RGB; the captions say the same.
+_SAME, _OTHER, _PLAIN, _ASKED, _GREY = GREEN, VERMILION, (150, 150, 150), (0, 0, 0), (200, 200, 200)
 Tile = npt.NDArray[np.uint8]
 
 
@@ -56,11 +56,8 @@ def draw_ranking(asked_hw3: Picture, matches: Sequence[Match], target: Path) -> 
         tiles += [blank] * (min(A_LINE, len(matches)) - len(tiles))
         lines.append(np.hstack([first, _gap(4 * _SPACE_PX), *(part for tile in tiles for part in (tile, _gap()))]))
     margins = ((_SPACE_PX, 0), (_SPACE_PX, 0), (0, 0))
-    sheet_hw3 = np.ascontiguousarray(np.pad(np.vstack(lines), margins, constant_values=255)[:, :, ::-1])
-    is_done, data = cv2.imencode(target.suffix.lower(), sheet_hw3)
-    assert is_done, "OpenCV writes these kinds"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return write_bytes(target, data.tobytes())
+    sheet_hw3 = np.pad(np.vstack(lines), margins, constant_values=255)[:, :, ::-1]
+    return write_image(target, sheet_hw3)
 
 
 def time_of(seconds: float | None) -> str:

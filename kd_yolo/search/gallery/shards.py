@@ -13,6 +13,7 @@ import numpy as np
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
 from kd_yolo.base.files import write_bytes, written_beside
+from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.reading import read_bytes, regular_file
 from kd_yolo.search.frames.records import Floats
 from kd_yolo.search.frames.tables import MAX_BYTES
@@ -196,8 +197,7 @@ def sweep_files(folder: Path, manifest: Manifest) -> None:
         for file in (folder / kind).glob("*"):
             if file.name not in {f"{name}{ENDINGS[kind]}" for name in names}:
                 file.unlink(missing_ok=True)
-    for file in folder.glob(f".{MANIFEST}.*.part*"):
-        file.unlink(missing_ok=True)
+    remove_leftovers(folder, of=MANIFEST, is_locked=True)
 
 
 def sweep_pictures(folder: Path, manifest: Manifest) -> None:

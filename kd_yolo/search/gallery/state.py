@@ -9,6 +9,7 @@ import numpy as np
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
+from kd_yolo.base.reading import first_few
 from kd_yolo.search.gallery.files import MANIFEST, Manifest
 from kd_yolo.search.gallery.index import Places, SearchIndex
 from kd_yolo.search.gallery.rows import Row, as_table
@@ -99,7 +100,7 @@ class GalleryState:
         known = found < len(self)
         known[known] = self.places[found[known]] == wanted[known]
         if not known.all():
-            gone = ", ".join(map(str, wanted[~known][:5]))
+            gone = first_few(wanted[~known])
             raise InputError(f"{self.folder} has no crop {gone} (any more): ask again, `kd-yolo search query`.")
         return found
 

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.reading import first_few
 from kd_yolo.search.frames.records import Floats
-
-_SHOWN = 5
 
 
 def check_vectors(vectors_nd: Floats, dim: int) -> Floats:
@@ -34,7 +33,7 @@ def check_vectors(vectors_nd: Floats, dim: int) -> Floats:
     if len(wrong):
         raise InputError(
             f"{len(wrong)} of {len(vectors_nd)} embeddings hold NaN or infinite values or are all zeros, first rows:"
-            f" {', '.join(map(str, wrong[:_SHOWN]))}. Look at these images; if there are many, the network's training"
+            f" {first_few(wrong)}. Look at these images; if there are many, the network's training"
             " diverged: take another checkpoint."
         )
     return np.asarray(length_n, np.float32)

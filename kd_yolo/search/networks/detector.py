@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.base.reading import regular_file
+from kd_yolo.base.fingerprint import file_hash
+from kd_yolo.base.reading import first_few, regular_file
 from kd_yolo.base.registry import nearest
 from kd_yolo.search.frames.records import People, Picture
 from kd_yolo.search.settings import DetectorSettings
@@ -61,7 +61,7 @@ class PersonDetector:
     @property
     def hash(self) -> str:
         """The first 16 hex digits of the weights' SHA-256."""
-        return hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]
+        return file_hash(self.file)
 
     def detect(self, pictures_bgr: Sequence[Picture], conf: float) -> list[People]:
         """The people in each image, best first, without tracks.
@@ -95,8 +95,7 @@ def class_of_people(names: Mapping[int, str], settings: DetectorSettings) -> int
     for key, name in names.items():
         if name.casefold() == wanted.casefold():
             return key
-    shown = ", ".join(list(names.values())[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     raise ConfigError(
         f"{settings.weights} has no class '{wanted}'.{nearest(wanted, names.values())}"
-        f" Name its class of people with --person: {shown}."
+        f" Name its class of people with --person: {first_few(names.values(), SHOWN)}."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from kd_yolo.base.device import choose_device
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.fingerprint import file_hash
 from kd_yolo.base.reading import regular_file
 from kd_yolo.reid.data.transforms import as_unit, resize
 from kd_yolo.reid.model.network import ReIDModel
@@ -55,10 +55,7 @@ class Embedder:
         """
         weights = regular_file(weights, "network")
         opened = open_onnx(weights, device) if weights.suffix.lower() == ".onnx" else _open_checkpoint(weights, device)
-        with weights.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else hashlib.sha256(
-                stream.read())  # fmt: skip
-        return cls(weights, digest.hexdigest()[:16], *opened)
+        return cls(weights, file_hash(weights), *opened)
 
     def embed(self, pictures_rgb: Sequence[Picture], batch: int = BATCH) -> Floats:
         """Vectors of crops.

@@ -13,9 +13,9 @@ from torch import Tensor
 from kd_yolo.base.device import choose_device, parse_device
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.extras import require
+from kd_yolo.base.files import written_beside
 from kd_yolo.reid.model.onnx_file import read_onnx
-from kd_yolo.reid.model.settings import IMAGENET_MEAN, IMAGENET_STD
-from kd_yolo.reid.network_settings import MAX_EMBEDDING, MAX_SIDE
+from kd_yolo.reid.model.settings import IMAGENET_MEAN, IMAGENET_STD, MAX_EMBEDDING, MAX_SIDE
 from kd_yolo.search.frames.records import Floats
 
 MAX_BATCH = 1024  # of a file with a fixed one
@@ -150,7 +150,8 @@ def with_normalisation(file: Path, target: Path) -> Path:
         graph.initializer.append(numpy_helper.from_array(array_1c11, constant))
     graph.node.insert(0, helper.make_node("Sub", [name, mean], [shifted]))
     graph.node.insert(1, helper.make_node("Div", [shifted, std], [scaled]))
-    onnx.save(model, str(target))
+    with written_beside(target) as part:
+        onnx.save(model, str(part))
     return target
 
 

@@ -10,15 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from kd_yolo.base.palette import BLUE, OBJECTS, ORANGE, Colour
 from kd_yolo.search.frames.records import Picture
 
 Box = tuple[int, int, int, int]
-Colour = tuple[int, int, int]
-# Red, green, blue; told apart also by people who see red and green alike (Okabe and Ito).
-BLUE, ORANGE, WHITE, BLACK = (0, 114, 178), (230, 159, 0), (255, 255, 255), (0, 0, 0)
-COLOURS: tuple[Colour, ...] = (
-    BLUE, ORANGE, (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66),
-)  # fmt: skip
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 LONG_SIDE_PX, SHORT_SIDE_PX, MOST_SCALE = 1280, 800, 4.0  # small images grow, so that their labels can be read
 FONT = cv2.FONT_HERSHEY_DUPLEX
 THUMBNAIL = 2.0  # times as large, in an image that the page shows at half its size
@@ -82,7 +78,7 @@ def draw_classes(
     drawn: Picture = shown.picture_hw3.copy()
     for box, class_id in zip(boxes_xyxy_m4, classes, strict=True):
         name = names.get(class_id, str(class_id)).encode("ascii", "replace").decode()  # all that the font has
-        _box(drawn, shown.box(box), COLOURS[class_id % len(COLOURS)], name)
+        _box(drawn, shown.box(box), OBJECTS[class_id % len(OBJECTS)], name)
     return drawn
 
 

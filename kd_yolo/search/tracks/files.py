@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
+from kd_yolo.base.images import write_image
 from kd_yolo.base.reading import read_bytes, read_json_value, shown
 from kd_yolo.data.folder import Record
+from kd_yolo.data.market_name import market_stem
 from kd_yolo.search.crops.index import COLUMNS
 from kd_yolo.search.frames.records import Crop, Floats, as_row
 from kd_yolo.search.frames.tables import MAX_BYTES, read_table
@@ -28,7 +29,6 @@ _SCHEMA = {
     "source": str, "camera": int, "frame": int, "seconds": float, "track": int,
     "x1": float, "y1": float, "x2": float, "y2": float, "score": float,
 }  # fmt: skip
-_JPEG_QUALITY = 95
 _FACTS: dict[str, type] = {
     "source": str, "camera": int, "num_frames": int, "fps": float, "whole": bool, "network": str,
 }  # fmt: skip
@@ -115,11 +115,8 @@ def _rows(tracks: Tracks) -> Iterator[dict[str, Any]]:
 
 def _write_crop(folder: Path, crop: Crop) -> dict[str, Any]:
     """Market-1501's name with the track for the person."""
-    name = f"{CROPS}/{crop.track:04d}_c{crop.camera}s1_{crop.index:06d}_00.jpg"
-    picture_bgr = np.ascontiguousarray(crop.picture_hw3[..., ::-1])
-    is_done, data = cv2.imencode(".jpg", picture_bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    assert is_done, "a crop has pixels"
-    (folder / name).write_bytes(data.tobytes())
+    name = f"{CROPS}/{market_stem(crop.track, crop.camera, crop.index)}.jpg"
+    write_image(folder / name, crop.picture_hw3[..., ::-1], sync=False)
     return as_row(crop, name)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.extras import require
+from kd_yolo.geometry.boxes import iou_matrix
 from kd_yolo.search.tracks.mot import Sightings
 
 Floats = npt.NDArray[np.float64]
@@ -29,9 +30,10 @@ class TrackScores:
     """Quality of tracks.
 
     Attributes:
-        idf1: share of the boxes that belong to the right person: F1 of the two below.
-        idp: share of the tracks' boxes, and
-        idr: share of the true boxes that do, under the best one-to-one assignment of tracks to people.
+        idf1: F1 of the two below.
+        idp: precision, the share of the tracks' boxes that belong to the right person.
+        idr: recall, the share of the true boxes that the right track has; both under the best one-to-one assignment
+            of tracks to people.
         switches: how often a person goes on under another track.
         misses: true boxes without a track's box.
         false: boxes of tracks where nobody is.
@@ -103,27 +105,17 @@ def _share(part: int, whole: int) -> float:
 
 
 def _frames(truth: Sightings, found: Sightings) -> Iterator[tuple[Ints, Ints]]:
-    """Places of the true and of the found boxes of each frame that has either, in order of time."""
+    """Positions of the true and of the found boxes of each frame that has either, in order of time."""
     every = np.union1d(truth.frames_n, found.frames_n)
     yield from zip(_places(truth, every), _places(found, every), strict=True)
 
 
 def _places(sightings: Sightings, frames: Ints) -> Iterator[Ints]:
-    """Places of the boxes of each frame; one sort, however many frames there are."""
+    """Positions of the boxes of each frame; one sort, however many frames there are."""
     order = np.argsort(sightings.frames_n, kind="stable")
     ordered = sightings.frames_n[order]
     starts, ends = np.searchsorted(ordered, frames), np.searchsorted(ordered, frames, side="right")
     return (order[start:end] for start, end in zip(starts, ends, strict=True))
-
-
-def _iou(a_xyxy_n4: Floats, b_xyxy_m4: Floats) -> Floats:
-    """Intersection over union (N, M)."""
-    low = np.maximum(a_xyxy_n4[:, None, :2], b_xyxy_m4[None, :, :2])
-    high = np.minimum(a_xyxy_n4[:, None, 2:], b_xyxy_m4[None, :, 2:])
-    inside = np.prod(np.maximum(high - low, 0), axis=2)
-    area_a, area_b = (np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1) for boxes in (a_xyxy_n4, b_xyxy_m4))
-    whole = area_a[:, None] + area_b[None] - inside
-    return np.asarray(inside / np.where(whole > 0, whole, 1.0))
 
 
 def _assigned(gain_nm: Floats) -> Iterator[tuple[int, int]]:
@@ -138,17 +130,17 @@ def _without_ignored(truth: Sightings, found: Sightings, iou_min: float) -> Sigh
     """The tracks without the boxes that match a true box which forgives them."""
     forgiving_n, kept = truth.forgiving_n, np.ones(len(found), bool)
     for of_truth, of_found in _frames(truth, found):
-        iou = _iou(truth.boxes_xyxy_n4[of_truth], found.boxes_xyxy_n4[of_found])
+        iou = iou_matrix(truth.boxes_xyxy_n4[of_truth], found.boxes_xyxy_n4[of_found])
         for row, column in _assigned(np.where(iou >= iou_min - ROUNDING, iou, 0.0)):
             kept[of_found[column]] = not forgiving_n[of_truth[row]]
     return found.where(kept)
 
 
 def _pairs(truth: Sightings, found: Sightings, iou_min: float) -> list[Pairs]:
-    """Of each frame: places of true and found boxes, and their overlap, 0 where it is too small."""
+    """Of each frame: positions of true and found boxes, and their overlap, 0 where it is too small."""
     pairs = []
     for of_truth, of_found in _frames(truth, found):
-        iou = _iou(truth.boxes_xyxy_n4[of_truth], found.boxes_xyxy_n4[of_found])
+        iou = iou_matrix(truth.boxes_xyxy_n4[of_truth], found.boxes_xyxy_n4[of_found])
         pairs.append((of_truth, of_found, np.where(iou >= iou_min - ROUNDING, iou, 0.0)))
     return pairs
 

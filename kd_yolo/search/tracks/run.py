@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.files import write_bytes
+from kd_yolo.base.files import write_json, write_text
 from kd_yolo.base.order import natural_key
 from kd_yolo.search.frames.listing import IMAGES
 from kd_yolo.search.frames.numbers import number_all
@@ -152,7 +151,7 @@ def link_all(names: Sequence[str], tracks: Sequence[Tracks], threshold: float | 
         persons[place][number] = int(person)
     _number_the_rest(tracks, persons, int(linked.max(initial=0)))
     result = Linked(list(names), list(tracks), persons)
-    write_bytes(folder / PERSONS, _table(result).encode())
+    write_text(folder / PERSONS, _table(result))
     return result
 
 
@@ -244,7 +243,7 @@ def score_all(
         if same_people:
             scores[ALL] = _score_as_one(linked, true, people)
     content = {name: score.as_dict() for name, score in scores.items()}
-    write_bytes(folder / METRICS, (json.dumps(content, indent=2) + "\n").encode())
+    write_json(folder / METRICS, content)
     return scores
 
 

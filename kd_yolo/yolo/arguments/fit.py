@@ -9,7 +9,7 @@ from torch import nn
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.base.reading import shown
+from kd_yolo.base.reading import first_few, shown
 from kd_yolo.yolo.arguments.table import TABLE
 
 
@@ -44,7 +44,7 @@ def check_fits_data(
     if absent:
         problems.append(
             f"classes={_listed(kept)}: the data has no class {_listed(absent)}, expected 0 to {len(names) - 1}"
-            f" ({shown(', '.join(map(str, list(names.values())[:10])))})."
+            f" ({_listed(names.values())})."
         )
     elif kept and boxes is not None and not any(boxes.get(names[number]) for number in kept):
         problems.append(f"classes={_listed(kept)}: no training image has a label of these classes.")
@@ -93,5 +93,4 @@ def _wrong_freeze(freeze: Any, model: Any) -> str | None:
 
 def _listed(values: Collection[Any]) -> str:
     """The first values as they are typed."""
-    items = list(values)
-    return ",".join(shown(item, 30).strip("'") for item in items[:10]) + (f",... {len(items)}" * (len(items) > 10))
+    return first_few([shown(item, 30).strip("'") for item in values], 10, separator=",")

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from ultralytics.nn.modules import Conv
-from ultralytics.nn.modules.head import RTDETRDecoder
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import shown
 from kd_yolo.yolo.description.layer_names import TEXT_LAYERS
 from kd_yolo.yolo.description.trial_pass import IMAGE_PX, OverBudgetError, watched
+from kd_yolo.yolo.families import is_form
 from kd_yolo.yolo.files.unpickle import MALFORMED
 from kd_yolo.yolo.quiet import quiet
 
@@ -150,7 +150,7 @@ class _Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _run(layers: nn.Sequential, image: Tensor) -> None:
     """What ``BaseModel._predict_once`` does; heads give their raw outputs."""
     layers.eval()
-    layers[-1].training = not isinstance(layers[-1], RTDETRDecoder)
+    layers[-1].training = not is_form(layers[-1], "decoder")
     outputs: list[Any] = []
     x: Any = image
     for layer in layers:

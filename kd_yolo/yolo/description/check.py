@@ -13,7 +13,16 @@ from typing import Any
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import shown
 from kd_yolo.base.registry import nearest
-from kd_yolo.yolo.description.layer_names import ACTIVATIONS, FETCHING, LAYERS, OLD_NAMES, TEXT_ARGUMENTS, TEXT_LAYERS
+from kd_yolo.yolo.description.layer_names import (
+    ACTIVATIONS,
+    FETCHING,
+    LAYERS,
+    OLD_NAMES,
+    TEXT_ARGUMENTS,
+    TEXT_LAYERS,
+    installed_layers,
+)
+from kd_yolo.yolo.families import head_named
 
 MAX_LAYERS = 500  # yolov9e has 43
 MAX_REPEATS = 1000
@@ -136,7 +145,8 @@ class _Check:
             raise self.error(f"repeats layer {index} ({name}) {shown(repeats)} times, expected 0 to {MAX_REPEATS}")
         given = sources if isinstance(sources, list | tuple) else [sources]
         is_known = 0 < len(given) <= _MAX_ITEMS and all(_is_int(i, -max(index, 1), max(index - 1, -1)) for i in given)
-        takes_many = name in {"Concat", "CBFuse"} or name.endswith(("Detect", "Segment", "RTDETRDecoder"))
+        head = head_named(name)
+        takes_many = name in {"Concat", "CBFuse"} or (head is not None and head.form != "classifier")
         if not is_known or (takes_many and not isinstance(sources, list | tuple)):
             raise self.error(f"feeds layer {index} ({name}) from {shown(sources)}, expected earlier layers or -1")
         if not isinstance(arguments, list | tuple) or len(arguments) > _MAX_ITEMS:
@@ -154,6 +164,8 @@ class _Check:
             raise self.error(f"names the block '{name}' in layer {index}, which fetches weights or runs other programs")
         if isinstance(name, str) and name in TEXT_LAYERS:
             raise self.error(f"names the block '{name}' in layer {index}: YOLO-World and YOLOE are not built here")
+        if isinstance(name, str) and name in installed_layers():
+            return
         hint = nearest(name, sorted(self.layers)) if isinstance(name, str) and len(name) <= _MAX_TEXT else ""
         raise self.error(f"names the block {shown(name)} in layer {index}, which is not a layer that is known", hint)
 

@@ -1,62 +1,18 @@
 """The layers that a model description may name, and the activations: explicit lists, held by a test against upstream.
 
-They are those that ultralytics' ``parse_model`` treats in branches of its own or that a YAML of its uses. Whatever
-loads or fetches weights is missing on purpose, and named here so that the message can say why.
+They are torch's plain ones and those of the families in :mod:`kd_yolo.yolo.families`. Whatever loads or fetches weights
+is missing on purpose, and named here so that the message can say why.
 """
 
 from __future__ import annotations
 
-CONVOLUTIONS = frozenset(
-    [
-        "AConv",
-        "ADown",
-        "Conv",
-        "ConvTranspose",
-        "DWConv",
-        "DWConvTranspose2d",
-        "Focus",
-        "GhostConv",
-        "HGStem",
-        "SCDown",
-        "nn.ConvTranspose2d",
-    ]
-)
-BLOCKS = frozenset(
-    [
-        "A2C2f",
-        "AIFI",
-        "Bottleneck",
-        "BottleneckCSP",
-        "C1",
-        "C2",
-        "C2PSA",
-        "C2f",
-        "C2fCIB",
-        "C2fPSA",
-        "C3",
-        "C3Ghost",
-        "C3TR",
-        "C3k2",
-        "C3x",
-        "CBFuse",
-        "CBLinear",
-        "Concat",
-        "ELAN1",
-        "GhostBottleneck",
-        "HGBlock",
-        "PSA",
-        "RepC3",
-        "RepNCSPELAN4",
-        "ResNetLayer",
-        "SPP",
-        "SPPELAN",
-        "SPPF",
-    ]
-)
+from kd_yolo.yolo.families import FAMILIES, installed
+
 PLAIN = frozenset(
     [
         "nn.AvgPool2d",
         "nn.BatchNorm2d",
+        "nn.ConvTranspose2d",
         "nn.Dropout",
         "nn.Dropout2d",
         "nn.Identity",
@@ -68,25 +24,11 @@ PLAIN = frozenset(
         "nn.ZeroPad2d",
     ]
 )
-HEADS = frozenset(
-    [
-        "Classify",
-        "Depth",
-        "Detect",
-        "OBB",
-        "OBB26",
-        "Pose",
-        "Pose26",
-        "RTDETRDecoder",
-        "Segment",
-        "Segment26",
-        "SemanticSegment",
-        "v10Detect",
-    ]
-)
+TEXT_BLOCKS = frozenset({"C2fAttn", "ImagePoolingAttn"})
 # of YOLO-World and YOLOE: they need a text encoder, which ultralytics fetches and installs a package for
-TEXT_LAYERS = frozenset(["C2fAttn", "ImagePoolingAttn", "WorldDetect", "YOLOEDetect", "YOLOESegment", "YOLOESegment26"])
-LAYERS = CONVOLUTIONS | BLOCKS | PLAIN | HEADS
+TEXT_LAYERS = TEXT_BLOCKS | {head.name for family in FAMILIES for head in family.heads if head.takes_text}
+HEADS = frozenset(head.name for family in FAMILIES for head in family.heads) - TEXT_LAYERS
+LAYERS = PLAIN | HEADS | frozenset(name for family in FAMILIES for name in family.layers)
 OLD_NAMES = frozenset({"Silence"})  # in checkpoints of yolov9e; ultralytics reads it as nn.Identity
 FETCHING = frozenset({"TorchVision", "AutoBackend", "Index"})  # torchvision fetches weights and runs any of its models
 
@@ -115,3 +57,9 @@ ACTIVATIONS = frozenset(
     ]
 )
 TEXT_ARGUMENTS = frozenset(["None", "True", "False", "nc", "kpt_shape", "nearest", "bilinear", "bicubic"])
+
+
+def installed_layers() -> frozenset[str]:
+    """Layers and heads that families of installed packages add."""
+    added = installed()
+    return frozenset(name for f in added for name in f.layers | {head.name for head in f.heads})

@@ -14,9 +14,9 @@ from kd_yolo.base.reading import read_yaml_value, regular_file, shown
 from kd_yolo.base.registry import nearest
 from kd_yolo.yolo.description.build_budget import check_buildable
 from kd_yolo.yolo.description.check import check_description
+from kd_yolo.yolo.families import head_named
 from kd_yolo.yolo.files.locate import refuse_impossible_name
 
-RTDETR = "rtdetr"  # no task of ultralytics, which has detectors of two kinds: ours, as its trainers differ
 SUFFIXES = (".yaml", ".yml")
 SHIPPED = Path(ultralytics.__file__).parent / "cfg" / "models"
 _P6 = re.compile(r"yolov[58][nsmlx]6")  # ultralytics calls yolov8n6 yolov8n-p6
@@ -71,11 +71,8 @@ def check_model_yaml(name: str | Path, what: str = "model YAML") -> str:
     if _TEXT_MODEL.search(Path(str(name)).stem):
         raise InputError(f"{what} {shown(str(name))}: YOLO-World and YOLOE need a text encoder and are not built here.")
     description = load_model_yaml(name, what)
-    return RTDETR if _ends_in_rtdetr(description) else str(tasks.guess_model_task(description))
-
-
-def _ends_in_rtdetr(description: dict[str, Any]) -> bool:
-    return str(description["head"][-1][2]) == "RTDETRDecoder"
+    head = head_named(str(description["head"][-1][2]))
+    return str(tasks.guess_model_task(description)) if head is None else head.task
 
 
 def _find(path: Path, what: str) -> tuple[Path, bool]:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
-from ultralytics.nn.modules.head import RTDETRDecoder
+
+from kd_yolo.yolo.families import is_form
 
 MAX_ELEMENTS = 1 << 25  # of one map, 128 MB; yolov9e at 64 px has 0.4 million
 MAX_CALLS = 50_000
@@ -36,7 +37,7 @@ def trial_pass(model: Any, channels: int) -> list[Tensor]:
     Raises:
         OverBudgetError: the pass would take more memory or time than that of any YOLO model.
     """
-    size_px = _RTDETR_PX if isinstance(model.model[-1], RTDETRDecoder) else max(IMAGE_PX, 2 * int(max(model.stride)))
+    size_px = _RTDETR_PX if is_form(model.model[-1], "decoder") else max(IMAGE_PX, 2 * int(max(model.stride)))
     image = torch.full((1, channels, size_px, size_px), 0.5)
     states = [(module, dict(vars(module))) for module in model.modules()]  # heads keep the grid of the last image
     try:

@@ -22,6 +22,7 @@ from torch import nn
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils import loss as ultralytics_loss
 
+from kd_yolo.yolo.families import installed
 from kd_yolo.yolo.files.pickle_scan import Name
 
 _LAYER_PACKAGES = ("torch.nn.modules", "ultralytics.nn.modules", "ultralytics.nn.tasks")
@@ -69,7 +70,7 @@ def resolve(name: Name) -> Any | None:
         entry = _layer_class(name)
     if entry is None:
         entry = _plain_class(name)
-    return entry
+    return _installed_class(name) if entry is None else entry
 
 
 def entries_for(names: list[Name]) -> list[Any]:
@@ -132,6 +133,12 @@ def _plain_class(name: Name) -> type | None:
         transform: type = vars(importlib.import_module(name.module))[name.attr]
         return transform
     return None
+
+
+def _installed_class(name: Name) -> type | None:
+    """A layer that a family of an installed package lists: code of the user's own environment, never of the file's."""
+    classes = (cls for family in installed() for cls in family.classes)
+    return next((cls for cls in classes if (cls.__module__, cls.__qualname__) == (name.module, name.attr)), None)
 
 
 def _plain_dtype(*args: Any) -> np.dtype[Any]:

@@ -14,9 +14,9 @@ from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import read_yaml_value, shown
 from kd_yolo.yolo.description.build_budget import check_buildable
 from kd_yolo.yolo.description.check import MAX_CLASSES, MAX_LAYERS, check_description
-from kd_yolo.yolo.description.layer_names import HEADS, TEXT_LAYERS
 from kd_yolo.yolo.description.model_yaml import SHIPPED
 from kd_yolo.yolo.description.trial_pass import trial_pass
+from kd_yolo.yolo.families import head_named
 from kd_yolo.yolo.files.module_check import TamperedError, check_modules, drop_hooks
 from kd_yolo.yolo.files.unpickle import MALFORMED, OVERRIDE
 from kd_yolo.yolo.quiet import quiet
@@ -122,7 +122,8 @@ def _check_layers(model: Any) -> None:
 
 def _check_facts(model: Any) -> None:
     facts, head = vars(model), model.model[-1]
-    if type(head).__name__ not in HEADS | TEXT_LAYERS:
+    known = head_named(type(head).__name__)
+    if known is None:
         raise TamperedError(f"it ends in {type(head).__name__}, which is not the head of a detector or classifier")
     names = facts.get("names")
     if isinstance(names, list):  # of 2023
@@ -137,7 +138,7 @@ def _check_facts(model: Any) -> None:
         raise TamperedError(f"nc is {shown(facts['nc'])}")
     for owner in (facts, vars(head)):
         strides = owner.get("stride")
-        if "stride" in owner and type(head).__name__ not in {"RTDETRDecoder", "Classify"}:
+        if "stride" in owner and known.form not in ("decoder", "classifier"):
             _check_strides(strides)
     if facts.get("task") is not None and facts["task"] not in TASKS:
         raise TamperedError(f"task is {shown(facts['task'])}, expected {', '.join(sorted(TASKS))}")

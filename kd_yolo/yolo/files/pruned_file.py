@@ -10,10 +10,10 @@ from typing import Any
 import torch
 import ultralytics.nn.tasks as tasks
 from ultralytics import __version__
-from ultralytics.nn.modules.head import Detect
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 from kd_yolo.yolo.classes import class_layers
+from kd_yolo.yolo.families import head_like
 from kd_yolo.yolo.files.saving import save_atomically
 from kd_yolo.yolo.quiet import quiet
 
@@ -89,9 +89,10 @@ def is_pruned(model: Any) -> bool:
 def _stock_shapes(model: Any) -> dict[str, torch.Size]:
     """Shapes of the network that the YAML describes, built without memory and without random numbers."""
     description = copy.deepcopy(model.yaml)
-    head = model.model[-1]
-    if isinstance(head, Detect) and head.cv3 is not None:
-        description["nc"] = max(description["nc"], head.cv3[0][-1].in_channels)
+    known = head_like(model.model[-1])
+    branches = getattr(model.model[-1], known.classes, None) if known is not None and known.form == "levels" else None
+    if branches is not None:
+        description["nc"] = max(description["nc"], branches[0][-1].in_channels)
     with torch.device("meta"), quiet():
         layers, _ = tasks.parse_model(description, ch=description.get("channels", 3), verbose=False)
     return {f"model.{key}": value.shape for key, value in layers.state_dict().items()}

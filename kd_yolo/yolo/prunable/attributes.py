@@ -9,9 +9,8 @@ from typing import Any
 
 from ultralytics.nn.modules.block import SPPELAN, ADown, C3x, CBLinear, RepVGGDW
 from ultralytics.nn.modules.conv import RepConv
-from ultralytics.nn.modules.head import Segment
 
-from kd_yolo.yolo.prunable.splits import HALVING
+from kd_yolo.yolo.families import halves, head_like
 
 
 def synchronise(model: Any, kept: Mapping[str, Sequence[int]]) -> None:
@@ -32,7 +31,8 @@ def synchronise(model: Any, kept: Mapping[str, Sequence[int]]) -> None:
 
 
 def _synchronise(block: Any) -> None:
-    if type(block) in HALVING and hasattr(block, "c"):
+    head = head_like(block)
+    if halves(block) and hasattr(block, "c"):
         block.c = block.cv1.conv.out_channels // 2
     elif isinstance(block, ADown | SPPELAN):
         block.c = block.cv1.conv.out_channels
@@ -42,5 +42,5 @@ def _synchronise(block: Any) -> None:
         block.c1, block.c2 = block.conv1.conv.in_channels, block.conv1.conv.out_channels
     elif isinstance(block, RepVGGDW):
         block.dim = block.conv.conv.out_channels
-    elif isinstance(block, Segment):
+    elif head is not None and head.prototypes != "none":
         block.npr = block.proto.cv1.conv.out_channels

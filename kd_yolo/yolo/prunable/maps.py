@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
-from ultralytics.nn.modules.block import DFL, Proto26
-from ultralytics.nn.modules.head import (
-    OBB,
-    OBB26,
-    Classify,
-    Detect,
-    Pose,
-    Pose26,
-    RTDETRDecoder,
-    Segment,
-    Segment26,
-    v10Detect,
-)
+from ultralytics.nn.modules.block import DFL
 
 from kd_yolo.base.errors import InputError
-
-_DETECT = frozenset({Detect, OBB, OBB26, Pose, Pose26, Segment, Segment26, v10Detect})
-_BRANCHES = ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4")
+from kd_yolo.yolo.families import Head, family_names, head_of
 
 
 def require_known_head(model: Any) -> None:
     """Raises InputError when ``model`` ends in a head that cannot be pruned."""
     layers = getattr(model, "model", None)
     head = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
-    if type(head) not in _DETECT | {Classify, RTDETRDecoder}:
+    known = head_of(head)
+    if known is None or not known.prunable:
         raise InputError(
             f"the model ends in {type(head).__name__}, which cannot be pruned. Give a detect, segment, pose, obb or"
-            " classify model of the families v3, v5u, v6, v8, v9, v10, 11, 12 or 26, or an RT-DETR."
+            f" classify model of the families {family_names()}, or an RT-DETR."
         )
+
+
+def _known(head: Any) -> Head:
+    known = head_of(head)
+    assert known is not None, "require_known_head lets no other through"
+    return known
 
 
 def head_maps(model: Any, image_nchw: Tensor) -> list[Tensor]:
@@ -54,9 +47,10 @@ def head_maps(model: Any, image_nchw: Tensor) -> list[Tensor]:
         outputs.append(x if layer.i in model.save else None)
     head = model.model[-1]
     x = _input(head, x, outputs)
-    if isinstance(head, Classify):
+    form = _known(head).form
+    if form == "classifier":
         return [head.linear(head.pool(head.conv(x)).flatten(1))]
-    if isinstance(head, RTDETRDecoder):
+    if form == "decoder":
         return [project(x_nchw) for project, x_nchw in zip(head.input_proj, x, strict=True)]
     return [*_prototypes(head, x), *_branches(head, x)]
 
@@ -72,9 +66,10 @@ def _input(layer: Any, x: Any, outputs: list[Any]) -> Any:
 
 def _prototypes(head: Any, feats: list[Tensor]) -> Iterator[Tensor]:
     """Mask prototypes; with YOLO26 also the semantic map, whose branch runs in training only."""
-    if not isinstance(head, Segment):
+    prototypes = _known(head).prototypes
+    if prototypes == "none":
         return
-    if not isinstance(head.proto, Proto26):
+    if prototypes == "first":
         yield head.proto(feats[0])
         return
     before, head.proto.training = head.proto.training, True  # of this module alone: BatchNorms stay in eval mode
@@ -85,28 +80,28 @@ def _prototypes(head: Any, feats: list[Tensor]) -> Iterator[Tensor]:
 
 
 def _branches(head: Any, feats: list[Tensor]) -> Iterator[Tensor]:
-    for name in _BRANCHES:
-        branches = getattr(head, name, None)
-        for i, branch in enumerate(branches if branches is not None else ()):
+    for name, tails in _known(head).outputs():
+        for i, branch in enumerate(_levels(head, name)):
             x_nchw = branch(feats[i])
-            if isinstance(head, Pose26) and name.endswith("cv4"):
-                yield getattr(head, f"{name}_kpts")[i](x_nchw)
-                yield getattr(head, f"{name}_sigma")[i](x_nchw)
-            else:
-                yield x_nchw
+            yield from (getattr(head, tail)[i](x_nchw) for tail in tails) if tails else (x_nchw,)
+
+
+def _levels(head: Any, name: str) -> Iterator[nn.Module]:
+    """The branches of a list; none where a head has no one-to-one side."""
+    yield from getattr(head, name, None) or ()
 
 
 def task_outputs(model: Any) -> dict[nn.Module, str]:
     """The head's convs whose width the task sets, each with the reason."""
     head = model.model[-1]
+    known = _known(head)
     convs: list[Any] = [layer.conv for layer in head.modules() if type(layer) is DFL]
-    if isinstance(head, RTDETRDecoder):
+    if known.form == "decoder":
         return dict.fromkeys((project[0] for project in head.input_proj), "decoder input")
-    if isinstance(head, Segment):
+    if known.prototypes != "none":
         convs.append(head.proto.cv3.conv)
-        convs += [head.proto.semseg[-1]] if isinstance(head.proto, Proto26) else []
-    for name in _BRANCHES:
-        suffixes = ("_kpts", "_sigma") if isinstance(head, Pose26) and name.endswith("cv4") else ("",)
-        for branches in (getattr(head, name + suffix, None) for suffix in suffixes):
-            convs += [b if isinstance(b, nn.Conv2d) else b[-1] for b in (branches if branches is not None else ())]
+        convs += [head.proto.semseg[-1]] if known.prototypes == "all" else []
+    if known.form == "levels":
+        ends = [name for branches, tails in known.outputs() for name in tails or (branches,)]
+        convs += [b if isinstance(b, nn.Conv2d) else cast(Any, b)[-1] for name in ends for b in _levels(head, name)]
     return dict.fromkeys(convs, "head output")

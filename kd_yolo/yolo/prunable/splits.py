@@ -13,23 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.nn.modules.block import (
-    C2,
-    C2PSA,
-    ELAN1,
-    PSA,
-    ADown,
-    C2f,
-    C2fCIB,
-    C2fPSA,
-    C3k2,
-    CBLinear,
-    RepNCSPELAN4,
-)
+from ultralytics.nn.modules.block import ELAN1, ADown, CBLinear, RepNCSPELAN4
 from ultralytics.nn.modules.conv import Conv
 
-# Exact classes: a subclass may do something else with the parts.
-HALVING = frozenset({C2, C2f, C2fCIB, C2fPSA, C2PSA, C3k2, ELAN1, PSA, RepNCSPELAN4})
+from kd_yolo.yolo.families import halves
+
 _BEFORE_ADOWN = frozenset({ELAN1, RepNCSPELAN4})
 
 
@@ -82,7 +70,7 @@ class Split:
 def split_convs(model: nn.Module) -> Iterator[Split]:
     """Replaces the splitting convs of ``model``, which must be a copy made for tracing."""
     for name, block in list(model.named_modules()):
-        if type(block) in HALVING:
+        if halves(block):
             block.cv1 = SplitConv(block.cv1, _halves(block.cv1))
             yield Split(f"{name}.cv1", block.cv1, tied=True)
         elif type(block) is CBLinear and block.conv.groups == 1:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.yolo.families import family_names
 
 # Layers that keep channels apart, or mix them by a weight that is cut with them.
 _LAYERS: tuple[type[nn.Module], ...] = (
@@ -71,8 +72,8 @@ class ChannelWatch(TorchFunctionMode):
         if not _keeps_channels(name, args, kwargs):
             raise InputError(
                 f"{self._names[block]} is a {type(block).__name__}, which calls '{name}': channels cannot be followed"
-                " through it, so that this model cannot be pruned. Pruning knows the blocks of the families v3, v5u,"
-                " v6, v8, v9, v10, 11, 12, 26 and RT-DETR."
+                " through it, so that this model cannot be pruned. Pruning knows the blocks of the families"
+                f" {family_names()}, and of RT-DETR."
             )
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules.block import RepVGGDW
 from ultralytics.nn.modules.conv import Conv, ConvTranspose, RepConv
-from ultralytics.nn.modules.head import RTDETRDecoder
 from ultralytics.nn.modules.transformer import AIFI
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.yolo.families import is_form
 from kd_yolo.yolo.prunable.maps import head_maps, require_known_head, task_outputs
 from kd_yolo.yolo.prunable.splits import Split, split_convs
 from kd_yolo.yolo.prunable.standins import put_standins
@@ -89,8 +89,9 @@ class TraceView:
 
     def _require_all_ran(self, watch: ChannelWatch) -> None:
         """A branch that runs in training only would be left with the old widths."""
-        unseen = (AIFI, RTDETRDecoder)
-        known = {layer for module in self.model.modules() if isinstance(module, unseen) for layer in module.modules()}
+        modules = list(self.model.modules())
+        unseen = [module for module in modules if isinstance(module, AIFI) or is_form(module, "decoder")]
+        known = {layer for module in unseen for layer in module.modules()}
         for layer in self.model.modules():
             if isinstance(layer, (*CONVS, nn.BatchNorm2d)) and layer not in {*watch.ran, *known, *self.fixed}:
                 raise InputError(

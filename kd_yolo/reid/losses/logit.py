@@ -10,12 +10,14 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.reading import shown
 from kd_yolo.base.registry import nearest
 from kd_yolo.losses.checks import POSITIVE, check_parameter
+from kd_yolo.reid.losses.base import ReIDLoss, losses
 from kd_yolo.reid.losses.precision import in_full_precision
 
 
@@ -77,7 +79,7 @@ def js(student_nk: Tensor, teacher_nk: Tensor, *, temperature: float) -> Tensor:
     return temperature**2 * (_divergence(log_p_nk, log_m_nk) + _divergence(log_q_nk, log_m_nk)) / 2
 
 
-LOGIT_LOSSES: dict[str, Callable[..., Tensor]] = {"js": js, "sym_kl": sym_kl, "kl": kl}
+DIVERGENCES: dict[str, Callable[..., Tensor]] = {"js": js, "sym_kl": sym_kl, "kl": kl}
 
 
 @torch.no_grad()
@@ -101,31 +103,32 @@ def mean_teacher(logits: Sequence[Tensor], temperature: float) -> Tensor:
     return mean_nk if logits[0].dtype == torch.float64 else mean_nk.float()
 
 
-class LogitDistillation(nn.Module):
-    """A logit loss by name, from one teacher or the mean of several.
+@losses.register("logit")
+class LogitDistillation(ReIDLoss):
+    """A divergence between soft labels, from one teacher or from the mean of several.
 
     Args:
-        name: ``js``, ``sym_kl`` or ``kl``.
+        divergence: ``js``, ``sym_kl`` or ``kl``.
         temperature: T > 0.
 
     Raises:
-        ConfigError: unknown name, or a temperature out of range; at the call, logits of other shapes.
+        ConfigError: unknown divergence, or a temperature out of range; at the call, logits of other shapes.
     """
 
-    def __init__(self, name: str = "js", temperature: float = 4.0) -> None:
-        super().__init__()
-        if name not in LOGIT_LOSSES:
-            known = ", ".join(LOGIT_LOSSES)
-            raise ConfigError(f"unknown logit loss '{name}'.{nearest(name, LOGIT_LOSSES)} Known: {known}.")
-        check_parameter(name, "temperature", temperature, POSITIVE, usual=4.0)
-        self.name, self.temperature = name, temperature
+    paper = "Hinton et al. 2015, arXiv 1503.02531"
 
-    def forward(self, student_nk: Tensor, teachers: Tensor | Sequence[Tensor]) -> Tensor:
-        """The loss of a batch; ``teachers`` are the logits (N,K) of one, or of each."""
-        if isinstance(teachers, Tensor):
-            teachers = [teachers]
-        teacher_nk = teachers[0] if len(teachers) == 1 else mean_teacher(teachers, self.temperature)
-        return LOGIT_LOSSES[self.name](student_nk, teacher_nk, temperature=self.temperature)
+    def __init__(self, divergence: str = "js", temperature: float = 4.0) -> None:
+        super().__init__()
+        if not isinstance(divergence, str) or divergence not in DIVERGENCES:
+            hint, known = nearest(str(divergence)[:100], DIVERGENCES), ", ".join(DIVERGENCES)
+            raise ConfigError(f"loss 'logit': unknown divergence {shown(divergence)}.{hint} Known: {known}.")
+        check_parameter("logit", "temperature", temperature, POSITIVE, usual=4.0)
+        self.divergence, self.temperature = DIVERGENCES[divergence], temperature
+
+    def forward(self, own_logits_nk: Tensor, teacher_logits: Sequence[Tensor]) -> Tensor:
+        """The loss of a batch."""
+        teacher_nk = teacher_logits[0] if len(teacher_logits) == 1 else mean_teacher(teacher_logits, self.temperature)
+        return self.divergence(own_logits_nk, teacher_nk, temperature=self.temperature)
 
 
 def _log_softmaxes(student_nk: Tensor, teacher_nk: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

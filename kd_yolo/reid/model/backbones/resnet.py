@@ -7,15 +7,16 @@ from typing import cast
 import torchvision
 from torch import Tensor, nn
 
-from kd_yolo.reid.model.ibn import replace_first_norms
+from kd_yolo.reid.model.backbones.base import Backbone, backbones
+from kd_yolo.reid.model.backbones.ibn import replace_first_norms
+from kd_yolo.reid.model.settings import STAGES
 
-STAGES = ("layer1", "layer2", "layer3", "layer4")
 IBN_SUFFIX = "_ibn_a"
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 RESNET_NAMES = (*RESNETS, *(name + IBN_SUFFIX for name in RESNETS))
 
 
-class ResNetBackbone(nn.Module):
+class ResNetBackbone(Backbone):
     """A ResNet without its classifier; the names of its weights are torchvision's.
 
     Args:
@@ -66,3 +67,7 @@ def last_norm_of_block(stage: nn.Module) -> nn.BatchNorm2d:
     """The norm before the sum that ends a stage: ``bn3`` of a bottleneck, else ``bn2``."""
     block = list(stage.children())[-1]
     return cast(nn.BatchNorm2d, getattr(block, "bn3", None) or block.bn2)
+
+
+for _name in RESNET_NAMES:
+    backbones.register(_name)(ResNetBackbone)

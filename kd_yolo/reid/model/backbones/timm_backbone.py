@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.extras import require
-from kd_yolo.reid.model.resnet import STAGES
+from kd_yolo.reid.model.backbones.base import Backbone
+from kd_yolo.reid.model.settings import STAGES
 
 _LOG = logging.getLogger(__name__)
 
 
-class TimmBackbone(nn.Module):
+class TimmBackbone(Backbone):
     """A timm network without its classifier.
 
     Its last four feature levels are called layer1 to layer4; a network with fewer levels has the last of these names.
@@ -45,7 +46,7 @@ class TimmBackbone(nn.Module):
         self.body, self.gives_stages = _create(name, arguments)
         if last_stride == 1 and self.gives_stages:
             self._remove_last_stride()
-        self.channels = self._measure(size_hw, last_stride)
+        self._channels = self._measure(size_hw, last_stride)
 
     @property
     def stages(self) -> dict[str, nn.Module]:
@@ -54,6 +55,11 @@ class TimmBackbone(nn.Module):
             return {STAGES[-1]: self.body}
         names = self.body.feature_info.module_name()[-len(STAGES) :]
         return dict(zip(STAGES[-len(names) :], (self._module(name) for name in names), strict=True))
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels of each stage's map."""
+        return self._channels
 
     def forward(self, x_nchw: Tensor) -> dict[str, Tensor]:
         """The map (N,C,H,W) of each stage, in order."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_yolo.reid.losses.local_triplet import LocalTripletLoss, aligned_distance, local_triplet
+from kd_yolo.reid.losses.local import LocalTripletLoss, aligned_distance, local_triplet
 from kd_yolo.reid.losses.triplet import Triplets
 
 from .loss_helpers import NOT_NUMBERS, assert_precise, assert_rejects, random

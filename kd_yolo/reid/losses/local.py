@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from kd_yolo.reid.losses.base import ReIDLoss, losses
 from kd_yolo.reid.losses.precision import in_full_precision
 from kd_yolo.reid.losses.triplet import Triplets, check_margin, ranking_loss
 
@@ -61,7 +62,8 @@ def local_triplet(local_nhd: Tensor, triplets: Triplets, *, margin: float | None
     return ranking_loss(positive_m, negative_m, margin)
 
 
-class LocalTripletLoss(nn.Module):
+@losses.register("local")
+class LocalTripletLoss(ReIDLoss):
     """See :func:`local_triplet`.
 
     Args:
@@ -71,9 +73,11 @@ class LocalTripletLoss(nn.Module):
         ConfigError: the margin is neither.
     """
 
+    paper = "Luo et al., AlignedReID++, Pattern Recognition 94, 2019"
+
     def __init__(self, margin: float | None = 0.3) -> None:
         super().__init__()
-        check_margin("local_triplet", margin)
+        check_margin("local", margin)
         self.margin = margin
 
     def forward(self, local_nhd: Tensor, triplets: Triplets) -> Tensor:

@@ -1,0 +1,109 @@
+"""The documents hold together: links lead somewhere, README stays short, its figures are those of the JSON files."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kd_yolo.base import errors
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "datasets" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BENCHMARKS = ROOT / "docs" / "benchmarks"
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_somewhere(file: Path) -> None:
+    broken = []
+    text = file.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)):
+        if link.startswith("http"):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (file.parent / place).resolve() if place else file
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
+            broken.append(link)
+    assert broken == []
+
+
+def test_readme_stays_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_exit_codes_are_those_of_the_errors() -> None:
+    rows = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "errors.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)} | {errors.EXIT_INTERRUPTED, 0}
+    assert {int(row) for row in rows} == codes
+
+
+def read(*parts: str) -> Any:
+    return json.loads(BENCHMARKS.joinpath(*parts).read_text(encoding="utf-8"))
+
+
+def short(value: float, digits: int = 3) -> str:
+    """``.568`` as the table writes it."""
+    return f"{value:.{digits}f}".replace("0.", ".", 1)
+
+
+def signed(values: list[float]) -> str:
+    mean, spread = statistics.mean(values), statistics.stdev(values)
+    return f"{'+' if mean > 0 else '-'}{short(abs(mean))} ± {short(spread)}"
+
+
+def gains(folder: str, recipe: str) -> str:
+    """Differences to no distillation, paired by seed."""
+    pairs = [(read("league", folder, f"{name}-s{seed}.json")["map"]) for seed in range(3) for name in (recipe, "none")]
+    return signed([a - b for a, b in zip(pairs[::2], pairs[1::2], strict=True)])
+
+
+def chain(factor: str) -> tuple[str, str, str]:
+    runs = [read("prune_chain", "bccd", f"{factor}-s{seed}.json")["map50_95"] for seed in range(3)]
+    ends = [(run["base"], run["retrained+distilled"]) for run in runs]
+    base, end = (short(statistics.mean(values)) for values in zip(*ends, strict=True))
+    return base, end, signed([b - a for a, b in ends])
+
+
+def figures() -> dict[str, str]:
+    """A row of README's table by a piece of its first column: the second column, from the JSON files."""
+    fifth, half = chain("0.2"), chain("0.5")
+    latency = {row["factor"]: row["ratio"] for row in read("prune_latency.json")["rows"] if row["runtime"] == "onnx"}
+    step = {name: row["ratio"] for name, row in read("step_cost.json")["methods"].items()}
+    resume = read("resume_exact.json")
+    ours, theirs = (resume[name]["largest loss difference"] for name in ("kd-yolo", "ultralytics"))
+    shipped = "ultralytics' own distillation"
+    return {
+        "a fifth of the channels": f"{fifth[0]} → {fifth[1]} ({fifth[2]})",
+        "half of the channels": f"{half[0]} → {half[1]} ({half[2]})",
+        "latency": f"{short(latency[0.2], 2)} and {short(latency[0.5], 2)}",
+        "all_round": f"{gains('street', 'constant')}; {shipped} {gains('street', 'shipped')}",
+        "balanced": f"{gains('bccd', 'balanced_constant')}; {shipped} {gains('bccd', 'shipped')}",
+        "of equal cost": "no gain shown so far",
+        "training step": f"{step['bkd']:.2f} (`bkd`); {shipped} {step['shipped']:.2f}",
+        "killed and resumed": f"{ours:.1f}; ultralytics' own resume {theirs:.1f}",
+    }
+
+
+@pytest.mark.parametrize(("piece", "expected"), figures().items())
+def test_every_figure_of_the_results_is_that_of_its_file(piece: str, expected: str) -> None:
+    section = README.partition("\n## Results\n")[2].partition("\n## ")[0]
+    rows = [row for row in section.splitlines() if row.startswith("|") and piece in row.split("|")[1]]
+    assert len(rows) == 1
+    assert rows[0].split("|")[2].strip() == expected
+
+
+def test_the_table_has_no_other_rows() -> None:
+    section = README.partition("\n## Results\n")[2].partition("\n## ")[0]
+    rows = [row for row in section.splitlines() if row.startswith("|")][2:]
+    assert len(rows) == len(figures()) <= 8
