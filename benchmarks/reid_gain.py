@@ -63,14 +63,14 @@ def parse() -> argparse.Namespace:
 
 def settings(args: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
     """The changes to the recipe, as ``kd-yolo reid train`` takes them."""
-    from kd_yolo.cli.reid import _parse
+    from kd_yolo.cli.reid.pairs import parse_pairs
 
     name, _, own = arm.partition("=")
-    values = _parse(args.changes)
+    values = parse_pairs(args.changes)
     values |= {"data": str(args.data), "network.backbone": args.backbone, "epochs": args.epochs, "seed": seed}
     if name == "teacher":
         return {**values, "network.backbone": args.teacher_backbone, "epochs": args.teacher_epochs}
-    values |= _parse([pair.replace(":", "=", 1) for pair in own.split(",")]) if own else ARMS[name]
+    values |= parse_pairs([pair.replace(":", "=", 1) for pair in own.split(",")]) if own else ARMS[name]
     if any(key.startswith("distill.") for key in values):
         values["distill.teacher"] = str(folder_of(args, "teacher", 0) / "weights" / "best.pt")
     return values

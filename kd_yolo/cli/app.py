@@ -19,7 +19,7 @@ COMMANDS = {
     "pipeline": ("kd_yolo.cli.pipeline", "a whole chain from a recipe, resumable"),
     "league": ("kd_yolo.cli.league", "which loss is best on your data: the same student under each"),
     "compare": ("kd_yolo.cli.compare", "size, accuracy and latency of any weights in one table"),
-    "reid": ("kd_yolo.cli.reid", "person re-identification: train, distil, test, export, prune, rank"),
+    "reid": ("kd_yolo.cli.reid.app", "person re-identification: train, distil, test, export, prune, rank"),
     "crops": ("kd_yolo.cli.crops", "cut the people out of images, videos and streams"),
     "search": ("kd_yolo.cli.search.app", "find a person again: gallery, tracks, page"),
     "data": ("kd_yolo.cli.data", "make the built-in data set, check one of yours"),

@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from kd_yolo.base.reading import printable
+
 
 def shell_path(path: str | Path) -> str:
     """A path as it can be pasted into a shell: relative where it lies in the working directory, quoted where needed."""
@@ -55,3 +57,8 @@ def print_network(path: str | Path, *, label: str = "network", plain: bool = Tru
 def print_next(command: str) -> None:
     """What to type next; paths in it come from :func:`shell_path`, what only the user knows is ``...``."""
     print(f"next:    {command}")
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    print(printable(line), flush=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from kd_yolo.cli.closing import print_next, print_results, shell_path
+from kd_yolo.cli.closing import print_next, print_results, say, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _run(flags: CropsFlags, typed: str) -> None:
 
     folder = flags.out or Path("runs/search") / f"{_stem(flags.source)}-crops"
     try:
-        report = write_crops(flags.source, config, folder, _say, csv=flags.csv, trust=flags.trust_weights)
+        report = write_crops(flags.source, config, folder, say, csv=flags.csv, trust=flags.trust_weights)
     except KeyboardInterrupt:
         print(f"\nwhat is done is kept in {folder}; go on with: {typed}", file=sys.stderr)
         raise
@@ -137,9 +137,3 @@ def _finish(report: CropsReport, flags: CropsFlags) -> None:
     print_results(report.folder, ("crops/", "crops.parquet", "crops.csv", "vectors/"))
     weights = shell_path(flags.embed) if flags.embed else "..."
     print_next(f"kd-yolo search index {shell_path(report.folder)} --weights {weights}")
-
-
-def _say(line: str) -> None:
-    from kd_yolo.base.reading import printable
-
-    print(printable(line), flush=True)

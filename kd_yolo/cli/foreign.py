@@ -89,7 +89,7 @@ COMMANDS: dict[str, Words] = {
     "league.LeagueFlags": Words({"loss": "write --losses {value}", "model": "write --student {value}",
                                  "weights": "write --student {value}", "t_weights": TEACHER, "t_weight": TEACHER,
                                  "seed": "write --seeds {value}"}, TRAINING),
-    "reid_flags.Train": Words(  # the articles' own words: kd_yolo.reid.rules
+    "reid.flags.Train": Words(  # the articles' own words: kd_yolo.reid.rules
         {},
         {key: key for key in ("data", "epochs", "backbone", "pretrained", "ids", "images", "lr", "device", "workers")},
         open_keys=True,

@@ -15,69 +15,67 @@ Feature = Literal["global", "local", "both"]
 
 
 class LossSettings(Settings):
-    """Weights and parameters of the supervised losses, for runs without ``terms``; weight 0 leaves a loss out.
-
-    Attributes:
-        id_weight, smoothing: cross-entropy over identities, and its label smoothing.
-        triplet_weight, margin: batch-hard triplet; margin None is the soft margin.
-        center_weight: center loss.
-        circle_weight: pairwise circle loss.
-        local_weight: triplet on the aligned local distance, of the pairs that the global feature mines.
-    """
+    """Weights and parameters of the supervised losses, for runs without ``terms``; weight 0 leaves a loss out."""
 
     id_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    """Weight of the cross-entropy over identities."""
     smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Label smoothing of the cross-entropy."""
     triplet_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    """Weight of the batch-hard triplet loss."""
     margin: float | None = Field(default=0.3, ge=0, le=1000)
+    """Margin of the triplet losses; null is the soft margin."""
     center_weight: float = Field(default=0.0, ge=0, le=MAX_WEIGHT)
+    """Weight of the center loss."""
     circle_weight: float = Field(default=0.0, ge=0, le=MAX_WEIGHT)
+    """Weight of the pairwise circle loss."""
     local_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    """Weight of the triplet loss on the aligned local distance, over the pairs that the global feature mines."""
 
 
 class TrainSettings(Settings):
-    """How it is trained.
-
-    Attributes:
-        epochs: passes over the images, about.
-        ids, images: identities in a batch, and images of each (PK sampling).
-        optimizer: ``adam``, ``adamw`` or ``sgd``.
-        lr: peak learning rate.
-        weight_decay: of all weights but biases and norms.
-        warmup: epochs of linear warm-up from a hundredth of ``lr``; where it is not given 10, or a sixth of the run.
-        schedule: ``cosine`` to a hundredth of ``lr``, or ``step``: a tenth at each of ``milestones``.
-        milestones: shares of the run.
-        flip, pad, erase: probability of a flip, padding in pixels before the crop, probability of random erasing.
-        jitter: brightness, contrast, saturation and white balance change by up to this share.
-        holdout: share of the training identities held out to choose ``best.pt``, the same whatever the seed; 0 keeps
-            ``last.pt`` as the best.
-        patience: epochs without a better mAP before it stops; 0 never.
-        seed: of everything random.
-        amp: mixed precision on a GPU.
-        device: ``cpu``, ``cuda``, ``cuda:1``, or None: a GPU where there is one.
-        workers: processes that read crops.
-        cache: keep decoded crops in memory.
-    """
+    """How it is trained."""
 
     epochs: int = Field(default=60, ge=1, le=MAX_EPOCHS)
+    """Number of epochs, each about one pass over the training images."""
     ids: int = Field(default=16, ge=2, le=4096)
+    """Identities per batch (PK sampling); the batch size is ids x images."""
     images: int = Field(default=4, ge=2, le=4096)
+    """Images per identity in a batch."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """adam, adamw or sgd."""
     lr: float = Field(default=3.5e-4, gt=0, le=100)
+    """Peak learning rate."""
     weight_decay: float = Field(default=5e-4, ge=0, le=100)
+    """Weight decay of all weights except biases and norms."""
     warmup: int = Field(default=10, ge=0, le=MAX_EPOCHS)
+    """Epochs of linear warm-up from lr / 100; in runs of fewer than 60 epochs a sixth of the run."""
     schedule: Literal["cosine", "step"] = "step"
+    """Learning rate after warm-up: cosine (down to lr / 100) or step (a tenth at each milestone)."""
     milestones: tuple[float, ...] = (0.33, 0.58)
+    """Where step lowers the learning rate, as shares of the run."""
     flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a horizontal flip."""
     pad: int = Field(default=10, ge=0, le=MAX_SIDE)
+    """Padding in pixels before the random crop."""
     erase: float = Field(default=0.5, ge=0, le=1)
+    """Probability of random erasing."""
     jitter: float = Field(default=0.0, ge=0, lt=1)
+    """Largest relative change of brightness, contrast, saturation and white balance."""
     holdout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the identities held out to choose best.pt, the same for every seed; 0 takes last.pt as the best."""
     patience: int = Field(default=0, ge=0, le=MAX_EPOCHS)
+    """Stop after this many epochs without a better mAP; 0 never stops early."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    """Random seed."""
     amp: bool = True
+    """Mixed precision on a GPU."""
     device: str | None = None
+    """cpu, cuda, cuda:1 or 0 (default: a GPU if there is one)."""
     workers: int = Field(default=2, ge=0, le=256)
+    """Processes that load crops."""
     cache: bool = False
+    """Keep decoded crops in memory."""
 
     @model_validator(mode="before")
     @classmethod
@@ -102,27 +100,26 @@ class TrainSettings(Settings):
 
 
 class SelfKDSettings(Settings):
-    """Self-distillation: the deepest stage teaches the shallower ones (Zhang et al. 2019, arXiv 1905.08094).
+    """Self-distillation for runs without ``terms``: the deepest stage teaches the shallower ones.
 
-    For runs without ``terms``.
-
-    Attributes:
-        enabled: ``--kd``.
-        teacher_stage: the stage that teaches.
-        student_stages: the stages that learn; all before the teacher when empty.
-        ce_weight: cross-entropy of each auxiliary head.
-        kl_weight: KL to the teacher stage.
-        feature_weight: ``--feature-loss-coefficient``.
-        temperature: of the soft labels.
+    References:
+        Zhang et al. 2019, arXiv 1905.08094.
     """
 
     enabled: bool = False
+    """Self-distillation: a deep stage teaches the shallower ones."""
     teacher_stage: str = "layer4"
+    """The stage that teaches: layer2, layer3 or layer4."""
     student_stages: tuple[str, ...] = ()
+    """The stages that learn; empty: all before the teacher."""
     ce_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    """Weight of the cross-entropy of each auxiliary head."""
     kl_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    """Weight of the KL divergence to the teacher stage."""
     feature_weight: float = Field(default=0.03, ge=0, le=MAX_WEIGHT)
+    """Weight of the feature loss to the teacher stage."""
     temperature: float = Field(default=3.0, gt=0, le=1000)
+    """Temperature of the soft labels."""
 
     @model_validator(mode="after")
     def _stages(self) -> SelfKDSettings:
@@ -138,22 +135,20 @@ class SelfKDSettings(Settings):
 
 
 class TeacherSettings(Settings):
-    """Distillation from trained networks; all but ``teacher`` are for runs without ``terms``.
-
-    Attributes:
-        teacher: their checkpoints; several teach by the mean.
-        logit: loss between soft labels: true Jensen-Shannon ``js``, symmetric ``sym_kl`` (FastReID's "JS"), ``kl``.
-        logit_weight, temperature: of that loss.
-        overhaul_weight: feature loss of Heo et al. 2019 between the last stages.
-        relation_weight: distances and angles of Park et al. 2019.
-    """
+    """Distillation from trained networks; all but ``teacher`` is for runs without ``terms``."""
 
     teacher: tuple[str, ...] = ()
+    """Checkpoints of the teachers; the outputs of several are averaged."""
     logit: str = "js"
+    """Loss between the soft labels: js (Jensen-Shannon), sym_kl (symmetric KL, FastReID's "JS") or kl."""
     logit_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    """Weight of the loss between the soft labels."""
     temperature: float = Field(default=4.0, gt=0, le=1000)
+    """Temperature of the soft labels."""
     overhaul_weight: float = Field(default=0.0, ge=0, le=MAX_WEIGHT)
+    """Weight of the feature loss of Heo et al. 2019 between the last stages."""
     relation_weight: float = Field(default=0.0, ge=0, le=MAX_WEIGHT)
+    """Weight of the relational loss (distances and angles) of Park et al. 2019."""
 
     @field_validator("teacher", mode="before")
     @classmethod
@@ -174,45 +169,41 @@ class TeacherSettings(Settings):
 
 
 class TestSettings(Settings):
-    """How it is tested.
-
-    Attributes:
-        feature: global embedding, local stripes, or both distances added.
-        local_share: weight of the local distance in ``both``.
-        cameras: drop matches of the query's own camera; None where the data has several cameras.
-        ap: ``rectangle`` (torchreid) or ``trapezoid`` (the official Market code).
-        rerank, k1, k2, lambda_value: k-reciprocal re-ranking.
-        expand: neighbours of average query expansion; 0 is off.
-        max_rank: length of the CMC curve.
-        batch: crops in a batch.
-    """
+    """How it is tested."""
 
     __test__ = False  # no test class for pytest
 
     feature: Feature = "global"
+    """Distance to rank by: global (embeddings), local (stripes) or both (their weighted sum)."""
     local_share: float = Field(default=0.3, gt=0, le=1000)
+    """Weight of the local distance in both."""
     cameras: bool | None = None
+    """Ignore gallery images of the query's own identity and camera (default: if there are several)."""
     ap: Literal["rectangle", "trapezoid"] = "rectangle"
+    """Average precision: rectangle (as torchreid) or trapezoid (as the official Market-1501 code)."""
     rerank: bool = False
+    """k-reciprocal re-ranking."""
     k1: int = Field(default=20, ge=1, le=10_000)
+    """k1 of re-ranking: size of the reciprocal neighbourhood."""
     k2: int = Field(default=6, ge=1, le=10_000)
+    """k2 of re-ranking: neighbours averaged in query expansion."""
     lambda_value: float = Field(default=0.3, ge=0, le=1)
+    """Share of the original distance in re-ranking."""
     expand: int = Field(default=0, ge=0, le=10_000)
+    """Neighbours of average query expansion; 0 turns it off."""
     max_rank: int = Field(default=50, ge=1, le=100_000)
+    """Length of the CMC curve."""
     batch: int = Field(default=64, ge=1, le=65_536)
+    """Crops per batch when ranking."""
 
 
 class ReIDConfig(StrictModel):
-    """Everything that decides a ReID run.
-
-    Attributes:
-        data: folder of a ReID set; None is the built-in one.
-        terms: the losses of the run; None takes those that the weights of ``loss``, ``self_kd`` and ``distill`` say.
-        network, loss, train, self_kd, distill, test: see their models.
-    """
+    """Everything that decides a ReID run."""
 
     data: str | None = None
+    """Folder of a ReID data set (Market-1501, MSMT17, ... layout; default: the built-in set)."""
     terms: list[TermSettings] | None = Field(default=None, min_length=1)
+    """The losses, [{loss: id}, {loss: center, weight: 5e-4}] (default: those of loss., self_kd. and distill.)."""
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
     train: TrainSettings = TrainSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -9,26 +10,31 @@ from pydantic import Field, field_validator, model_validator
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.model.settings import MAX_WEIGHT, Settings
 
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", re.ASCII)
 OF_TEACHERS = "teacher_"  # what the inputs begin with that need a teacher
 
 
-class TermSettings(Settings):
-    """One term of the sum that is minimised.
+def _with_numbers(value: Any) -> Any:
+    """5e-4 is text to YAML 1.1, which wants 5.0e-4; in the parameters of a loss it is a number."""
+    if isinstance(value, dict):
+        return {key: _with_numbers(inner) for key, inner in value.items()}
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value[:40]) else value
 
-    Attributes:
-        loss: a registered name, see :mod:`kd_yolo.reid.losses`.
-        weight: its factor; 0 leaves it out.
-        params: the loss's own parameters.
-    """
+
+class TermSettings(Settings):
+    """One term of the sum that is minimised."""
 
     loss: str
+    """Registered name of the loss, see :mod:`kd_yolo.reid.losses`."""
     weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
+    """Factor of the loss; 0 leaves it out."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """Parameters of the loss, {rate: 0.3}."""
 
     @field_validator("params", mode="before")
     @classmethod
-    def _none_is_empty(cls, value: Any) -> Any:
-        return {} if value is None else value
+    def _plain(cls, value: Any) -> Any:
+        return {} if value is None else _with_numbers(value)
 
     @model_validator(mode="after")
     def _builds(self) -> TermSettings:

@@ -15,7 +15,7 @@ from kd_yolo.reid.data.layouts import Sample
 from kd_yolo.reid.evaluation.align import local_distance
 from kd_yolo.reid.evaluation.distance import distance_matrix
 from kd_yolo.reid.evaluation.expansion import average_query_expansion
-from kd_yolo.reid.evaluation.rank import RankResult, evaluate
+from kd_yolo.reid.evaluation.rank import RankResult, evaluate, evaluate_embeddings
 from kd_yolo.reid.evaluation.realign import realign_top
 from kd_yolo.reid.evaluation.rerank import rerank
 from kd_yolo.reid.model.network import ReIDModel
@@ -109,6 +109,29 @@ def score(dist_qg: Floats, queries: Sequence[Sample], gallery: Sequence[Sample],
     q_ids, q_cams = labels_of(queries, with_cameras=with_cameras)
     g_ids, g_cams = labels_of(gallery, with_cameras=with_cameras)
     return evaluate(dist_qg, q_ids, g_ids, q_cams, g_cams, max_rank=settings.max_rank, ap=settings.ap)
+
+
+def score_embedded(
+    query: Embedded, gallery: Embedded, labels: tuple[Sequence[Sample], Sequence[Sample]], settings: TestSettings
+) -> RankResult:
+    """Ranks and scores; for plain embeddings without the matrix of distances, which a large set has no memory for.
+
+    Args:
+        query: the queries.
+        gallery: what they are looked for in.
+        labels: samples of both.
+        settings: how.
+
+    Raises:
+        InputError: no query has anything to find.
+    """
+    if settings.feature != "global" or settings.expand or settings.rerank:
+        return score(distances(query, gallery, settings), *labels, settings)
+    with_cameras = uses_cameras(settings, *labels)
+    q_ids, q_cams = labels_of(labels[0], with_cameras=with_cameras)
+    g_ids, g_cams = labels_of(labels[1], with_cameras=with_cameras)
+    asked, known = (query.global_nd, q_ids, q_cams), (gallery.global_nd, g_ids, g_cams)
+    return evaluate_embeddings(asked, known, settings.max_rank, ap=settings.ap)
 
 
 def labels_of(samples: Sequence[Sample], *, with_cameras: bool) -> tuple[list[int], list[int] | None]:

@@ -17,51 +17,49 @@ class FiniteModel(StrictModel):
 
 
 class QueryRules(FiniteModel):
-    """What a query asks for.
-
-    Attributes:
-        top: how many crops.
-        threshold: up to which cosine distance it is the same person, below 0 for nobody; None: the calibrated one.
-        nth: which person of a whole image, the largest first; None: a crop.
-    """
+    """What a query asks for."""
 
     top: int = Field(default=10, ge=1, le=10_000)
+    """Number of crops to show."""
     threshold: float | None = Field(default=None, ge=-1, le=2)
+    """Largest cosine distance at which two crops show one person (default: the calibrated one, if any)."""
     nth: int | None = Field(default=None, ge=1, le=1000)
+    """Which person of a whole image to search for; 1 is the largest (default: 1)."""
 
 
 class ForgetRules(FiniteModel):
-    """Numbers of what is to be forgotten: a track, and the first and last second (``from`` and ``to``)."""
+    """Which crops to remove, by number: a track, and the first and last second (``from`` and ``to``)."""
 
     track: int | None = Field(default=None, ge=-1)
+    """Number of a track of --source."""
     start: float | None = Field(default=None, ge=0, alias="from")
+    """First second in the source."""
     end: float | None = Field(default=None, ge=0, alias="to")
+    """Last second in the source."""
 
 
 class ServeRules(FiniteModel):
-    """Where a page is served; port 0 is one that is free."""
+    """Where the page is served."""
 
     port: int = Field(default=7860, ge=0, le=65535)
+    """Port of the page; 0 takes a free one."""
 
 
 class DetectorSettings(FiniteModel):
-    """How people are detected.
-
-    Attributes:
-        weights: a YOLO checkpoint: official, pruned or distilled.
-        person: the class of people, by name; the only class of a one-class model counts whatever its name is.
-        imgsz: longer side of the network's input in pixels.
-        iou: boxes that overlap a better one by more are the same person (non-maximum suppression).
-        batch: frames in a forward pass.
-        device: ``cpu``, ``cuda``, ``cuda:1``, or None: a GPU where there is one.
-    """
+    """How people are detected."""
 
     weights: str = Field(default="yolov8n.pt", min_length=1)
+    """The person detector, a .pt file: official, pruned or distilled."""
     person: str = Field(default="person", min_length=1)
+    """Name of the detector's person class; a model with one class needs no name."""
     imgsz: int = Field(default=640, ge=32, le=8192)
+    """Longer side of the detector's input in pixels."""
     iou: float = Field(default=0.7, gt=0, le=1)
+    """IoU threshold of non-maximum suppression."""
     batch: int = Field(default=8, ge=1, le=4096)
+    """Frames per batch of the detector."""
     device: str | None = None
+    """cpu, cuda, cuda:1 or 0 (default: a GPU if there is one)."""
 
     @field_validator("device", mode="before")
     @classmethod
@@ -73,47 +71,44 @@ class CropRules(FiniteModel):
     """Which boxes become crops, and what is cut out for them.
 
     Boxes are clipped to the frame and rounded to whole pixels; size and border count before padding.
-
-    Attributes:
-        conf: least score of a box.
-        min_height, min_width: least size of a box in pixels of the frame.
-        pad: share of the box's height and width that is added on each side, as far as the frame goes.
-        aspect: height / width of the crops: the shorter side grows, with the frame's pixels as far as it goes and
-            grey beyond; None leaves the box's own.
-        blur_min: least sharpness: variance of the Laplacian of the box, scaled to 128 pixels in height; 0 takes all.
-        max_truncated: how many of the frame's four borders a box may touch (0: whole people only); None takes all.
     """
 
     conf: float = Field(default=0.4, gt=0, lt=1)
+    """Minimum score of a box."""
     min_height: int = Field(default=32, ge=1)
+    """Minimum height of a box in pixels of the frame."""
     min_width: int = Field(default=12, ge=1)
+    """Minimum width of a box in pixels of the frame."""
     pad: float = Field(default=0.05, ge=0, le=1)
+    """Margin added on each side, as a share of the box's height and width, within the frame."""
     aspect: float | None = Field(default=None, ge=0.1, le=10)
+    """Height / width of the crops: the shorter side grows, with gray outside the frame (default: as the box)."""
     blur_min: float = Field(default=0.0, ge=0)
+    """Minimum sharpness: variance of the Laplacian of the box, scaled to 128 pixels in height; 150 drops clearly
+    blurred crops, 0 keeps all."""
     max_truncated: int | None = Field(default=None, ge=0, le=4)
+    """How many of the frame's four borders a box may touch; 0 keeps whole people only (default: any)."""
 
 
 class CropsConfig(FiniteModel):
-    """Everything that decides which crops a source gives, and what cuts them out.
-
-    Attributes:
-        detector, rules: see their models.
-        stride: every n-th frame of a video or stream.
-        camera: number of the camera; None: from the file's name or one for each folder and video.
-        embed: a ReID network whose vectors are written beside the crops; None: no vectors.
-        engine: ``local`` (this process) or ``ray`` (many processes, on many machines where there is a cluster).
-        workers: processes of the Ray engine; None: one a GPU, without GPUs one a CPU core.
-        ray_address: of a cluster to join (``auto``, ``host:6379``); None: one is started on this machine.
-    """
+    """Everything that decides which crops a source gives, and what cuts them out."""
 
     detector: DetectorSettings = DetectorSettings()
+    """How people are detected."""
     rules: CropRules = CropRules()
+    """Which boxes become crops, and what is cut out for them."""
     stride: int = Field(default=1, ge=1)
+    """Take every n-th frame of a video or stream."""
     camera: int | None = Field(default=None, ge=0, le=999_999)
+    """Camera number (default: from names like 0002_c1s1_000451_03.jpg or cam1.mp4, else one per video and folder)."""
     embed: str | None = Field(default=None, min_length=1)
+    """ReID network (.pt or .onnx) whose embeddings are written beside the crops; search index reuses them."""
     engine: Literal["local", "ray"] = "local"
+    """local: this process; ray: many processes, on all machines of a Ray cluster."""
     workers: int | None = Field(default=None, ge=1, le=4096)
+    """Processes of the Ray engine (default: one per GPU, without GPUs one per CPU core)."""
     ray_address: str | None = Field(default=None, min_length=1)
+    """Ray cluster to join: auto or host:port (default: one is started on this machine for the run)."""
 
     @model_validator(mode="after")
     def _check_engine(self) -> CropsConfig:

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from kd_yolo.builtin.crops_set import make_crops
-from kd_yolo.cli.reid import _settings, main
-from kd_yolo.cli.reid_flags import Train
+from kd_yolo.cli.reid.app import main
+from kd_yolo.cli.reid.flags import Train
+from kd_yolo.cli.reid.train import _settings
 
 SMALL = [
     "backbone=resnet18", "pretrained=none", "height=64", "width=32", "ids=3", "images=3", "device=cpu", "workers=0",

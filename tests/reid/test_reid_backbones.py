@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from kd_yolo.base.errors import ConfigError, MissingDependencyError
-from kd_yolo.reid.model.backbones import full_name, last_norms, random_backbone, timm_backbone
+from kd_yolo.reid.model.backbones import (
+    Backbone,
+    backbones,
+    full_name,
+    last_norms,
+    random_backbone,
+    timm_backbone,
+)
 from kd_yolo.reid.model.backbones.ibn import IBN
 from kd_yolo.reid.model.backbones.resnet import RESNET_NAMES, ResNetBackbone
+from kd_yolo.reid.model.checkpoint import Checkpoint, save_checkpoint
+from kd_yolo.reid.model.network import ReIDModel
+from kd_yolo.reid.resolve import resolve_reid
+from kd_yolo.reid.train.start import network_of
 
 IMAGE = torch.rand(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
 SIZE = (64, 32)
@@ -130,3 +143,38 @@ def test_errors() -> None:
     mobile = random_backbone("mobilenetv3_small_050", last_stride=2, size_hw=SIZE)
     with pytest.raises(ConfigError, match=r"do not end in BatchNorm, sum and ReLU.*distill.overhaul_weight=0"):
         last_norms(mobile)
+
+
+def test_a_backbone_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its registration is all: settings, network and checkpoint know it by its name."""
+    monkeypatch.setattr(backbones, "_classes", {**backbones._classes})
+
+    @backbones.register("mine")
+    class Mine(Backbone):
+        def __init__(self, name: str, last_stride: int) -> None:
+            super().__init__()
+            self.name = name
+            self.layer4 = nn.Conv2d(3, 6, 3, stride=8 * last_stride, padding=1)
+
+        @property
+        def stages(self) -> dict[str, nn.Module]:
+            return {"layer4": self.layer4}
+
+        @property
+        def channels(self) -> dict[str, int]:
+            return {"layer4": self.layer4.out_channels}
+
+        def forward(self, x_nchw: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"layer4": self.layer4(x_nchw)}
+
+    config = resolve_reid(None, {"backbone": "mine", "last_stride": 2, "height": 64, "width": 32})
+    model = ReIDModel(network_of(config.network, 3), weights=config.network.pretrained).eval()
+    assert model.weights_note == (
+        "mine: random weights, which need longer training; ImageNet weights of 'mine' are not known: set"
+        " network.pretrained=FILE or none."
+    )
+    assert model.backbone(IMAGE)["layer4"].shape == (2, 6, 4, 2)
+    file = save_checkpoint(tmp_path / "mine.pt", Checkpoint(model.config, model.state_dict(), [1, 2, 3]))
+    assert torch.equal(ReIDModel.load(file)(IMAGE), model(IMAGE))
+    with pytest.raises(ConfigError, match=r"unknown backbone 'mien'. Did you mean 'mine'"):
+        resolve_reid(None, {"backbone": "mien"})

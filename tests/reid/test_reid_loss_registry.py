@@ -234,6 +234,19 @@ def test_terms_say_what_the_weights_say() -> None:
     assert one_step(small(terms=terms)) == one_step(by_weights)
 
 
+def test_numbers_with_an_exponent_are_numbers(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "terms:\n- {loss: center, weight: 5e-4, params: {rate: 3e-1}}\n"
+        "- {loss: self_kd, params: {weights: {feature: 3e-2}, student_stages: [layer2]}}\n"
+    )
+    center, self_kd = resolve_reid(str(recipe), SMALL).active_terms.values()
+    assert (center.weight, center.params) == (5e-4, {"rate": 0.3})
+    assert self_kd.params == {"weights": {"feature": 0.03}, "student_stages": ["layer2"]}
+    with pytest.raises(ConfigError, match=r"rate is '0\.3', expected a share"):
+        small(terms=[{"loss": "center", "params": {"rate": "0.3"}}])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

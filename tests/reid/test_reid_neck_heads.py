@@ -10,9 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.reid.model.heads import ArcFaceHead, CircleHead, CosFaceHead, Head, build_head
+from kd_yolo.reid.model.heads import ArcFaceHead, CircleHead, CosFaceHead, Head, build_head, heads
 from kd_yolo.reid.model.local import LocalBranch
 from kd_yolo.reid.model.neck import BNNeck, GeM, unit_rows
+from kd_yolo.reid.model.network import ReIDModel
+from kd_yolo.reid.resolve import resolve_reid
+from kd_yolo.reid.train.distributed import World
+from kd_yolo.reid.train.objective import Objective
+from kd_yolo.reid.train.start import network_of
 
 from .loss_helpers import NOT_NUMBERS, assert_rejects, random
 
@@ -148,6 +153,36 @@ def test_head_errors() -> None:
         build_head("linear", 3, 0)
     assert_rejects(lambda scale: ArcFaceHead(3, 4, scale), "scale", [0, None, *NOT_NUMBERS])
     assert_rejects(lambda margin: CircleHead(3, 4, margin=margin), "margin", [-1, None, *NOT_NUMBERS])
+
+
+def test_a_head_from_outside_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its registration is all: settings, network, objective and checkpoint know it by its name."""
+    monkeypatch.setattr(heads, "_classes", {**heads._classes})
+
+    @heads.register("mine")
+    class Mine(Head):
+        """Ten times the cosine, one less for the target."""
+
+        def scaled(self, cosine_nk: Tensor) -> Tensor:
+            return 10 * cosine_nk
+
+        def with_margin(self, cosine_nk: Tensor, is_target_nk: Tensor) -> Tensor:
+            return self.scaled(cosine_nk) - is_target_nk.to(cosine_nk.dtype)
+
+    config = resolve_reid(
+        None, {"backbone": "resnet18", "pretrained": "none", "height": 64, "width": 32, "head": "mine"}
+    )
+    model = ReIDModel(network_of(config.network, 3)).train()
+    assert isinstance(model.head, Mine)
+    objective = Objective(config, model, [], World())
+    before = model.head.weight.detach().clone()
+    optimizer = torch.optim.SGD([*model.parameters(), *objective.parameters()], lr=0.1)
+    step = objective(model, torch.rand(6, 3, 64, 32), torch.tensor([0, 0, 1, 1, 2, 2]))
+    step.total.backward()
+    optimizer.step()
+    assert not torch.equal(model.head.weight, before)
+    with pytest.raises(ConfigError, match=r"unknown head 'mein'. Did you mean 'mine'\? Known: .*mine"):
+        resolve_reid(None, {"head": "mein"})
 
 
 def test_local_branch() -> None:

@@ -21,7 +21,7 @@ from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.resolve import SECTIONS, resolve_reid
 from kd_yolo.reid.rules import RULES, useless_settings
 from kd_yolo.reid.settings import ReIDConfig, TestSettings
-from kd_yolo.reid.testing import Embedded, distances, score
+from kd_yolo.reid.testing import Embedded, distances, score, score_embedded
 from kd_yolo.reid.train.distributed import World
 from kd_yolo.reid.train.objective import Objective
 from kd_yolo.reid.train.optimizer import learning_rate, make_optimizer
@@ -171,6 +171,18 @@ def test_what_would_do_nothing_is_refused(names: tuple[str, ...], needed: str) -
         with pytest.raises(ConfigError, match=rf"{name}=.* does nothing here: it needs ") as error:
             resolve_reid(None, {**SMALL, **more, name: value})
         assert needed in str(error.value)
+
+
+@pytest.mark.parametrize("changes", [{}, {"ap": "trapezoid", "max_rank": 3}, {"cameras": False}, {"expand": 2}])
+def test_training_scores_what_a_test_scores(changes: dict[str, Any]) -> None:
+    rng = np.random.default_rng(1)
+    people = [Sample(Path(f"{i}"), i // 6, i % 3) for i in range(36)]
+    x_nd = rng.normal(size=(36, 8)).astype(np.float32)
+    query, gallery, settings = Embedded(x_nd[::3]), Embedded(x_nd), TestSettings(**changes)
+    expected = score(distances(query, gallery, settings), people[::3], people, settings)
+    found = score_embedded(query, gallery, (people[::3], people), settings)
+    assert (found.map, found.minp, found.num_skipped) == (expected.map, expected.minp, expected.num_skipped)
+    assert found.cmc.tolist() == expected.cmc.tolist()
 
 
 @pytest.mark.parametrize("feature", ["local", "both"])

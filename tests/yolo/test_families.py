@@ -6,6 +6,7 @@ import copy
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +23,14 @@ from kd_yolo.config.distill import DistillConfig
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.defaults import architecture, smaller
 from kd_yolo.distill.outputs import Outputs
+from kd_yolo.distill.taps import read_modules
 from kd_yolo.distill.teacher import Teacher
 from kd_yolo.prune.graph import ChannelGraph
 from kd_yolo.yolo.classes import class_layers, set_classes
 from kd_yolo.yolo.description.check import check_description
 from kd_yolo.yolo.families import FAMILIES, families, family_names, head_like, head_of
-from kd_yolo.yolo.heads import head_facts, raw_outputs
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.heads import head_branches, head_facts, raw_outputs
 
 Install = Callable[..., Any]
 
@@ -156,9 +159,6 @@ def test_it_teaches_and_is_taught(loss: str) -> None:
     (term,) = named_terms(build_terms(config, student, [holder], seed=0)).values()
     image = torch.rand(2, 3, 64, 64)
     taught = holder(image)
-    from kd_yolo.distill.taps import read_modules
-    from kd_yolo.yolo.heads import head_branches
-
     with read_modules(head_branches(student)) as branches:
         preds = student.train()(image)
     raw = raw_outputs(preds)
@@ -198,6 +198,39 @@ def test_its_classes_change() -> None:
     assert set(class_layers(model)) == {"model.5.kinds.0.2", "model.5.kinds.1.2"}
     set_classes(model, 7)
     assert raw_outputs(model(torch.zeros(1, 3, 64, 64)))["scores"].shape[1] == 7
+
+
+LAYER = """
+import torch
+from kd_yolo.yolo.families import Family
+
+class Same(torch.nn.Identity):
+    pass
+
+class Hidden(torch.nn.Identity):
+    pass
+
+FAMILY = Family("27", "yolo27", classes=(Same,))
+"""
+
+
+def test_a_checkpoint_may_hold_the_layers_that_a_family_lists_and_no_others_of_its_package(
+    install_package: Install, tmp_path: Path
+) -> None:
+    install_package("sameness", {"sameness.py": LAYER}, {"kd_yolo.families": {"27": "sameness:FAMILY"}})
+    description: dict[str, Any] = copy.deepcopy(DESCRIPTION)
+    description["backbone"][2:3] = [[-1, 1, "Same", []]]
+    description["head"] = [[[3, 4], 1, "Detect", ["nc"]]]
+    check_description("it", description)
+    model: Any = DetectionModel(copy.deepcopy(description), nc=3, verbose=False)
+    file = tmp_path / "same.pt"
+    torch.save({"model": model, "train_args": {}}, file)
+    found, _ = load_checkpoint(file)
+    assert type(found.model[2]) is sys.modules["sameness"].Same
+    model.model[2].__class__ = sys.modules["sameness"].Hidden
+    torch.save({"model": model, "train_args": {}}, file)
+    with pytest.raises(InputError, match=r"names 'sameness\.Hidden', which is not a part of a YOLO model"):
+        load_checkpoint(file)
 
 
 def test_a_broken_family_breaks_nothing(install_package: Install, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.reading import first_few, printable
-from kd_yolo.cli.closing import print_next, print_results, shell_path
+from kd_yolo.cli.closing import print_next, print_results, say, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search.flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
 from kd_yolo.search.frames.listing import check_names
@@ -52,7 +52,7 @@ def _index(flags: Index) -> None:
     sources = _listed(flags.crops, flags.subset)
     gallery, embedder = _gallery_for(flags)
     try:
-        report = index_crops(gallery, embedder, sources, _say)
+        report = index_crops(gallery, embedder, sources, say)
     except KeyboardInterrupt:
         print(f"\n{len(gallery):,} crops are in {flags.gallery}; the same command goes on.", file=sys.stderr)
         raise
@@ -157,7 +157,7 @@ def _asked(flags: Query) -> Picture:
                 " detector with --detector, or a crop; --whole leaves this line out."
             )
             return picture_hw3
-    return person_in(flags.picture, _detector(weights, flags.device), flags.nth, _say)
+    return person_in(flags.picture, _detector(weights, flags.device), flags.nth, say)
 
 
 def _detector(weights: str, device: str | None) -> PersonDetector:
@@ -234,7 +234,3 @@ def _forget(flags: Forget) -> None:
     print("not touched: the videos and crops that they came from, drawn rankings, and backups")
     print_results(flags.gallery)
     print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")
-
-
-def _say(line: str) -> None:
-    print(printable(line), flush=True)

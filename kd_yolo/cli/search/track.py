@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.cli.closing import print_next, print_results, shell_path
+from kd_yolo.cli.closing import print_next, print_results, say, shell_path
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _track_into(folder: Path, flags: Track, rules: TrackRules) -> None:
     from kd_yolo.search.tracks.run import score_all, track_all
 
     try:
-        linked = track_all(flags.videos, folder, _tools(flags, rules), _say)
+        linked = track_all(flags.videos, folder, _tools(flags, rules), say)
     except KeyboardInterrupt:
         print(f"\nwhat is done is kept; go on with the same command and --out {folder}", file=sys.stderr)
         raise
@@ -183,7 +183,7 @@ def _draw(linked: Linked, folder: Path, *, wanted: bool) -> None:
     from kd_yolo.search.tracks.run import draw_all
 
     if wanted:
-        draw_all(linked, folder, _say)
+        draw_all(linked, folder, say)
 
 
 def _print_scores(scores: Mapping[str, TrackScores]) -> None:
@@ -204,9 +204,3 @@ def _finish(folder: Path, linked: Linked, *, has_network: bool) -> None:
         print_next(f"kd-yolo search link {shell_path(folder)} --threshold 0.1  # fewer tracks joined")
     else:
         print_next("the same with --reid reid.onnx joins the tracks of one person over all videos")
-
-
-def _say(line: str) -> None:
-    from kd_yolo.base.reading import printable
-
-    print(printable(line), flush=True)

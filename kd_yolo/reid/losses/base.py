@@ -28,12 +28,11 @@ nor its name in the log.
 from __future__ import annotations
 
 import inspect
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
@@ -55,7 +54,7 @@ OF_THE_NETWORKS: dict[str, Callable[[], Any]] = {
 
 
 class ReIDLoss(nn.Module):
-    """Base of all losses; subclasses implement :meth:`forward` on inputs of the table above.
+    """Base of all losses; subclasses implement ``forward`` on inputs of the table above and return a scalar.
 
     Attributes:
         paper: where the formula comes from.
@@ -80,15 +79,11 @@ class ReIDLoss(nn.Module):
     @classmethod
     def reads(cls) -> tuple[str, ...]:
         """Names of what the loss is called with; none for a class without a ``forward`` of its own."""
-        return tuple(inspect.signature(cls.forward).parameters)[1:]
-
-    @abstractmethod
-    def forward(self) -> Tensor:
-        """The loss of a batch, a scalar."""
-        raise NotImplementedError
+        has_own = cls.forward is not nn.Module.forward
+        return tuple(inspect.signature(cls.forward).parameters)[1:] if has_own else ()
 
 
-losses: Registry[ReIDLoss] = Registry("loss")
+losses: Registry[ReIDLoss] = Registry("loss", ReIDLoss, group="kd_yolo.reid_losses")
 
 
 def build_loss(name: str, networks: Mapping[str, Callable[[], Any]], params: Mapping[str, Any]) -> ReIDLoss:

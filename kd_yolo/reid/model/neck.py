@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from kd_yolo.base.registry import Registry
 from kd_yolo.losses.base import at_least_float32
 
-pools: Registry[nn.Module] = Registry("pool")
+pools: Registry[nn.Module] = Registry("pool", nn.Module, group="kd_yolo.reid_pools")
 
 
 @pools.register("gem")

@@ -51,49 +51,40 @@ class Settings(StrictModel):
 
 
 class NetworkShape(Settings):
-    """What a network is built from, in settings and in checkpoints.
-
-    Attributes:
-        backbone: resnet18, 34, 50, 101, with ``_ibn_a``, another registered one, or a timm name.
-        last_stride: stride of the last stage of a ResNet, 1 or 2.
-        pool: of the global feature, a registered name: avg, gem or max.
-        embedding: length of the embedding; 0 is that of the backbone.
-        head: of the classifier, a registered name: linear, arcface, cosface or circle.
-        local: the local branch of AlignedReID++.
-        height, width: of a crop in pixels.
-    """
+    """What a network is built from, in settings and in checkpoints."""
 
     backbone: str = Field(default="resnet50", min_length=1, max_length=200)
+    """resnet18, resnet34, resnet50, resnet101, each also with _ibn_a (resnet50_ibn_a), or the name of a timm model."""
     last_stride: Literal[1, 2] = 1
+    """Stride of the last stage of a ResNet, 1 or 2."""
     pool: Pool = "avg"
+    """Pooling of the global feature: avg, gem or max."""
     embedding: int = Field(default=0, ge=0, le=MAX_EMBEDDING)
+    """Length of the embedding; 0 keeps the length of the backbone's feature."""
     head: HeadName = "linear"
+    """Classifier over identities: linear, arcface, cosface or circle."""
     local: bool = False
+    """Add the local branch of AlignedReID++ (8 horizontal stripes)."""
     height: int = Field(default=256, ge=32, le=MAX_SIDE)
+    """Height of the input crops in pixels."""
     width: int = Field(default=128, ge=16, le=MAX_SIDE)
+    """Width of the input crops in pixels."""
 
 
 class NetworkSettings(NetworkShape):
-    """The network of a run.
-
-    Attributes:
-        pretrained: ``auto`` (ImageNet weights when they can be had, else random ones; the log says which),
-            ``imagenet`` (an error without them), ``none``, or a file.
-    """
+    """The network."""
 
     pretrained: str = Field(default="auto", min_length=1)
+    """Initial weights: auto (ImageNet if available, the log says so), imagenet (must be available), none, or a file."""
 
 
 class NetworkConfig(NetworkShape):
-    """A network as a checkpoint describes it, in plain values.
-
-    Attributes:
-        num_identities: identities of the classifier; 0 leaves it out.
-        mean, std: of the training images by channel, RGB from 0 to 1.
-    """
+    """A network as a checkpoint describes it, in plain values."""
 
     model_config = ConfigDict(strict=True)
 
     num_identities: int = Field(default=0, ge=0, le=MAX_IDENTITIES)
+    """Identities of the classifier; 0 leaves it out."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
+    """Mean and deviation of the training images by channel, RGB from 0 to 1."""

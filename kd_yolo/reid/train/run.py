@@ -31,7 +31,7 @@ from kd_yolo.reid.model.contents import Identity
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.resolve import place_of
 from kd_yolo.reid.settings import ReIDConfig
-from kd_yolo.reid.testing import as_metrics, distances, embed, score
+from kd_yolo.reid.testing import as_metrics, embed, score_embedded
 from kd_yolo.reid.train.distributed import World, join_world, leave_world, synchronise_norms
 from kd_yolo.reid.train.engine import Say, Stage, Trainer
 from kd_yolo.reid.train.objective import Objective
@@ -203,8 +203,7 @@ def _stage(config: ReIDConfig, data: _Data, folder: Path, world: World, say: Say
         if not data.split.query:
             return {}
         query, gallery = (embed(model, part, config.test, workers=train.workers) for part in held)
-        found = distances(query, gallery, config.test)
-        return as_metrics(score(found, data.split.query, data.split.gallery, config.test))
+        return as_metrics(score_embedded(query, gallery, (data.split.query, data.split.gallery), config.test))
 
     return Stage(batches, sampler.batches_per_epoch, validate, data.identities, folder, world, say)
 

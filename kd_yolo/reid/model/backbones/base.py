@@ -38,4 +38,4 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
 
-backbones: Registry[Backbone] = Registry("backbone")
+backbones: Registry[Backbone] = Registry("backbone", Backbone, group="kd_yolo.reid_backbones")

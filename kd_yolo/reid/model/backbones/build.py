@@ -20,8 +20,7 @@ def full_name(name: str) -> str:
         ConfigError: nobody knows it; the message has the nearest spelling.
         MissingDependencyError: it asks for timm, which is not installed.
     """
-    own = backbones.names()
-    if name in own:
+    if name in backbones:
         return name
     if name.startswith(TIMM_PREFIX):
         require("timm", purpose=f"backbone {name}")
@@ -29,6 +28,7 @@ def full_name(name: str) -> str:
     from_timm = require("timm").list_models() if is_installed("timm") else []
     if bare.split(".")[0] in from_timm:
         return TIMM_PREFIX + bare
+    own = backbones.names()
     hint = nearest(name, own) or nearest(bare, from_timm)
     if name.startswith(TIMM_PREFIX):
         hint = nearest(bare, from_timm).replace("'", f"'{TIMM_PREFIX}", 1)
