@@ -88,8 +88,8 @@ class Crops:
 
 def crops_of(clip: Any, detector: Any, rules: Any, stride: int) -> tuple[Crops, Crops, set[tuple[int, int, int]]]:
     """Crops at true boxes, crops at found ones, and the queries: person, camera and frame."""
-    from kd_yolo.search.frames.flow import people_of
     from kd_yolo.search.frames.sources import open_source
+    from kd_yolo.search.networks.batches import people_of
     from kd_yolo.search.tracks.mot import read_mot
 
     true, found = Crops(), Crops()
@@ -113,7 +113,7 @@ def crops_of(clip: Any, detector: Any, rules: Any, stride: int) -> tuple[Crops, 
 
 def cut_one(frame: Any, box_xyxy: np.ndarray, rules: Any) -> Any:
     """The crop of a box; None where the rules leave it out."""
-    from kd_yolo.search.crops.cut import cut
+    from kd_yolo.search.frames.cut import cut
     from kd_yolo.search.frames.records import People
 
     crops = cut(frame, People(box_xyxy[None].astype(np.float32), np.ones(1, np.float32)), rules)

@@ -88,8 +88,8 @@ class Parts:
 
     def pipeline(self) -> int:
         """Decode, detect, cut and embed as the commands do."""
-        from kd_yolo.search.crops.cut import cut
-        from kd_yolo.search.frames.flow import people_of
+        from kd_yolo.search.frames.cut import cut
+        from kd_yolo.search.networks.batches import people_of
 
         count, waiting = 0, []
         for frame, people in people_of(self.frames(), self.detector, self.rules.conf, self.settings.batch):
@@ -125,8 +125,8 @@ class Parts:
         import torch
         from ultralytics.data.augment import LetterBox
 
-        from kd_yolo.search.crops.cut import cut
-        from kd_yolo.search.frames.flow import people_of
+        from kd_yolo.search.frames.cut import cut
+        from kd_yolo.search.networks.batches import people_of
 
         pairs = list(people_of(self.frames(), self.detector, self.rules.conf, self.settings.batch))
         fit = LetterBox(new_shape=(self.args.imgsz, self.args.imgsz), auto=True, stride=32)

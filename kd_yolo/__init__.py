@@ -7,9 +7,9 @@ Read top to bottom; each meets only what stands before it:
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kd_yolo.base.lazy import imported_when_asked
 from kd_yolo.base.version import __version__
 
 if TYPE_CHECKING:
@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DistillationTrainer", "PruneModel", "__version__"]
 
-_PLACES = {"DistillationTrainer": "kd_yolo.distill.trainer", "PruneModel": "kd_yolo.pipeline.model"}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a class when it is asked for: losses and geometry must not cost an import of ultralytics."""
-    if name not in _PLACES:
-        raise AttributeError(f"module 'kd_yolo' has no attribute '{name}'")
-    return getattr(importlib.import_module(_PLACES[name]), name)
+# Losses and geometry must not cost an import of ultralytics.
+__getattr__ = imported_when_asked(
+    __name__, {"DistillationTrainer": "kd_yolo.distill.trainer", "PruneModel": "kd_yolo.pipeline.model"}
+)

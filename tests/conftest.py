@@ -29,7 +29,8 @@ settings.register_profile(  # a busy machine fails no test; what fails in CI fai
 settings.load_profile("suite")
 # Where ultralytics writes under pytest when nobody names a project: among the installed packages.
 ULTRALYTICS = importlib.util.find_spec("ultralytics")
-LITTER = Path(str(ULTRALYTICS and ULTRALYTICS.origin)).parents[1] / "tests" / "tmp"
+LITTER = Path(str(ULTRALYTICS and ULTRALYTICS.origin)).parents[1] / "tests" / "tmp" / "runs"
+LITTER /= os.environ.get("PYTEST_XDIST_WORKER", "")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -1,4 +1,4 @@
-"""Reads images that a user names, their size checked before a pixel is decoded; writes images beside and renames."""
+"""Reads images that a user names: the size in their header is checked before a pixel is decoded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.files import write_bytes
 from kd_yolo.base.reading import read_bytes, regular_file
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit, 13,377 x 13,377: scanner images fit, 60,000 x 60,000 does not
@@ -72,21 +71,3 @@ def read_image(path: str | Path, *, flags: int | None = None) -> Any:
     if image is None:
         raise InputError(f"{path} is not an image that can be read.")
     return image
-
-
-def write_image(path: str | Path, image_bgr: Any, *, jpeg_quality: int = 95, sync: bool = True) -> Path:
-    """Writes an image (H, W, 3) uint8 in BGR, see :func:`kd_yolo.base.files.written_beside`.
-
-    Args:
-        path: the file; its suffix says the format.
-        image_bgr: with at least one pixel.
-        jpeg_quality: of a JPEG, to 100.
-        sync: see there.
-    """
-    import cv2  # importing it costs 0.2 s
-
-    is_done, data = cv2.imencode(
-        Path(path).suffix.lower(), np.ascontiguousarray(image_bgr), [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-    )
-    assert is_done, f"an image of shape {image_bgr.shape} is encoded as {path}"
-    return write_bytes(path, data.data, sync=sync)

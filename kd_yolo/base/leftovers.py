@@ -1,7 +1,7 @@
 """What killed processes leave behind: files and folders that were to be renamed when they were complete.
 
-Their names hold the number of their writer, ``.results.csv.4711.part`` or ``.street.4711.partial-k3x9``, so that
-nothing of a process that still writes is ever removed.
+Their names hold the number of their writer, ``.results.csv.4711.part`` or ``.street.4711.partial-k3x9``, see
+:func:`kd_yolo.base.files.unfinished`, so that nothing of a process that still writes is ever removed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,6 @@ from pathlib import Path
 from kd_yolo.base.lock import is_alive
 
 _UNFINISHED = re.compile(r"\..+?(?:\.(\d{1,10}))?\.(?:part|partial-\w+|old-\w+)(?:\.\w+)?")
-
-
-def unfinished(target: Path, kind: str) -> Path:
-    """What ``target`` is called until it is complete: beside it, with the number of this process and the kind."""
-    return target.with_name(f".{target.name}.{os.getpid()}.{kind}")
 
 
 def remove_leftovers(*folders: Path, of: str | None = None, is_locked: bool = False) -> list[Path]:

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.errors import ConfigError, KDYoloError
+from kd_yolo.base.reading import regular_file
 
 LOCK = ".lock"
 POLL_S = 0.05
+WAIT_S = 3600.0
 ORPHANS_S = 10.0  # data loading workers of a killed process hold its lock until they notice, about 5 s later
 
 
@@ -59,6 +61,33 @@ def holding(folder: Path, what: str = "run") -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)  # before the lock is let go: whoever waits for this file sees that it is gone
+        os.close(handle)
+
+
+@contextmanager
+def locked(folder: Path, *, exclusive: bool, wait_s: float = WAIT_S) -> Iterator[None]:
+    """Holds the lock of a folder of data, waiting for other processes; its file stays.
+
+    Args:
+        folder: a gallery, a folder of crops.
+        exclusive: to write; readers share it.
+        wait_s: how long to wait for another process.
+
+    Raises:
+        KDYoloError: another process did not let go of it.
+    """
+    file = folder / LOCK
+    if not exclusive and not file.exists():  # a copy, perhaps where nothing can be written
+        yield
+        return
+    if file.exists():
+        regular_file(file, "lock")
+    handle = os.open(file, os.O_RDWR | os.O_CREAT if exclusive else os.O_RDONLY, 0o644)
+    try:
+        if not acquire(handle, exclusive=exclusive, wait_s=wait_s):
+            raise KDYoloError(f"another process has been writing to {folder} for {wait_s:g} s: wait for it or end it.")
+        yield
+    finally:
         os.close(handle)
 
 

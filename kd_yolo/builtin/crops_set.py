@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_image
 from kd_yolo.builtin.presets import CropsPreset, get_crops_preset
 from kd_yolo.builtin.sightings import Sighting, draw_sightings
 from kd_yolo.data.folder import Progress, Record, find_made, write_whole

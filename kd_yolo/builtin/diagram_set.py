@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_image
 from kd_yolo.builtin.diagram.render import Drawing, draw_diagram
 from kd_yolo.builtin.diagram.tree import CLASS_NAMES
 from kd_yolo.builtin.presets import DiagramPreset, get_diagram_preset

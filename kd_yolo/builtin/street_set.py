@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_image
 from kd_yolo.builtin.meta import GENERATOR, VERSION, label_line, picture_record, set_header, yaml_text
 from kd_yolo.builtin.picture import draw_pictures, is_labelled
 from kd_yolo.builtin.presets import SPLITS, StreetPreset, get_preset

@@ -11,8 +11,9 @@ import tyro
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.registry import nearest
+from kd_yolo.cli.about import About, setting_keys
 from kd_yolo.cli.closing import print_next, print_results, shell_path
-from kd_yolo.cli.flags import About, Flags, FlagsOf, Given, setting_keys
+from kd_yolo.cli.flags import Flags, FlagsOf, Given
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.config.compare import CompareConfig
 

@@ -6,95 +6,59 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from kd_yolo.cli.about import About
 from kd_yolo.cli.closing import print_next, print_results, say, shell_path
+from kd_yolo.cli.flags import Flags, FlagsOf, Given
+from kd_yolo.cli.paths import check_folder, check_names, find_detector
 from kd_yolo.cli.run import parse_flags, run_guarded
+from kd_yolo.config.base import TrustWeights
+from kd_yolo.search.settings import CropRules, CropsConfig, DetectorSettings, resolve_crops
 
 if TYPE_CHECKING:
     from kd_yolo.search.crops.run import CropsReport
-    from kd_yolo.search.settings import CropsConfig
 
-DESCRIPTION = """Finds people in a source and writes their crops, named as in Market-1501, with an index.
+ABOUT = About(
+    """Finds people in images and videos and writes their crops, named as in Market-1501, with an index.
 
-SOURCE is an image, a folder with all that is under it, a glob in quotes, a .txt list, a video, the address of a stream
-(rtsp://, http://), or the number of a webcam. The same command again goes on where a run was stopped, and takes what
-has been added to a folder since."""
-DETECTOR = ("weights", "person", "imgsz", "iou", "batch", "device")
-OWN = ("stride", "camera", "embed", "engine", "workers", "ray_address")
-RULES = ("conf", "min_height", "min_width", "pad", "aspect", "blur_min", "max_truncated")
+    SOURCE is an image, a folder (with subfolders), a glob in quotes, a .txt list, a video, the address of a stream
+    (rtsp://, http://) or the number of a webcam. Run the same command again to continue an interrupted run, or to add
+    what is new in a folder. With --recipe the defaults are those of the recipe.""",
+    "kd-yolo crops videos/ --recipe reid --embed runs/reid/resnet50/weights/best.pt",
+)
 
 
-@dataclass(frozen=True)
-class CropsFlags:
-    """Flags of the command; see DESCRIPTION."""
+OWN = tuple(name for name in CropsConfig.model_fields if name not in ("detector", "rules"))
+
+
+class CropsFlags(TrustWeights, Flags):
+    """Flags of ``kd-yolo crops``."""
 
     source: Annotated[str, tyro.conf.Positional]
-    """Where to look for people."""
+    """Images or videos to search for people."""
     recipe: str | None = None
-    """Name of a file in cfg/search (reid, ...), or a path; flags go over it."""
-    weights: str | None = None
-    """The detector, a .pt file: official, pruned or distilled (default: yolov8n.pt)."""
-    person: str | None = None
-    """Name of the class of people (default: person); the only class of a one-class model counts anyway."""
-    imgsz: int | None = None
-    """Longer side of the detector's input in pixels (default: 640)."""
-    iou: float | None = None
-    """Boxes that overlap a better one by more are dropped (default: 0.7)."""
-    batch: int | None = None
-    """Frames in a forward pass (default: 8)."""
-    device: str | None = None
-    """cpu, cuda, or a GPU's number (default: a GPU where there is one)."""
-    conf: float | None = None
-    """Least score of a box (default: 0.4)."""
-    min_height: int | None = None
-    """Least height of a box in pixels (default: 32)."""
-    min_width: int | None = None
-    """Least width of a box in pixels (default: 12)."""
-    pad: float | None = None
-    """Share of the box that is added on each side, within the frame (default: 0.05)."""
-    aspect: float | None = None
-    """Height / width to which crops are grown, with grey beyond the frame (default: as the box)."""
-    blur_min: float | None = None
-    """Least sharpness, the variance of the Laplacian at 128 pixels in height; 150 leaves out what is clearly blurred
-    (default: 0, all)."""
-    max_truncated: int | None = None
-    """How many of the frame's borders a box may touch; 0: whole people only (default: any)."""
-    stride: int | None = None
-    """Every n-th frame of a video or stream (default: 1)."""
-    camera: int | None = None
-    """Number of the camera (default: from names as 0002_c1s1_000451_03.jpg or cam1.mp4, else one for each video and
-    folder)."""
-    embed: str | None = None
-    """A ReID network (.pt or .onnx) whose vectors are written beside the crops; search index takes them as they are."""
-    engine: Literal["local", "ray"] | None = None
-    """local: this process (default); ray: many processes, on all machines of a Ray cluster."""
-    workers: int | None = None
-    """Processes of the Ray engine (default: one a GPU, without GPUs one a CPU core)."""
-    ray_address: str | None = None
-    """Cluster to join, auto or host:port (default: one is started on this machine for the run)."""
-    csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write crops.csv beside crops.parquet."""
+    """Name of a recipe in cfg/search (reid, everything) or path of a YAML; flags override it (default: none)."""
+    detector: Annotated[Given, FlagsOf(DetectorSettings, tuple(DetectorSettings.model_fields))]
+    rules: Annotated[Given, FlagsOf(CropRules, tuple(CropRules.model_fields))]
+    settings: Annotated[Given, FlagsOf(CropsConfig, OWN)]
+    csv: bool = False
+    """Also write crops.csv beside crops.parquet."""
     out: Path | None = None
     """Folder of the results (default: runs/search/<name of the source>-crops)."""
-    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo crops") -> int:
     """Runs the command and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    flags = parse_flags(CropsFlags, words, prog=prog, description=DESCRIPTION)
+    flags = parse_flags(CropsFlags, words, prog=prog, description=ABOUT)
     return run_guarded(lambda: _run(flags, shlex.join([*prog.split(), *words])))
 
 
 def _run(flags: CropsFlags, typed: str) -> None:
-    from kd_yolo.search.frames.listing import check_folder, check_names
-
     check_names(flags)
     check_folder(flags.out)
     config = _settings(flags)
@@ -106,20 +70,13 @@ def _run(flags: CropsFlags, typed: str) -> None:
     except KeyboardInterrupt:
         print(f"\nwhat is done is kept in {folder}; go on with: {typed}", file=sys.stderr)
         raise
-    _finish(report, flags)
+    _finish(report, config.embed)
 
 
 def _settings(flags: CropsFlags) -> CropsConfig:
-    from kd_yolo.base.places import find_weights
-    from kd_yolo.search.settings import resolve_crops
-
-    given: dict[str, Any] = {key: value for key, value in vars(flags).items() if value is not None}
-    changes: dict[str, Any] = {key: given[key] for key in OWN if key in given}
-    changes["detector"] = {key: given[key] for key in DETECTOR if key in given}
-    changes["rules"] = {key: given[key] for key in RULES if key in given}
+    changes = {**flags.settings, "detector": flags.detector, "rules": flags.rules}
     config = resolve_crops(flags.recipe, changes)
-    weights = find_weights(config.detector.weights)
-    return config.model_copy(update={"detector": config.detector.model_copy(update={"weights": weights})})
+    return config.model_copy(update={"detector": find_detector(config.detector)})
 
 
 def _stem(source: str) -> str:
@@ -132,8 +89,8 @@ def _stem(source: str) -> str:
     return re.sub(r"[*?\[\]]+", "-", path.stem if path.is_file() else path.name).strip("-") or "crops"
 
 
-def _finish(report: CropsReport, flags: CropsFlags) -> None:
+def _finish(report: CropsReport, embed: str | None) -> None:
     print("\n".join(report.lines()))
     print_results(report.folder, ("crops/", "crops.parquet", "crops.csv", "vectors/"))
-    weights = shell_path(flags.embed) if flags.embed else "..."
+    weights = shell_path(embed) if embed else "..."
     print_next(f"kd-yolo search index {shell_path(report.folder)} --weights {weights}")

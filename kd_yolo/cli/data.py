@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
+from kd_yolo.cli.about import About
 from kd_yolo.cli.closing import shell_path
+from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 if TYPE_CHECKING:
@@ -24,34 +25,40 @@ if TYPE_CHECKING:
 
     Report = StreetReport | DiagramReport | CropsReport | ClipReport
 
+Set = Literal["street", "diagram", "reid", "clip"]
+SETS: tuple[Set, ...] = get_args(Set)
 MAX_CLASSES_SHOWN = 100
-DESCRIPTION = (
-    """make: draws built-in street scenes, diagrams, crops of people or film of several cameras.  check: reads a data"""
-    """ YAML and its labels as training would."""
-)
+ABOUT = {
+    "make": About(
+        "Draws built-in street scenes, diagrams, crops of people, or videos of several cameras.",
+        "kd-yolo data make street --preset smoke --out my/streets",
+    ),
+    "check": About(
+        "Reads a data YAML and its labels as training would: counts images and boxes, finds what would stop it.",
+        "kd-yolo data check my/data.yaml",
+    ),
+}
 
 
-@dataclass(frozen=True)
-class Make:
-    """Draws a built-in set."""
+class Make(Flags):
+    """Flags of ``make``."""
 
-    what: Annotated[Literal["street", "diagram", "reid", "clip"], tyro.conf.Positional]
+    what: Annotated[Set, tyro.conf.Positional]
     """street: people, cars, dogs, signs.  diagram: nested hand-drawn processes, with the parent of each box.
-    reid: crops of people in several cameras, as in Market-1501.  clip: films of several cameras, with the boxes and
-    numbers of the people."""
+    reid: crops of people in several cameras, as in Market-1501.  clip: videos of several cameras, with the boxes and
+    identities of the people."""
     preset: Literal["smoke", "demo", "bench"] = "demo"
     """smoke (seconds), demo (about 250 street scenes, 160 diagrams, 3,800 crops or 600 frames), bench (thousands)."""
     out: Path | None = None
     """Folder (default: datasets/<what>-<preset>; datasets/diagram for the demo preset of diagrams)."""
     seed: int = 0
     """Seed of everything drawn."""
-    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    force: bool = False
     """Replace a folder that holds another version of the set."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """Counts images and boxes, and finds what training would stumble over."""
+class Check(Flags):
+    """Flags of ``check``."""
 
     yaml: Annotated[str, tyro.conf.Positional]
     """The data YAML, a folder with one, or the name of one that ultralytics ships (coco8.yaml)."""
@@ -64,10 +71,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo data") -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     kinds: dict[str, type[Make] | type[Check]] = {"make": Make, "check": Check}
     if not words or words[0] not in kinds:
-        made = "street|diagram|reid|clip"
-        print(f"usage: {prog} make {made} [--preset smoke|demo|bench] | check data.yaml\n\n{DESCRIPTION}")
+        lines = "\n".join(f"  {name:6} {about.text}" for name, about in ABOUT.items())
+        usage = f"usage: {prog} make {'|'.join(SETS)} [flags] | check data.yaml"
+        print(f"{usage}\n\n{lines}\n\n{prog} <command> --help says more.")
         return 0 if words and words[0] in {"-h", "--help"} else 2
-    flags = parse_flags(kinds[words[0]], words[1:], prog=f"{prog} {words[0]}", description=DESCRIPTION)
+    flags = parse_flags(kinds[words[0]], words[1:], prog=f"{prog} {words[0]}", description=ABOUT[words[0]])
     return run_guarded(lambda: _make(flags) if isinstance(flags, Make) else _check(flags), detector=False)
 
 
@@ -97,13 +105,13 @@ def _make(flags: Make) -> None:
         print(f"next: kd-yolo distill data={shell_path(folder / 'data.yaml')}")
 
 
-def _maker(what: str) -> Callable[..., Report]:
+def _maker(what: Set) -> Callable[..., Report]:
     from kd_yolo.builtin.clip_set import make_clip
     from kd_yolo.builtin.crops_set import make_crops
     from kd_yolo.builtin.diagram_set import make_diagram
     from kd_yolo.builtin.street_set import make_street
 
-    makers: dict[str, Callable[..., Report]] = {
+    makers: dict[Set, Callable[..., Report]] = {
         "street": make_street, "diagram": make_diagram, "reid": make_crops, "clip": make_clip,
     }  # fmt: skip
     return makers[what]

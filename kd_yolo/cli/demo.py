@@ -5,20 +5,23 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
+from kd_yolo.cli.about import About
+from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.run import parse_flags, run_guarded
 
-DESCRIPTION = """Draws street scenes, trains a small teacher on them, distils a smaller student from it.
+ABOUT = About(
+    """Draws street scenes, trains a small teacher on them, distils a smaller student from it.
 
-Offline. With yolov8s.pt and yolov8n.pt in weights/ both start from these; without, from scratch, and what two
-minutes of training from scratch give is little: the demo shows that everything works, not how good it gets."""
+    Offline. With yolov8s.pt and yolov8n.pt in weights/ both start from these; without, from scratch, and what two
+    minutes of training from scratch give is little: the demo shows that everything works, not how good it gets.""",
+    "kd-yolo demo --epochs 3",
+)
 
 
-@dataclass(frozen=True)
-class DemoFlags:
-    """Flags of the command."""
+class DemoFlags(Flags):
+    """Flags of ``kd-yolo demo``."""
 
     epochs: int = 10
     """Epochs of the student."""
@@ -29,7 +32,7 @@ class DemoFlags:
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo demo") -> int:
     """Runs the command and returns its exit code."""
     words = sys.argv[1:] if argv is None else argv
-    flags = parse_flags(DemoFlags, words, prog=prog, description=DESCRIPTION)
+    flags = parse_flags(DemoFlags, words, prog=prog, description=ABOUT)
     return run_guarded(lambda: _run(flags))
 
 

@@ -4,75 +4,48 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.about import About, argument_keys
 from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
+from kd_yolo.cli.flags import Flags, FlagsOf, Given
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+from kd_yolo.config.options import DistillOptions, RunOptions
 
 if TYPE_CHECKING:  # importing it costs an import of torch and ultralytics
     from kd_yolo.distill.job import Result
 
-DESCRIPTION = """Trains a YOLO student under a frozen teacher.
+ABOUT = About(
+    """Trains a YOLO student under a frozen teacher.
 
-Anything written key=value goes to ultralytics (data=coco.yaml epochs=100 imgsz=640 batch=16 ...).
-Without data= the built-in street scenes are used, without --teacher a small demo teacher, without --student the next
-smaller size of the teacher's family."""
+    Anything written key=value goes to ultralytics. Without data= the built-in street scenes are used, without --teacher
+    a small demo teacher, without --student the next smaller size of the teacher's family.""",
+    "kd-yolo distill --teacher yolov8m.pt --loss cwd+bkd data=coco8.yaml epochs=100",
+    lambda: argument_keys("distill", "name", "device", "seed"),
+)
 
 
-@dataclass(frozen=True)
-class DistillFlags:
-    """Flags of the command; see DESCRIPTION."""
+class DistillFlags(RunOptions, Flags):
+    """Flags of ``kd-yolo distill``."""
 
     teacher: tuple[str, ...] = ()
     """Weights of the teacher: a file, an official name such as yolov8m.pt, or ema (the student's own moving average).
-    With several, each term is the mean over them."""
+    With several, each term is the mean over them (default: a demo teacher)."""
     student: str | None = None
-    """Weights or model YAML of the student."""
-    loss: str | None = None
-    """A loss (--list-losses), several joined by '+' (cwd+bkd), or a recipe (a name in cfg/distill, or a YAML path). l2
-    compares feature maps; what YOLOv5 distillation calls l2 is obj_gated, its kl obj_gated_kl."""
-    weight: str | None = None
-    """Weight of the loss; with several, one for all or one each: 1+2. auto:0.3 keeps 30 % of the gradient."""
-    tau: str | None = None
-    """Temperature, one for all or one each."""
-    gate: str | None = None
-    """Which anchors response losses count: confidence (the teacher's), balanced (the same, every class alike),
-    assigned (those with an object), or all."""
-    taps: str | None = None
-    """Where features are compared: head (the Detect inputs), cv2 (neck blocks), or layers: 15,18,21."""
-    schedule: str | None = None
-    """Weight over the run: cosine, constant or linear."""
-    stop_at: str | None = None
-    """Switch the distillation off at this share of the run (0.8), or at 'mosaic', when mosaic closes."""
-    unlabelled: str | None = None
-    """Pictures without labels that join through the terms: a folder, glob, .txt list or video."""
-    unlabelled_ratio: float | None = None
-    """How many of them join each batch, as a share of its labelled images (1: as many)."""
-    resume: str | None = None
-    """Continue an interrupted run from its weights/last.pt."""
-    name: str | None = None
-    """Name of the run folder in runs/distill/."""
-    device: str | None = None
-    """cpu, 0, or 0,1 (several: DDP)."""
-    seed: int | None = None
-    """Seed of everything random."""
-    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Weights or model YAML of the student (default: the next smaller size of the teacher)."""
+    options: Annotated[Given, FlagsOf(DistillOptions, tuple(DistillOptions.model_fields))]
+    dry_run: bool = False
     """Check everything, print taps, shapes, adapters and cost, write nothing."""
-    list_losses: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    list_losses: bool = False
     """Print every loss with its parameters and paper."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "train_distill.py") -> int:
     """Runs the command and returns its exit code."""
     words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
-    flags = parse_flags(DistillFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
+    flags = parse_flags(DistillFlags, words, prog=prog, description=ABOUT, pairs=pairs)
     return run_guarded(lambda: _run(flags, pairs), detector=not flags.list_losses)
 
 
@@ -83,7 +56,7 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
     from kd_yolo.distill import job
     from kd_yolo.yolo.arguments.check import join_flags, parse_overrides
 
-    own = {"device": flags.device, "seed": flags.seed, "name": flags.name}
+    own = flags.model_dump(include={"device", "seed", "name"})
     overrides = join_flags(parse_overrides(pairs), own, "distill")
     if flags.resume:
         _refuse_changes(flags)
@@ -94,7 +67,7 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
         finish(result)
         return
     request = job.Request(
-        flags.teacher, flags.student, flags.loss, _term_flags(flags), flags.trust_weights, overrides
+        flags.teacher, flags.student, flags.options.get("loss"), _term_flags(flags), flags.trust_weights, overrides
     )  # fmt: skip
     plan = job.with_run_folder(job.make_plan(request, write=not flags.dry_run))
     for note in plan.notes:
@@ -107,8 +80,8 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
 
 def _refuse_changes(flags: DistillFlags) -> None:
     """A resumed run keeps its settings; a flag that would be ignored is an error."""
-    given = {"student": flags.student, "loss": flags.loss, "name": flags.name, **_term_flags(flags)}
-    changed = [f"--{key.replace('_', '-')}" for key, value in given.items() if value is not None]
+    given = [*(key for key in ("student", "name") if key in flags.model_fields_set), *flags.options]
+    changed = [f"--{key.replace('_', '-')}" for key in given]
     if changed:
         raise ConfigError(
             f"--resume continues the run as it was started: {', '.join(changed)} cannot change. Leave out "
@@ -118,12 +91,10 @@ def _refuse_changes(flags: DistillFlags) -> None:
 
 def _term_flags(flags: DistillFlags) -> dict[str, object]:
     """Flags that change the terms, as :func:`kd_yolo.config.distill.resolve_distill` takes them."""
-    from kd_yolo.config.distill import TERM_FLAGS
     from kd_yolo.config.term import parse_taps
 
-    taps = None if flags.taps is None else parse_taps(flags.taps)
-    values = {**{key: getattr(flags, key) for key in TERM_FLAGS}, "taps": taps}
-    return {key: value for key, value in values.items() if value is not None}
+    terms = {key: value for key, value in flags.options.items() if key != "loss"}
+    return {**terms, "taps": parse_taps(terms["taps"])} if "taps" in terms else terms
 
 
 def _print_losses() -> None:

@@ -6,23 +6,20 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from kd_yolo.base.extras import EXTRAS, missing_of
+from kd_yolo.cli.about import About
+from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 PACKAGES = ("kd-yolo", "torch", "torchvision", "ultralytics", "opencv-python", "numpy", "pydantic", "tyro")
-
-
-@dataclass(frozen=True)
-class DoctorFlags:
-    """The command has no flags."""
+ABOUT = About("Prints what is installed and what the machine offers, runs a tiny forward pass.", "kd-yolo doctor")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo doctor") -> int:
     """Runs the command and returns its exit code."""
     words = sys.argv[1:] if argv is None else argv
-    parse_flags(DoctorFlags, words, prog=prog, description="Prints what is installed and runs a tiny forward pass.")
+    parse_flags(Flags, words, prog=prog, description=ABOUT)
     return run_guarded(_run)
 
 

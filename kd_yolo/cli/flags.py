@@ -9,28 +9,24 @@ the type, the default and the docstring of ``PruneSettings``. ``flags.settings``
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import textwrap
-import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import inspect
+import keyword
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import tyro
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from kd_yolo.config.base import StrictModel
-
-if TYPE_CHECKING:
-    from kd_yolo.yolo.arguments.table import Command
+from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.about import About, closing_lines, filled, kinds, text_of
+from kd_yolo.config.base import StrictModel, describe_problems
 
 F = TypeVar("F", bound="Flags")
 Given = dict[str, Any]
-"""Settings of a model that were typed, by the name of their field; values are text until the model reads them."""
+"""Settings of a model that were typed, by the name of their field; each fits its field, not yet together."""
 METAVARS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
-WIDTH = 100  # columns of a help text, at most
-COLUMN = 22  # where the text on a key begins
 
 
 class Flags(StrictModel):
@@ -69,6 +65,11 @@ class Flag:
     part: str = ""
 
     @property
+    def slot(self) -> str:
+        """The name as Python takes it: ``from_`` for ``--from``."""
+        return f"{self.name}_" if keyword.iskeyword(self.name) else self.name
+
+    @property
     def is_positional(self) -> bool:
         """Whether it is written without a name."""
         return tyro.conf.Positional in self.info.metadata
@@ -76,7 +77,7 @@ class Flag:
     @property
     def is_switch(self) -> bool:
         """Whether it takes no value."""
-        return bool in _kinds(self.info.annotation)
+        return bool in kinds(self.info.annotation)
 
     @property
     def default(self) -> Any:
@@ -86,32 +87,16 @@ class Flag:
     @property
     def help(self) -> str:
         """The docstring of the field, with its default where the docstring does not say it."""
-        text = " ".join((self.info.description or "").replace("``", "").split())
-        if self.is_switch or self.is_positional or self.info.is_required() or "(default:" in text:
-            return text
-        value = self.default
-        words = " ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
-        return f"{text} (default: {words or 'none'})"
-
-
-@dataclasses.dataclass(frozen=True)
-class About:
-    """What the help of a command says beside its flags.
-
-    Attributes:
-        text: what the command does; paragraphs are filled.
-        example: a command line as it can be typed.
-        keys: makes the text on the ``key=value`` words that it takes: :func:`setting_keys`, :func:`argument_keys`.
-    """
-
-    text: str
-    example: str
-    keys: Callable[[], str] | None = None
+        if self.is_switch or self.is_positional or self.info.is_required():
+            return text_of(self.info)
+        return text_of(self.info, self.default)
 
 
 def list_flags(flags_type: type[Flags]) -> list[Flag]:
-    """All flags of a command, in the order of its help."""
-    return [flag for name, info in flags_type.model_fields.items() for flag in _flags_of_field(name, info)]
+    """All flags of a command, in the order of its help: its own first, then those of its bases."""
+    fields = flags_type.model_fields
+    names = dict.fromkeys(name for cls in flags_type.__mro__ for name in inspect.get_annotations(cls) if name in fields)
+    return [flag for name in names for flag in _flags_of_field(name, fields[name])]
 
 
 def _flags_of_field(name: str, info: FieldInfo) -> Iterator[Flag]:
@@ -121,12 +106,25 @@ def _flags_of_field(name: str, info: FieldInfo) -> Iterator[Flag]:
         return
     for key in part.fields:
         inner = part.model.model_fields[key]
-        yield Flag(_switched(part.names.get(key, key), inner), inner, key, name)
+        said = inner.alias or key
+        yield Flag(_switched(part.names.get(key, said), inner), inner, said, name)
+
+
+def typed_flags(flags: Flags) -> dict[str, Any]:
+    """The flags that were typed: ``--name`` and value."""
+    found = {}
+    for flag in list_flags(type(flags)):
+        holder = (
+            getattr(flags, flag.part) if flag.part else {key: getattr(flags, key) for key in flags.model_fields_set}
+        )
+        if flag.key in holder:
+            found[f"--{flag.name.replace('_', '-')}"] = holder[flag.key]
+    return found
 
 
 def _switched(name: str, info: FieldInfo) -> str:
     """A switch turns its field over: ``--no-recalibrate`` where ``recalibrate`` is on, or not decided, by default."""
-    return f"no_{name}" if bool in _kinds(info.annotation) and info.default is not False else name
+    return f"no_{name}" if bool in kinds(info.annotation) and info.default is not False else name
 
 
 def parse(flags_type: type[F], argv: Sequence[str], prog: str, about: About) -> F:
@@ -135,11 +133,11 @@ def parse(flags_type: type[F], argv: Sequence[str], prog: str, about: About) -> 
     Unknown flags and missing arguments end the process with exit code 2 and the nearest spelling, ``--help`` with 0.
 
     Raises:
-        ConfigError: a value that one of the flags' own fields does not take.
+        ConfigError: values that their fields do not take.
     """
     wants_help = bool({"-h", "--help"} & set(argv))
     if wants_help:
-        print(_filled(about.text), end="\n\n")
+        print(filled(about.text), end="\n\n")
         argv = ["--help"]  # of a line with an error beside it, too
     flags = list_flags(flags_type)
     shape = dataclasses.make_dataclass("Line", [_shape(flag) for flag in flags], kw_only=True)
@@ -147,113 +145,58 @@ def parse(flags_type: type[F], argv: Sequence[str], prog: str, about: About) -> 
         line: Any = tyro.cli(shape, args=list(argv), prog=prog, description="")
     except SystemExit:
         if wants_help:
-            print("\n".join(_closing(about)))
+            print("\n".join(closing_lines(about)))
         raise
-    values: dict[str, Any] = {flag.part: {} for flag in flags if flag.part}
-    for flag in flags:
-        value = getattr(line, flag.name)
-        if value is None or value is False:
-            continue
-        target = values[flag.part] if flag.part else values
-        target[flag.key] = not flag.name.startswith("no_") if flag.is_switch else value
-    return flags_type.parse(values, prog)
+    typed = [(flag, value) for flag in flags if (value := getattr(line, flag.slot)) is not None and value is not False]
+    return flags_type.parse(_collected(flags, typed), prog)
 
 
-def _closing(about: About) -> Iterator[str]:
-    if about.keys is not None:
-        yield f"{about.keys()}\n"
-    yield f"example: {about.example}"
+def _collected(flags: Iterable[Flag], typed: Iterable[tuple[Flag, Any]]) -> Given:
+    """Values by field, those of other models in a dict each, as their fields take them.
 
-
-def setting_keys(model: type[BaseModel], names: Sequence[str] = (), **own: str) -> str:
-    """The ``key=value`` words that are settings of a model, a line each, with default and docstring.
-
-    Args:
-        model: the model; fields of models inside it are written ``section.key``.
-        names: fields of the model; all without.
-        **own: further keys of the command, with their help.
+    Raises:
+        ConfigError: values that the fields do not take.
     """
-    found = {key: text for key, text in _settings(model) if not names or key.partition(".")[0] in names}
-    return "\n".join(["key=value:", *(_entry(f"{key}=", text) for key, text in {**found, **own}.items())])
-
-
-def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, info in model.model_fields.items():
-        inner = [kind for kind in _kinds(info.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if inner:
-            yield from _settings(inner[0], f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", Flag(name, info, name).help
-
-
-def argument_keys(command: Command, *own: str) -> str:
-    """The ``key=value`` words that go to ultralytics.
-
-    Args:
-        command: the command, as the table of arguments calls it.
-        *own: those of them that are flags of ours too.
-    """
-    from kd_yolo.yolo.arguments.table import TABLE
-
-    keys = [key for key, argument in sorted(TABLE.items()) if command not in argument.refused and key not in own]
-    text = " ".join(f"{key}=" for key in keys)
-    return f"key=value, as ultralytics' training takes them (docs.ultralytics.com/usage/cfg):\n{_filled(text, '  ')}"
-
-
-def _entry(name: str, text: str) -> str:
-    """A line of help: name, then the text beside it or below."""
-    first = f"  {name:{COLUMN - 3}} " if len(name) < COLUMN - 2 else f"  {name}\n{'':{COLUMN}}"
-    return first + _filled(text, " " * COLUMN).lstrip()
+    values: Given = {flag.part: {} for flag in flags if flag.part}
+    problems: list[str] = []
+    for flag, text in typed:
+        part = values[flag.part] if flag.part else values
+        value = flag.default is False if flag.is_switch else text
+        try:
+            kind: Any = Annotated[flag.info.annotation, flag.info]
+            part[flag.key] = TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            problems += describe_problems(error, f"--{flag.name.replace('_', '-')}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return values
 
 
 def _shape(flag: Flag) -> tuple[str, Any, Any]:
     """The flag as a field that tyro reads."""
-    config = tyro.conf.arg(help=flag.help, help_behavior_hint="")
+    config = tyro.conf.arg(name=flag.name, help=flag.help, help_behavior_hint="")
     if flag.is_switch:
-        return flag.name, Annotated[bool, tyro.conf.FlagCreatePairsOff, config], dataclasses.field(default=False)
+        return flag.slot, Annotated[bool, tyro.conf.FlagCreatePairsOff, config], dataclasses.field(default=False)
     spec = _spec(flag)
     kind: Any = (
         Annotated[Any, tyro.conf.Positional, spec, config] if flag.is_positional else Annotated[Any, spec, config]
     )
-    return flag.name, kind, dataclasses.field() if flag.info.is_required() else dataclasses.field(default=None)
+    return flag.slot, kind, dataclasses.field() if flag.info.is_required() else dataclasses.field(default=None)
 
 
 def _spec(flag: Flag) -> tyro.constructors.PrimitiveConstructorSpec[Any]:
     """How many words the flag takes, and which where the model has a list of them; the model reads their values."""
-    kinds = list(_kinds(flag.info.annotation))
-    many = any(get_origin(kind) in (tuple, list) for kind in kinds)
-    choices = [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
-    names = ["{" + ",".join(choices) + "}"] * bool(choices)
-    names += dict.fromkeys(METAVARS[kind] for kind in kinds if kind in METAVARS)
-    if flag.is_positional:
-        names = [flag.name.upper()]
-    metavar = "|".join(names) or "TEXT"
+    types = list(kinds(flag.info.annotation))
+    many = all(get_origin(kind) in (tuple, list) for kind in types)
+    choices = [str(word) for kind in types if get_origin(kind) is Literal for word in get_args(kind)]
+    one = (get_args(types[0])[0] if many else types[0]) if len(types) == 1 else str
+    kind = METAVARS.get(one, "TEXT")
+    metavar = "{" + ",".join(choices) + "}" if choices else flag.name.upper() if flag.is_positional else kind
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs="*" if many else 1,
         metavar=f"{metavar} ..." if many else metavar,
         instance_from_str=list if many else lambda words: words[0],
         is_instance=lambda _: True,
         str_from_instance=lambda _: [],
-        choices=tuple(choices) if choices and len(kinds) == 1 else None,
-    )
-
-
-def _kinds(annotation: Any) -> Iterator[Any]:
-    """The types of a union without None, else the type itself."""
-    if get_origin(annotation) is Annotated:
-        yield from _kinds(get_args(annotation)[0])
-    elif get_origin(annotation) in (Union, types.UnionType):
-        for one in get_args(annotation):
-            yield from _kinds(one)
-    elif annotation is not type(None):
-        yield annotation
-
-
-def _filled(text: str, indent: str = "") -> str:
-    """Paragraphs, filled to the width of the terminal."""
-    width = min(shutil.get_terminal_size().columns, WIDTH)
-    parts = (" ".join(part.split()) for part in text.split("\n\n"))
-    return "\n\n".join(
-        textwrap.fill(part, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-        for part in parts
+        choices=tuple(choices) if choices and len(types) == 1 else None,
     )

@@ -5,35 +5,38 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
+from typing import TYPE_CHECKING
 
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
+from kd_yolo.cli.about import About, argument_keys
 from kd_yolo.cli.closing import print_next, print_results, shell_path
+from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.run import parse_flags, run_guarded
+from kd_yolo.config.base import TrustWeights
 
 if TYPE_CHECKING:  # importing it costs an import of torch and ultralytics
     from kd_yolo.league.plan import League
     from kd_yolo.league.report import LeagueReport
     from kd_yolo.league.request import Request
 
-DESCRIPTION = """Trains the same student under each loss, from the same weights, in the same data order, seed by seed.
+ABOUT = About(
+    """Trains the same student under each loss, from the same weights, in the same data order, seed by seed.
 
-A recipe is a loss (cwd, cwd+bkd), name=loss:key=value,... with the flags of kd-yolo distill as keys
-(mgd4=mgd:weight=4,stop_at=0.8), or a recipe of cfg/distill. The rows 'none' (no distillation) and 'shipped'
-(ultralytics' own distill_model=) are always there. The same command goes on where an interrupted one stopped.
-Anything else written key=value goes to ultralytics (data=my/data.yaml epochs=15 imgsz=192 batch=16 ...)."""
+    A recipe is a loss (cwd, cwd+bkd), name=loss:key=value,... with the flags of kd-yolo distill as keys
+    (mgd4=mgd:weight=4,stop_at=0.8), or a recipe of cfg/distill. The rows 'none' (no distillation) and 'shipped'
+    (ultralytics' own distill_model=) are always there. The same command goes on where an interrupted one stopped.
+    Anything else written key=value goes to ultralytics.""",
+    "kd-yolo league --losses cwd mgd4=mgd:weight=4 --teacher yolov8s.pt data=coco8.yaml epochs=15",
+    lambda: argument_keys("league"),
+)
 
 
-@dataclass(frozen=True)
-class LeagueFlags:
-    """Flags of the command; see DESCRIPTION."""
+class LeagueFlags(TrustWeights, Flags):
+    """Flags of ``kd-yolo league``."""
 
     losses: tuple[str, ...] = ()
-    """The recipes to compare."""
+    """The recipes to compare (default: none, they must be named)."""
     seeds: str = "0,1,2"
     """Seeds of the trainings, the same for each recipe."""
     teacher: str | None = None
@@ -45,20 +48,18 @@ class LeagueFlags:
     name: str | None = None
     """Name of the folder in runs/league/ (default: that of the data)."""
     out: Path | None = None
-    """Folder for table, images and a small JSON file a run (default: the league's own)."""
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Folder for table, images and a small JSON file per run (default: the league's own)."""
+    dry_run: bool = False
     """Check everything, list the runs that are missing, write nothing."""
-    table: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    table: bool = False
     """The table and images of what is there; trains nothing."""
-    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo league") -> int:
     """Runs the command and returns its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     words, pairs = split_recipes(given)
-    flags = parse_flags(LeagueFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
+    flags = parse_flags(LeagueFlags, words, prog=prog, description=ABOUT, pairs=pairs)
     return run_guarded(lambda: _run(flags, pairs, f"{prog} {shlex.join(given)}"))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,33 +11,38 @@ import tyro
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
+from kd_yolo.cli.about import About, argument_keys
 from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
+from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+from kd_yolo.config.base import TrustWeights
 
-DESCRIPTION = """Runs a chain: (base training, sparse training,) prune, retrain, distil, compare.
+ABOUT = About(
+    """Runs a chain: (base training, sparse training,) prune, retrain, distil, compare.
 
-The recipe is a YAML file, or a name in cfg/prune/. Everything goes into runs/prune/<name>/; the same command goes on
-where an interrupted one stopped, and refuses settings that have changed. key=value goes to ultralytics, every stage."""
+    The recipe is a YAML file, or a name in cfg/prune/. Everything goes into runs/prune/<name>/; the same command goes
+    on where an interrupted one stopped, and refuses settings that have changed. key=value goes to ultralytics, every
+    stage.""",
+    "kd-yolo pipeline demo epochs=3 imgsz=320",
+    lambda: argument_keys("train", "project", "name"),
+)
 
 
-@dataclass(frozen=True)
-class PipelineFlags:
-    """Flags of the command."""
+class PipelineFlags(TrustWeights, Flags):
+    """Flags of ``kd-yolo pipeline``."""
 
     recipe: Annotated[str, tyro.conf.Positional]
     """A recipe: path of a YAML, or a name in cfg/prune/."""
     name: str | None = None
-    """Name of the folder in runs/prune/; default: the recipe's name."""
+    """Name of the folder in runs/prune/ (default: the recipe's name)."""
     gate: str | None = None
-    """Exit code 4 when missed: max-map-drop=0.02 (mAP50-95 lost against the first network)."""
-    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
+    """Exit code 4 when missed: max-map-drop=0.02 (mAP50-95 lost against the first network) (default: the recipe's)."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo pipeline") -> int:
     """Runs the command and returns its exit code."""
     words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
-    flags = parse_flags(PipelineFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
+    flags = parse_flags(PipelineFlags, words, prog=prog, description=ABOUT, pairs=pairs)
     return run_guarded(lambda: _run(flags, pairs))
 
 

@@ -6,94 +6,70 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Annotated, Any
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.registry import nearest
+from kd_yolo.cli.about import About, setting_keys
 from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
+from kd_yolo.cli.flags import Flags, FlagsOf, Given
 from kd_yolo.cli.newest import find_model
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+from kd_yolo.config.prune import PruneSettings
 
-if TYPE_CHECKING:  # importing them costs an import of torch and ultralytics
-    from kd_yolo.config.prune import PruneSettings
+if TYPE_CHECKING:  # importing it costs an import of torch and ultralytics
     from kd_yolo.prune.result import PruneResult
 
-DESCRIPTION = """Removes channels from a YOLO network: weights/pruned.pt, a plain model with narrower layers.
+FLAGS = (
+    "factor", "target_flops", "target_params", "target_latency", "plan", "importance", "global_ranking", "round_to",
+    "min_channels", "ignore", "iterative", "batches", "recalibrate", "runtime", "sensitivity_images", "device", "seed",
+    "trust_weights",
+)  # fmt: skip
+KEYS = ("data", "imgsz", "batch")
+PAIRS = (*KEYS, "device", "seed", "project", "name")
+UNNAMED = "best.pt"  # stands for the weights that find_model will find
+ABOUT = About(
+    """Removes channels from a YOLO network: weights/pruned.pt, a plain model with narrower layers.
 
 --factor is the share of the channels that is REMOVED: 0.2 removes about 36 % of the parameters and FLOPs, 0.5 about
 75 %. (Some code that passes a factor under the same name means the share that is KEPT.) Instead of it a target can be
 given, or a plan. mAP near zero is normal afterwards: kd-yolo retrain brings it back (plain yolo train builds the
 unpruned network again).
 
-Written key=value: data= (for Taylor importance and BatchNorm statistics), imgsz=, batch=, device=, seed=, project=,
-name=. Targets below 1 are shares of the unpruned network's, counted in the form in which it is deployed."""
-PAIRS = ("data", "imgsz", "batch", "device", "seed", "project", "name")
-UNNAMED = "best.pt"  # stands for the weights that find_model will find
-OUTPUT = ("dry_run", "sensitivity", "save_dir", "name", "no_recalibrate")  # flags that are no settings
+Targets below 1 are shares of the unpruned network's, counted in the form in which it is deployed.""",
+    "kd-yolo prune --model yolov8n.pt --factor 0.3 data=coco8.yaml",
+    lambda: setting_keys(
+        PruneSettings,
+        KEYS,
+        project="Folder of the run folders (default: runs/prune).",
+        name="As --name; device= and seed= as those flags.",
+    ),
+)
 
 
-@dataclass(frozen=True)
-class PruneFlags:
-    """Flags of the command; see DESCRIPTION."""
+class PruneFlags(Flags):
+    """Flags of ``kd-yolo prune``."""
 
     model: str | None = None
     """Weights to prune; already pruned ones can be pruned further (default: the newest best.pt under runs/, else a file
     in weights/, else the demo's student)."""
-    factor: float | None = None
-    """Share of the prunable channels that is removed, between 0 and 1 (default: 0.2)."""
-    target_flops: str | None = None
-    """Instead of --factor: 0.5 (of the unpruned network's), 4.1 or 4.1G."""
-    target_params: str | None = None
-    """Instead of --factor: 0.5 (of the unpruned network's), 1.5 or 1.5M."""
-    target_latency: str | None = None
-    """Instead of --factor: 0.5 (of the unpruned network's), 12 or 12ms; measured here, on one thread of the CPU."""
-    plan: str | None = None
-    """Instead of --factor: a plan.yaml with widths by layer, from --sensitivity or an earlier run."""
-    importance: Literal["taylor", "l2", "bn", "lamp", "fpgm", "random"] | None = None
-    """Which channels matter (default: taylor with data=, l2 without)."""
-    global_ranking: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="global")] = False
-    """Rank the channels of all layers together: keeps more mAP at equal parameters, less at equal FLOPs."""
-    round_to: int | None = None
-    """Widths are multiples of this, the nearest ones (default: 8); other widths save little time."""
-    min_channels: int | None = None
-    """No layer gets narrower (default: 8)."""
-    ignore: tuple[str, ...] = ()
-    """Layers that stay whole: names of convs or modules (model.0 model.22), * and ? allowed."""
-    iterative: int | None = None
-    """Steps to the final widths, with BatchNorm statistics re-estimated in between (default: 1)."""
-    batches: int | None = None
-    """Labelled batches for taylor (default: 8)."""
-    no_recalibrate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Keep the BatchNorm statistics; else they are re-estimated when there is data=."""
-    runtime: Literal["torch", "onnx"] | None = None
-    """What latency is measured in (default: torch)."""
+    settings: Annotated[Given, FlagsOf(PruneSettings, FLAGS, {"global_ranking": "global"})]
     save_dir: str | None = None
-    """A file to which pruned.pt is copied, such as weights/prune.pt."""
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """A file to which pruned.pt is copied, such as weights/prune.pt (default: none)."""
+    dry_run: bool = False
     """Print the plan layer by layer, parameters, FLOPs and latency; write nothing."""
-    sensitivity: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    sensitivity: bool = False
     """Measure the mAP after pruning each layer alone: an image, and a plan for --plan."""
-    sensitivity_images: int | None = None
-    """Pictures for each measurement of --sensitivity (default: 100)."""
     name: str | None = None
     """Name of the run folder in runs/prune/ (default: that of the model)."""
-    device: str | None = None
-    """cpu, or a GPU's number."""
-    seed: int | None = None
-    """Seed of everything random."""
-    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "prune.py") -> int:
     """Runs the command and returns its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     words, pairs = split_overrides(given)
-    flags = parse_flags(PruneFlags, words, prog=prog, description=DESCRIPTION, pairs=pairs)
+    flags = parse_flags(PruneFlags, words, prog=prog, description=ABOUT, pairs=pairs)
     command = shlex.join([*(["python"] if prog.endswith(".py") else []), *prog.split(), *given])
     return run_guarded(lambda: _run(flags, pairs, command))
 
@@ -128,8 +104,6 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
     Raises:
         ConfigError: words that mean nothing, values that do not fit.
     """
-    from kd_yolo.config.prune import PruneSettings
-
     given: dict[str, Any] = {}
     for pair in pairs:
         key, _, value = pair.partition("=")
@@ -138,23 +112,20 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
         if key not in PAIRS:
             takes = ", ".join(f"{name}=" for name in PAIRS)
             raise ConfigError(f"'{key}=' means nothing to pruning.{nearest(key, PAIRS)} It takes {takes}.")
+        if key in flags.settings or (key == "name" and flags.name):
+            raise ConfigError(f"--{key} and {key}= say the same: give one of them.")
         given[key] = value
     project, name = Path(given.pop("project", "runs/prune")), given.pop("name", None)
-    said = {
-        key: value for key, value in vars(flags).items() if value is not None and value is not False and value != ()
-    }
-    own = {key: value for key, value in said.items() if key not in OUTPUT}
-    if flags.no_recalibrate:
-        own["recalibrate"] = False
     stem = Path(flags.model or UNNAMED).stem
-    return PruneSettings.parse({"model": UNNAMED, **given, **own}, "prune.py"), project, flags.name or name or stem
+    values = {"model": flags.model or UNNAMED, **given, **flags.settings}
+    return PruneSettings.parse(values, "prune.py"), project, flags.name or name or stem
 
 
 def _check_output(flags: PruneFlags) -> None:
     """Flags that would be ignored are errors."""
     if flags.dry_run and flags.sensitivity:
         raise ConfigError("--dry-run measures nothing on images: leave it or --sensitivity out.")
-    if flags.sensitivity_images is not None and not flags.sensitivity:
+    if "sensitivity_images" in flags.settings and not flags.sensitivity:
         raise ConfigError("--sensitivity-images is for --sensitivity: add that, or leave it out.")
     if flags.save_dir is None:
         return

@@ -15,7 +15,8 @@ import tyro
 
 from kd_yolo.base.environment import guard_environment
 from kd_yolo.base.errors import EXIT_INTERRUPTED, KDYoloError
-from kd_yolo.cli.flags import About, Flags, parse
+from kd_yolo.cli.about import About
+from kd_yolo.cli.flags import Flags, parse
 from kd_yolo.cli.foreign import explain
 
 F = TypeVar("F")

@@ -4,48 +4,43 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.about import About, argument_keys
 from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
+from kd_yolo.cli.flags import Flags, FlagsOf, Given
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
+from kd_yolo.config.options import RunOptions, SparseOptions
 
-SPARSE = """Sparse training: a share of the BatchNorm gammas becomes exactly zero (proximal L1), for pruning by gamma.
+SPARSE = About(
+    """Sparse training: a share of the BatchNorm gammas becomes exactly zero (proximal L1), for pruning by gamma.
 
-The result is weights/sparse.pt, the last and sparsest weights, not best.pt. key=value goes to ultralytics."""
-RETRAIN = """Trains a network with the widths that it has: what a pruned network needs after pruning.
+    The result is weights/sparse.pt, the last and sparsest weights, not best.pt. key=value goes to ultralytics.""",
+    "kd-yolo sparse --model yolov8n.pt --sparsity 0.5 data=coco8.yaml epochs=50",
+    lambda: argument_keys("train", "name", "device", "seed"),
+)
+RETRAIN = About(
+    """Trains a network with the widths that it has: what a pruned network needs after pruning.
 
-ultralytics' own `yolo train model=pruned.pt` builds the unpruned network again. key=value goes to ultralytics."""
+    ultralytics' own `yolo train model=pruned.pt` builds the unpruned network again. key=value goes to ultralytics.""",
+    "kd-yolo retrain --model runs/prune/yolov8n/weights/pruned.pt data=coco8.yaml epochs=100",
+    SPARSE.keys,
+)
 
 
-@dataclass(frozen=True)
-class TrainFlags:
+class TrainFlags(RunOptions, Flags):
     """Flags of ``retrain``."""
 
     model: str | None = None
-    """Weights, or a model YAML for a network from scratch."""
-    resume: str | None = None
-    """Continue an interrupted run from its weights/last.pt, with its settings."""
-    name: str | None = None
-    """Name of the run folder; default: that of the model."""
-    device: str | None = None
-    """cpu, 0, or 0,1 (several: DDP)."""
-    seed: int | None = None
-    """Seed of everything random."""
-    trust_weights: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
+    """Weights, or a model YAML to train from scratch."""
 
 
-@dataclass(frozen=True)
 class SparseFlags(TrainFlags):
     """Flags of ``sparse``."""
 
-    sparsity: float | None = None
-    """Share of the gammas of prunable channels that are zero at the end; 0.5 when not said."""
+    options: Annotated[Given, FlagsOf(SparseOptions, ("sparsity",))]
 
 
 def sparse(argv: Sequence[str] | None = None, prog: str = "kd-yolo sparse") -> int:
@@ -58,15 +53,15 @@ def retrain(argv: Sequence[str] | None = None, prog: str = "kd-yolo retrain") ->
     return _main(TrainFlags, argv, prog, RETRAIN)
 
 
-def _main(kind: type[TrainFlags], argv: Sequence[str] | None, prog: str, description: str) -> int:
+def _main(kind: type[TrainFlags], argv: Sequence[str] | None, prog: str, about: About) -> int:
     words, pairs = split_overrides(sys.argv[1:] if argv is None else argv)
-    flags = parse_flags(kind, words, prog=prog, description=description, pairs=pairs)
+    flags = parse_flags(kind, words, prog=prog, description=about, pairs=pairs)
     return run_guarded(lambda: _run(flags, pairs))
 
 
 def _run(flags: TrainFlags, pairs: list[str]) -> None:
     from kd_yolo.base.places import reserved
-    from kd_yolo.prune.sparse import SPARSE_TRAINERS
+    from kd_yolo.prune.sparse.trainer import SPARSE_TRAINERS
     from kd_yolo.training.stage import resume_stage, train_stage
     from kd_yolo.training.trainers import RETRAINERS
 
@@ -89,8 +84,8 @@ def _changes(flags: TrainFlags, pairs: list[str]) -> dict[str, Any]:
     """
     from kd_yolo.yolo.arguments.check import parse_overrides
 
-    kept = ("resume", "trust_weights", "device")
-    given = [f"--{key}" for key, value in vars(flags).items() if value is not None and key not in kept]
+    kept = {"resume", "trust_weights", "device", "options"}
+    given = [f"--{key}" for key in [*sorted(flags.model_fields_set - kept), *_options(flags)]]
     if given:
         raise ConfigError(f"--resume continues a run as it was started: leave out {', '.join(given)}.")
     device = {} if flags.device is None else {"device": flags.device}
@@ -106,28 +101,25 @@ def _new_run(flags: TrainFlags, pairs: list[str], parent: Path) -> tuple[str, Pa
 
     if flags.model is None:
         raise ConfigError("--model is missing: weights, or a model YAML such as yolov8n.yaml.")
-    own = {"device": flags.device, "seed": flags.seed, "name": flags.name}
+    own = flags.model_dump(include={"device", "seed", "name"})
     arguments = join_flags(parse_overrides(pairs, command="train", model_flag="--model"), own, "train")
-    _check_sparsity(getattr(flags, "sparsity", None))
     if "data" not in arguments:
         data, defaults = demo_data(write=True)
         arguments = {**defaults, **arguments, "data": data}
         print(f"warning: no data=: the built-in street scenes, {data}")
     weights = find_weights(flags.model)
     check_training(weights, arguments, trust=flags.trust_weights)
-    if getattr(flags, "sparsity", None) is not None:
-        arguments["sparsity"] = flags.sparsity  # type: ignore[attr-defined]
+    arguments |= _options(flags)
     project, name = arguments.pop("project", None), arguments.pop("name", None)
     return weights, Path(str(project or parent)) / str(name or Path(flags.model).stem), arguments
 
 
-def _check_sparsity(value: float | None) -> None:
-    if value is not None and not 0 < value < 1:
-        raise ConfigError(f"--sparsity is {value}, expected a share of the gammas above 0 and below 1, such as 0.5.")
+def _options(flags: TrainFlags) -> dict[str, Any]:
+    return flags.options if isinstance(flags, SparseFlags) else {}
 
 
 def _finish(best: Path, *, is_sparse: bool) -> None:
-    from kd_yolo.prune.sparse import SPARSE_FILE
+    from kd_yolo.prune.sparse.trainer import SPARSE_FILE
 
     result = best.with_name(SPARSE_FILE) if is_sparse else best
     print_results(best.parents[1], ("results.csv", "results.png"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -55,7 +55,8 @@ class StrictModel(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError("\n".join([f"{where}: {len(error.errors())} problem(s)", *_lines(error, cls)])) from None
+            lines = (f"  {line}" for line in describe_problems(error, known=_keys(cls)))
+            raise ConfigError("\n".join([f"{where}: {len(error.errors())} problem(s)", *lines])) from None
 
 
 class TrustWeights(StrictModel):
@@ -65,14 +66,23 @@ class TrustWeights(StrictModel):
     """Load checkpoints that name classes outside the allow-list: runs the code they hold."""
 
 
-def _lines(error: ValidationError, cls: type[BaseModel]) -> Iterable[str]:
+def describe_problems(error: ValidationError, name: str = "", known: Iterable[str] = ()) -> Iterator[str]:
+    """A line for each problem.
+
+    Args:
+        error: what pydantic found.
+        name: of the one field that was read; without, each problem has the path of its own.
+        known: keys that a misspelt one may mean.
+    """
     for problem in error.errors():
-        path = ".".join(str(part)[:100] for part in problem["loc"])
+        path = name or ".".join(str(part)[:100] for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            yield f"  unknown key '{path}'.{nearest(str(problem['loc'][-1])[:100], _keys(cls))}"
+            yield f"unknown key '{path}'.{nearest(str(problem['loc'][-1])[:100], known)}"
+        elif message.startswith("is "):
+            yield f"{path} {message}"
         else:
-            message = problem["msg"].removeprefix("Value error, ")
-            yield f"  {path + ': ' if path else ''}{message}" + _value(problem)
+            yield f"{path + ': ' if path else ''}{message}" + _value(problem)
 
 
 def _value(problem: Any) -> str:

@@ -10,35 +10,30 @@ from pydantic import Field, model_validator
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
-from kd_yolo.config.base import StrictModel, find_recipe, read_yaml
+from kd_yolo.config.base import TrustWeights, find_recipe, read_yaml
+from kd_yolo.config.options import DEFAULTS
 from kd_yolo.config.term import AUTO, ScheduleConfig, TermConfig
 from kd_yolo.losses import losses
 
 DEFAULT_LOSS = "bkd"
-TERM_FLAGS = ("weight", "tau", "gate", "taps", "schedule", "stop_at", "unlabelled", "unlabelled_ratio")
 EMA_TEACHER = "ema"  # the student's own moving average teaches
 UNLABELLED_SUFFIX = "_unlabelled"  # of a term's column for images without labels
 OTHER_CLASSES_LOSS = "cwd"  # the default when teacher and data differ in their classes
 
 
-class DistillConfig(StrictModel):
-    """Everything that distillation adds to an ultralytics training run.
-
-    Attributes:
-        teacher: path of the teacher's weights, ``"ema"`` for the student's own moving average, or a list of these.
-        terms: what is distilled; their weighted sum is added to the detection loss.
-        schedule: weight over the run, for every term without one of its own.
-        unlabelled: images without labels that join through the terms: a folder, glob, text list or video.
-        unlabelled_ratio: how many of them join a batch, as a share of its labelled images.
-        trust_weights: load checkpoints that name classes outside the allow-list (runs the code they hold).
-    """
+class DistillConfig(TrustWeights):
+    """Everything that distillation adds to an ultralytics training run."""
 
     teacher: str | list[str] = Field(min_length=1)
+    """Path of the teacher's weights, ``"ema"`` for the student's own moving average, or a list of these."""
     terms: list[TermConfig] = Field(min_length=1)
+    """What is distilled; their weighted sum is added to the detection loss."""
     schedule: ScheduleConfig = ScheduleConfig()
+    """Weight over the run, for every term without one of its own."""
     unlabelled: str | None = Field(default=None, min_length=1)
-    unlabelled_ratio: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    trust_weights: bool = False
+    """Images without labels that join through the terms: a folder, glob, text list or video."""
+    unlabelled_ratio: float = Field(default=DEFAULTS.unlabelled_ratio, gt=0, allow_inf_nan=False)
+    """How many of them join a batch, as a share of its labelled images."""
 
     @model_validator(mode="after")
     def _check_together(self) -> DistillConfig:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from kd_yolo.base.reading import shown
-from kd_yolo.config.base import MAX_COUNT, MAX_SEED, MAX_SIDE, Device, StrictModel
+from kd_yolo.config.base import MAX_COUNT, MAX_SEED, MAX_SIDE, Device, StrictModel, TrustWeights
 
 ImportanceName = Literal["taylor", "l2", "bn", "lamp", "fpgm", "random"]
 Measured = Literal["flops", "params", "latency"]
@@ -73,61 +73,58 @@ def parse_target(what: Measured, text: str | float) -> Target:
     return Target(what, number * factors.get(found[2], 1.0), is_share=not found[2] and number < 1)
 
 
-class PruneSettings(StrictModel):
-    """How a network is pruned.
-
-    Attributes:
-        model: its weights.
-        data: data YAML (a classifier: its folder), for Taylor importance, BatchNorm statistics and sensitivity.
-        factor: share of the prunable channels that is REMOVED; 0.2 when no target and no plan is given.
-        target_flops, target_params, target_latency: what the pruned network may cost, see :func:`parse_target`; counted
-            in the form in which it is deployed (fused, one-to-one branch only).
-        plan: a ``plan.yaml`` with a width for each group.
-        importance: which channels matter; None is ``taylor`` with data and ``l2`` without.
-        global_ranking: rank the channels of all layers against each other; else each layer loses the same share. The
-            wide layers at the end then lose most: many parameters, few FLOPs.
-        round_to: widths are multiples of this, the nearest ones.
-        min_channels: no layer gets narrower; those that are not wider already stay.
-        ignore: layers that stay whole: names of convs or modules, ``*`` and ``?`` allowed.
-        iterative: number of steps to the final widths.
-        recalibrate: re-estimate the BatchNorm statistics; None is yes with data and no without.
-        batches: labelled batches for Taylor importance.
-        recalibration_images: training images for the BatchNorm statistics.
-        sensitivity_images: images for each measurement of the sensitivity: of the validation split for the accuracy,
-            of the training split for the BatchNorm statistics before it.
-        imgsz: longer side of the images in pixels, also for GFLOPs and latency.
-        batch: images in a batch.
-        runtime: what latency is measured in: PyTorch, or ONNX Runtime; always one image on one thread of the CPU.
-        latency_rounds: timed rounds.
-        seed: of the choice of images and of random importance.
-        device: where gradients and statistics are computed, as ultralytics takes it.
-        trust_weights: load checkpoints that name classes outside the allow-list: runs the code they hold.
-    """
+class PruneSettings(TrustWeights):
+    """Everything that decides how a network is pruned."""
 
     model: str = Field(min_length=1)
+    """Weights to prune; already pruned ones can be pruned further."""
     data: str | None = Field(default=None, min_length=1)
+    """Data YAML (a classifier: its folder) for Taylor importance and BatchNorm statistics (default: none)."""
     factor: float | None = None
+    """Share of the prunable channels that is removed, between 0 and 1 (default: 0.2, without a target or a plan)."""
     target_flops: str | float | None = None
+    """Instead of --factor: 0.5 (of the unpruned network's), 4.1 or 4.1G (default: none)."""
     target_params: str | float | None = None
+    """Instead of --factor: 0.5 (of the unpruned network's), 1.5 or 1.5M (default: none)."""
     target_latency: str | float | None = None
+    """Instead of --factor: 0.5 (of the unpruned network's), 12 or 12ms; measured here, on one thread of the CPU
+    (default: none)."""
     plan: str | None = None
+    """Instead of --factor: a plan.yaml with widths by layer, from --sensitivity or an earlier run (default: none)."""
     importance: ImportanceName | None = None
+    """Which channels matter (default: taylor with data=, l2 without)."""
     global_ranking: bool = False
+    """Rank the channels of all layers together: keeps more mAP at equal parameters, less at equal FLOPs. Else each
+    layer loses the same share."""
     round_to: int = Field(default=8, ge=1, le=4096)
+    """Widths are multiples of this, the nearest ones; other widths save little time."""
     min_channels: int = Field(default=8, ge=1, le=65536)
+    """No layer gets narrower; those that are not wider already stay."""
     ignore: tuple[str, ...] = ()
+    """Layers that stay whole: names of convs or modules (model.0 model.22), * and ? allowed."""
     iterative: int = Field(default=1, ge=1, le=1000)
+    """Steps to the final widths, with BatchNorm statistics re-estimated in between."""
     recalibrate: bool | None = None
+    """Whether the BatchNorm statistics are re-estimated (default: where there is data=)."""
     batches: int = Field(default=8, ge=1, le=MAX_COUNT)
+    """Labelled batches for Taylor importance."""
     recalibration_images: int = Field(default=200, ge=1, le=MAX_COUNT)
+    """Training images from which the BatchNorm statistics are re-estimated."""
     sensitivity_images: int = Field(default=100, ge=1, le=MAX_COUNT)
+    """Images for each measurement of --sensitivity: of the validation split for the accuracy, of the training split for
+    the BatchNorm statistics before it."""
     imgsz: int = Field(default=640, ge=32, le=MAX_SIDE)
+    """Longer side of the images in pixels, also for GFLOPs and latency."""
     batch: int = Field(default=8, ge=1, le=65536)
+    """Images per batch."""
     runtime: Literal["torch", "onnx"] = "torch"
+    """What latency is measured in, always one image on one thread of the CPU."""
     latency_rounds: int = Field(default=10, ge=1, le=MAX_COUNT)
+    """Timed rounds."""
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    """Seed of the choice of images and of random importance."""
     device: Device = None
-    trust_weights: bool = False
+    """Where gradients and statistics are computed: cpu, or a GPU's number (default: a GPU if there is one)."""
 
     @field_validator("factor")
     @classmethod
@@ -182,15 +179,12 @@ class PruneSettings(StrictModel):
 
 
 class PlanFile(StrictModel):
-    """A ``plan.yaml``: widths, and where they come from.
-
-    Attributes:
-        widths: output channels by group name; groups not named stay whole.
-        model: the weights that the plan was made for; for the reader only.
-    """
+    """A ``plan.yaml``: widths, and where they come from."""
 
     widths: dict[str, int] = Field(min_length=1)
+    """Output channels by group name; groups not named stay whole."""
     model: str | None = None
+    """The weights that the plan was made for; for the reader only."""
 
     @field_validator("widths")
     @classmethod

@@ -11,12 +11,12 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
 from kd_yolo.base.registry import nearest
 from kd_yolo.config.base import StrictModel
+from kd_yolo.config.options import DEFAULTS, Gate
 from kd_yolo.geometry.schedule import Schedule, ScheduleKind
 from kd_yolo.losses import FeatureLoss, build_loss, losses
 
 Taps = Literal["head", "cv2"] | list[int]
 
-Gate = Literal["confidence", "balanced", "assigned", "all"]
 MAX_WEIGHT = 1e9
 OF_THE_NETWORKS = ("channels", "bins")  # parameters of losses that the networks decide
 AUTO = "auto:"  # a weight that follows the gradients: ``auto:0.3``
@@ -32,7 +32,7 @@ class ScheduleConfig(StrictModel):
             open), or None.
     """
 
-    kind: ScheduleKind = "cosine"
+    kind: ScheduleKind = DEFAULTS.schedule
     end: float = Field(default=0.1, ge=0, le=1)
     stop_at: float | Literal["mosaic"] | None = None
 
@@ -96,9 +96,13 @@ class TermConfig(StrictModel):
         found = losses.get(values["loss"])
         defaults: dict[str, Any] = {"weight": found.default_weight}
         if issubclass(found, FeatureLoss):
-            defaults |= {"taps": "head", "adapter": found.default_adapter, "standardize": found.default_standardize}
+            defaults |= {
+                "taps": DEFAULTS.taps,
+                "adapter": found.default_adapter,
+                "standardize": found.default_standardize,
+            }
         else:
-            defaults["gate"] = "confidence"
+            defaults["gate"] = DEFAULTS.gate
         said = {k: v for k, v in values.items() if v is not None or k not in cls.model_fields}  # "taps:" says nothing
         said |= _share_of(said.get("weight"))
         return {**defaults, **said}

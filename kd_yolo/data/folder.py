@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.base.files import folder_beside
+from kd_yolo.base.folders import folder_beside
 
 Record = dict[str, Any]
 Progress = Callable[[int, int], None]

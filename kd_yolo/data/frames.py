@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_image
 from kd_yolo.base.reading import read_json_value, regular_file
 from kd_yolo.data.folder import write_whole
 

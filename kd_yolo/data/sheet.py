@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.images import read_image, write_image
+from kd_yolo.base.files import write_image
+from kd_yolo.base.images import read_image
 from kd_yolo.base.palette import OBJECTS, as_bgr
 from kd_yolo.data.labels import read_labels
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml

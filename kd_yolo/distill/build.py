@@ -68,13 +68,6 @@ def named_terms(terms: TrainingOnly) -> dict[str, Term]:
     return {name: term for name, term in terms.items() if isinstance(term, Term)}
 
 
-def hooks_student(terms: TrainingOnly, student: nn.Module) -> bool:
-    """Whether the terms read anything of the student but its output."""
-    members = [member for term in named_terms(terms).values() for member in term.members()]
-    layers = {pair.student.layer for member in members for pair in member.pairs}
-    return any(member.reads_branches for member in members) or not layers <= set(head_facts(student).layers)
-
-
 def _note_kept(config: DistillConfig, terms: Sequence[Term], note: str | None) -> None:
     """Says at the first response term what is left out."""
     first = next((t for t, made in zip(terms, config.terms, strict=True) if made.kind == "response"), None)

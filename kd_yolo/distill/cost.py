@@ -9,8 +9,9 @@ from torch import nn
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import EMA_TEACHER, DistillConfig
-from kd_yolo.distill.build import NO_HOOKS, build_terms, hooks_student, named_terms
+from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
+from kd_yolo.distill.student import StudentReader
 from kd_yolo.distill.teacher import EMATeacher, Teacher
 from kd_yolo.yolo.heads import head_facts
 
@@ -42,7 +43,7 @@ def describe_cost(
         for name in config.teachers
     ]
     terms = build_terms(config, student, teachers, seed=0, kept=kept)
-    if is_compiled and hooks_student(terms, student):
+    if is_compiled and StudentReader(student, terms).hooks:
         raise ConfigError(NO_HOOKS)
     for (name, term), settings in zip(named_terms(terms).items(), config.terms, strict=True):
         weight = f"{settings.weight:g}" if settings.share is None else f"for {settings.share:.0%} of the gradient"

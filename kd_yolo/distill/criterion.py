@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kd_yolo.config.distill import UNLABELLED_SUFFIX
 from kd_yolo.distill.adapters import TrainingOnly
 from kd_yolo.distill.balance import Balance, crossing_of, gradient_norms
 from kd_yolo.distill.build import named_terms
-from kd_yolo.distill.outputs import BranchKey, Labels, Outputs, boxes_of, watch_assigner
-from kd_yolo.distill.split import split_batch, split_predictions
-from kd_yolo.distill.taps import TapError, read_layers, read_modules
+from kd_yolo.distill.outputs import Labels, Outputs, boxes_of, watch_assigner
+from kd_yolo.distill.split import NUM_LABELLED, Part, parts_of, split_batch, split_predictions
+from kd_yolo.distill.student import StudentReader
 from kd_yolo.distill.teacher import Teacher
 from kd_yolo.geometry.schedule import Schedule
-from kd_yolo.yolo.heads import head_branches, head_facts, raw_outputs
 
 TASK = "task"  # the labels' loss among the gradient norms
-
-
-@dataclass(frozen=True)
-class WeightedTerm:
-    """A term's weight and its schedule."""
-
-    weight: float
-    schedule: Schedule
-
-    def at(self, progress: float) -> float:
-        """The factor of the term at ``progress``."""
-        return self.weight * self.schedule(progress)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some images of a batch: the labelled or the unlabelled ones, or all."""
-
-    suffix: str
-    images: slice
-    count: int
-    labels: Labels | None
 
 
 class DistillCriterion:
@@ -63,6 +39,26 @@ class DistillCriterion:
         balance: measures shares, and sets automatic weights.
     """
 
+    def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss vector, scaled by the batch size as ultralytics does, and its detached items by name."""
+        if not self.model.training:
+            return self._task()(preds, batch)  # type: ignore[no-any-return]
+        task_loss, items, labels = self._task_loss(preds, batch)
+        teachers, self._pending = self._pending, []
+        student = self.student.outputs(preds) if teachers else None
+        terms, means = self._weighted_terms(student, teachers, parts_of(batch, labels))
+        distilled = sum_of(terms.values(), task_loss.device)
+        self._measure_shares(preds, task_loss.sum(), distilled, terms)
+        return torch.cat([task_loss.reshape(-1), distilled.reshape(1)]), {**items, **means}
+
+    def observe(self, image_nchw: Tensor, progress: float) -> None:
+        """Runs the teachers on the batch that the student is about to see, unless every term is off at ``progress``."""
+        self.forget()
+        self.factors = {name: self._factor(name, progress) for name in self.weights}
+        if any(self.factors.values()):
+            self._pending = [teacher(image_nchw) for teacher in self.teachers]
+            self.student.watch()
+
     def __init__(
         self,
         model: nn.Module,
@@ -76,110 +72,72 @@ class DistillCriterion:
         self.model, self.terms, self.teachers, self.weights = model, terms, list(teachers), weights
         self.columns = list(columns) or list(weights)
         self.balance = balance or Balance({})
+        self.student = StudentReader(model, terms)
         self.base: Any = None  # built at the first call: class weights are set after the criterion
         self.factors: dict[str, float] = {}
         self.skipped = dict.fromkeys(self.columns, 0)
         self.static_graph = False  # DDP with compile: every parameter needs a gradient in every step
         self.measure_next = False
         self.on_skip: Callable[[str, float], None] | None = None
-        self.head_layers = head_facts(model).layers
         members = [member for term in named_terms(terms).values() for member in term.members()]
-        layers = {pair.student.layer for member in members for pair in member.pairs}
-        self.extra_layers = sorted(layers - set(self.head_layers))
-        self.reads_branches = any(member.reads_branches for member in members)
         self.needs_labels = any(member.needs_labels for member in members)
         self._pending: list[Outputs] = []
-        self._reading = ExitStack()
-        self._seen: dict[int, Tensor] = {}
-        self._branches: dict[BranchKey, Tensor] = {}
         self._inside: Any = None
 
-    @property
-    def hooks_student(self) -> bool:
-        """Whether hooks on the student are needed in every step."""
-        return bool(self.extra_layers) or self.reads_branches
-
-    def observe(self, image_nchw: Tensor, progress: float) -> None:
-        """Runs the teachers on the batch that the student is about to see, unless every term is off at ``progress``."""
-        self.forget()
-        self.factors = {name: self._factor(name, progress) for name in self.weights}
-        if any(self.factors.values()):
-            self._pending = [teacher(image_nchw) for teacher in self.teachers]
-            if self.extra_layers:
-                self._seen = self._reading.enter_context(read_layers(self.model, self.extra_layers))
-            if self.reads_branches:
-                self._branches = self._reading.enter_context(read_modules(head_branches(self.model)))
-
-    def _factor(self, name: str, progress: float) -> float:
-        weighted = self.weights[name]
-        automatic = self.balance.weights.get(name)
-        return weighted.at(progress) if automatic is None else automatic * weighted.schedule(progress)
+    def forget(self) -> None:
+        """Drops what was observed and removes the hooks on the student (after a failed step)."""
+        self._pending, self._inside = [], None
+        self.student.forget()
 
     def keep_inside(self, _module: nn.Module, _inputs: Any, outputs: Any) -> None:
         """A forward hook on what DDP with a static graph wraps: keeps its outputs for a measurement that is due."""
         if self.measure_next:
             self._inside = outputs
 
-    def forget(self) -> None:
-        """Drops what was observed and removes the hooks on the student (after a failed step)."""
-        self._pending, self._seen, self._branches, self._inside = [], {}, {}, None
-        with suppress(TapError):  # the forward pass that should have filled the taps never ran
-            self._reading.close()
+    def _factor(self, name: str, progress: float) -> float:
+        weighted = self.weights[name]
+        automatic = self.balance.weights.get(name)
+        return weighted.at(progress) if automatic is None else automatic * weighted.schedule(progress)
 
-    def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss vector, scaled by the batch size as ultralytics does, and its detached items by name."""
+    def _task(self) -> Any:
+        """The task's own criterion."""
         if self.base is None:
             self.base = self.model.init_criterion()  # type: ignore[operator]
-        if not self.model.training:
-            return self.base(preds, batch)  # type: ignore[no-any-return]
-        labelled = batch.get("num_labelled")
-        own = (preds, batch) if labelled is None else (split_predictions(preds, labelled), split_batch(batch))
-        with ExitStack() as watching:
-            assigned = watching.enter_context(watch_assigner(self.base)) if self._watches else []
-            loss, items = self.base(*own)
-        parts = self._parts(batch, assigned)
-        values, named = self._distil(preds, loss, parts)
-        total = torch.stack(list(values.values())).sum() if values else torch.zeros((), device=loss.device)
-        self._weigh(preds, loss, values, total)
-        return torch.cat([loss.reshape(-1), total.reshape(1)]), {**items, **named}
+        return self.base
 
-    @property
-    def _watches(self) -> bool:
-        return self.needs_labels and bool(self._pending)
+    def _task_loss(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor], Labels | None]:
+        """The task's loss on the labelled images, and what the terms look at of their labels."""
+        task, watches = self._task(), self.needs_labels and bool(self._pending)
+        count = batch.get(NUM_LABELLED)
+        own = (preds, batch) if count is None else (split_predictions(preds, count), split_batch(batch))
+        with watch_assigner(task) if watches else nullcontext([]) as assigned:
+            loss, items = task(*own)
+        if not watches:
+            return loss, items, None
+        height, width = batch["img"].shape[-2:]
+        boxes = boxes_of(batch, len(batch["img"]) if count is None else count)
+        return loss, items, Labels(boxes, (height, width), assigned[0] if assigned else None)
 
-    def _parts(self, batch: dict[str, Any], assigned: list[Tensor]) -> list[_Part]:
-        """Labelled images first, as they stand in the batch."""
-        whole = int(batch["img"].shape[0])
-        count = int(batch.get("num_labelled", whole))
-        labels = None
-        if self._watches:
-            height, width = batch["img"].shape[-2:]
-            labels = Labels(boxes_of(batch, count), (height, width), assigned[0] if assigned else None)
-        parts = [_Part("", slice(0, count), count, labels)]
-        if count < whole:
-            parts.append(_Part(UNLABELLED_SUFFIX, slice(count, whole), whole - count, None))
-        return parts
-
-    def _distil(self, preds: Any, like: Tensor, parts: list[_Part]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The weighted terms times their images, and their means by column: zero when nothing was observed."""
-        zero = torch.zeros((), device=like.device)
+    def _weighted_terms(
+        self, student: Outputs | None, teachers: Sequence[Outputs], parts: Sequence[Part]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Each term times weight and number of images, and its mean by column: zero when nothing was observed."""
+        zero = torch.zeros((), device=next(self.model.parameters()).device)
         values: dict[str, Tensor] = {}
-        named = dict.fromkeys(self.columns, zero)
-        teachers, self._pending = self._pending, []
-        student = self._student_outputs(preds) if teachers else None
-        for part in parts:
-            own = None if student is None else student if len(parts) == 1 else student.images(part.images)
-            others = teachers if len(parts) == 1 else [teacher.images(part.images) for teacher in teachers]
+        means = dict.fromkeys(self.columns, zero)
+        models = [] if student is None else [student, *teachers]
+        for part in parts if models else ():
+            own, *others = models if len(parts) == 1 else [outputs.images(part.images) for outputs in models]
             for name in self.weights:
-                value = None if own is None else self._value(name, part, own, others)
+                value = self._weighted_term(name, part, own, others)
                 if value is not None:
-                    named[name + part.suffix] = value.detach()
-                    values[name] = values.get(name, zero) + value * part.count
+                    means[name + part.suffix] = value.detach()
+                    values[name] = values.get(name, zero) + value * part.num_images
         if self.static_graph:
             values |= {name: zero_of(self.terms[name]) for name in self.weights if name not in values}
-        return values, named
+        return values, means
 
-    def _value(self, name: str, part: _Part, student: Outputs, teachers: Sequence[Outputs]) -> Tensor | None:
+    def _weighted_term(self, name: str, part: Part, student: Outputs, teachers: Sequence[Outputs]) -> Tensor | None:
         """One weighted term; None when it is off, or not finite and therefore skipped."""
         factor = self.factors[name]
         if factor == 0:
@@ -192,26 +150,17 @@ class DistillCriterion:
             self.on_skip(name + part.suffix, float(value.detach()))
         return None
 
-    def _weigh(self, preds: Any, loss: Tensor, values: dict[str, Tensor], total: Tensor) -> None:
+    def _measure_shares(self, preds: Any, task: Tensor, distilled: Tensor, terms: dict[str, Tensor]) -> None:
         """Notes the shares of the loss, and of the gradient where that is due."""
-        task = loss.sum()
-        self.balance.add_loss(task, total)
+        self.balance.add_loss(task, distilled)
         inside, self._inside = self._inside, None
         if self.measure_next and any(self.factors.values()):
             own = {id(p) for p in self.terms.parameters()}
             shared = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
-            losses = {TASK: task, **{name: values.get(name) for name in self.weights}}
+            losses = {TASK: task, **{name: terms.get(name) for name in self.weights}}
             norms = gradient_norms(losses, shared, () if inside is None else crossing_of(preds, inside))
             self.balance.take(norms, self.factors, TASK)
             self.measure_next = False
-
-    def _student_outputs(self, preds: Any) -> Outputs:
-        raw = raw_outputs(preds)
-        features = dict(zip(self.head_layers, raw["feats"], strict=True))
-        seen, branches = self._seen, self._branches
-        self._reading.close()  # raises when a tapped layer did not run exactly once
-        self._seen, self._branches = {}, {}
-        return Outputs({**features, **seen}, raw, branches)
 
     def __getattr__(self, name: str) -> Any:
         """Lets the trainer see ``update`` exactly when the task's criterion has one (end-to-end heads)."""
@@ -222,6 +171,23 @@ class DistillCriterion:
 
     def __reduce__(self) -> Any:
         return type(None), ()  # for pickle and for deepcopy
+
+
+@dataclass(frozen=True)
+class WeightedTerm:
+    """A term's weight and its schedule."""
+
+    weight: float
+    schedule: Schedule
+
+    def at(self, progress: float) -> float:
+        """The factor of the term at ``progress``."""
+        return self.weight * self.schedule(progress)
+
+
+def sum_of(values: Collection[Tensor], device: torch.device) -> Tensor:
+    """The sum of scalars, 0 of none."""
+    return torch.stack(list(values)).sum() if values else torch.zeros((), device=device)
 
 
 def zero_of(module: nn.Module) -> Tensor:

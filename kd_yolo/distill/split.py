@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from torch import Tensor
 
+from kd_yolo.config.distill import UNLABELLED_SUFFIX
+from kd_yolo.distill.outputs import Labels
+
 NUM_LABELLED, NUM_MASKS = "num_labelled", "num_labelled_masks"
 _PER_OBJECT = frozenset(("cls", "bboxes", "batch_idx", "keypoints"))
 Preds = TypeVar("Preds")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images of a batch: the labelled or the unlabelled ones, or all.
+
+    Attributes:
+        suffix: of their columns.
+        images: where they stand in the batch.
+        num_images: how many there are.
+        labels: what is known of them.
+    """
+
+    suffix: str
+    images: slice
+    num_images: int
+    labels: Labels | None
+
+
+def parts_of(batch: dict[str, Any], labels: Labels | None) -> list[Part]:
+    """Labelled images first, as they stand in the batch.
+
+    Args:
+        batch: ultralytics' batch; the number of labelled images is in it where others were mixed in.
+        labels: of the labelled images.
+    """
+    num_images = len(batch["img"])
+    num_labelled = int(batch.get(NUM_LABELLED, num_images))
+    parts = [Part("", slice(0, num_labelled), num_labelled, labels)]
+    if num_labelled < num_images:
+        rest = slice(num_labelled, num_images)
+        parts.append(Part(UNLABELLED_SUFFIX, rest, num_images - num_labelled, None))
+    return parts
 
 
 def split_batch(batch: dict[str, Any]) -> dict[str, Any]:
@@ -18,12 +55,12 @@ def split_batch(batch: dict[str, Any]) -> dict[str, Any]:
         batch: of :class:`~kd_yolo.distill.unlabelled.MixedCollate`; it stays as it is. Rows of objects all belong to
             labelled images, as the others have none.
     """
-    num_labelled, num_pictures = batch[NUM_LABELLED], len(batch["img"])
+    num_labelled, num_all = batch[NUM_LABELLED], len(batch["img"])
     out = {key: value for key, value in batch.items() if key not in (NUM_LABELLED, NUM_MASKS)}
     for key, value in out.items():
         if key == "masks":  # one per image with overlap_mask, else one an object
             out[key] = value[: batch[NUM_MASKS]]
-        elif key not in _PER_OBJECT and isinstance(value, (Tensor, list, tuple)) and len(value) == num_pictures:
+        elif key not in _PER_OBJECT and isinstance(value, (Tensor, list, tuple)) and len(value) == num_all:
             out[key] = value[:num_labelled]
     return out
 

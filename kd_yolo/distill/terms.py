@@ -70,7 +70,7 @@ class MeanTerm(Term):
     """The mean of a term over several teachers, each with adapters of its own.
 
     Args:
-        terms: one a teacher.
+        terms: one per teacher.
     """
 
     def __init__(self, terms: Sequence[SingleTerm]) -> None:

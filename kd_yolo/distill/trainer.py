@@ -26,7 +26,8 @@ from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.config.distill import EMA_TEACHER, TERM_FLAGS, DistillConfig, resolve_distill
+from kd_yolo.config.distill import EMA_TEACHER, DistillConfig, resolve_distill
+from kd_yolo.config.options import TERM_FLAGS
 from kd_yolo.distill.balance import WARN_ABOVE, WARN_BELOW, Balance, describe, weak_terms, write_balance
 from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
@@ -97,7 +98,7 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
         )
         self.criterion.on_skip = self._warn_skipped
         self.criterion.static_graph = self.world_size > 1 and bool(self.args.compile)
-        if self.args.compile and self.criterion.hooks_student:
+        if self.args.compile and self.criterion.student.hooks:
             raise ConfigError(NO_HOOKS)
         setattr(student, TERMS, terms)
         student.criterion = self.criterion

@@ -70,7 +70,8 @@ def iou_matrix(a_xyxy_m4: Floats, b_xyxy_n4: Floats) -> Floats:
     width, height = overlaps(a_xyxy_m4, b_xyxy_n4)
     shared = np.maximum(width, 0) * np.maximum(height, 0)
     union = box_areas(a_xyxy_m4)[:, None] + box_areas(b_xyxy_n4) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    found: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return found
 
 
 def iou_pairs(a_xyxy_m4: Floats, b_xyxy_n4: Floats, iou_min: float) -> tuple[Ints, Ints, Floats]:

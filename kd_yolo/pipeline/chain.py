@@ -92,7 +92,8 @@ def check_stages(config: PipelineConfig) -> None:
     for name in ("base", "sparse", "retrain", "distill"):
         stage = getattr(config, name)
         if stage is not None:
-            own = stage.model_dump(exclude={"train"}, exclude_none=True)
+            said = stage.model_dump(exclude={"train"}, exclude_unset=True, exclude_none=True)
+            own = {"epochs": stage.epochs, **said}
             stages[name] = {**config.train, **stage.train, **own, "data": config.data}
             repeated = [key for key in own if key in stage.train]
             problems += [f"{name}: {key} stands in the stage and in its 'train'." for key in repeated]
@@ -124,9 +125,9 @@ def _run_stages(model: PruneModel, config: PipelineConfig) -> list[Step]:
     if config.retrain is not None:
         steps.append(model.train(data, config.retrain.epochs, **config.retrain.train))
     if config.distill is not None:
-        own = config.distill.model_dump(exclude={"teacher", "loss", "epochs", "train"}, exclude_none=True)
-        teacher, loss, epochs = config.distill.teacher, config.distill.loss, config.distill.epochs
-        steps.append(model.distill(teacher, loss, data, epochs, **own, **config.distill.train))
+        stage = config.distill
+        own = {**stage.term_flags(), **stage.train}
+        steps.append(model.distill(stage.teacher, stage.loss, data, stage.epochs, **own))
     return steps
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_image
 from kd_yolo.data.relation_set import PICTURE_SUFFIXES, RelationSample, read_picture, read_relation_set
 from kd_yolo.geometry.relation import (
     RelationReport,

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, TERM_FLAGS, resolve_distill
+from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, resolve_distill
+from kd_yolo.config.options import TERM_FLAGS
 from kd_yolo.config.prune import PruneSettings
 from kd_yolo.data.check import check_for_training
 from kd_yolo.distill import job as distillation
 from kd_yolo.pipeline.step import Step
 from kd_yolo.prune.job import Pruning
-from kd_yolo.prune.sparse import SPARSE_FILE, SPARSE_TRAINERS, SparseSettings
+from kd_yolo.prune.sparse.trainer import SPARSE_FILE, SPARSE_TRAINERS, SparseSettings
 from kd_yolo.training.fit import check_data_arguments
 from kd_yolo.training.run import Progress, progress_of
 from kd_yolo.training.stage import prepare_folder, task_of, train_stage

@@ -1,5 +1,6 @@
 """Structured pruning: which channels belong together, and cutting them out of a stock model.
 
-In come a YOLO task model and, for each group of channels, which of them stay. Out comes the same model, of the same
-stock classes, with fewer channels.
+In come weights and settings. A ``job.Pruning`` loads a ``network.Network``, which owns the model, its channel ``graph``,
+the images and the scores; ``planning`` chooses the widths, and the network is cut, recovered and measured. Out comes the
+same model, of the same stock classes, with fewer channels. ``sparse`` trains a network for it.
 """

@@ -61,8 +61,27 @@ class Network:
                 f"{settings.model} was trained quantisation-aware: prune the network that it was made from, then"
                 " quantise."
             )
-        _check_data(model, settings)
-        return cls(model.to(device), checkpoint, settings)
+        network = cls(model.to(device), checkpoint, settings)
+        network._check_data()
+        return network
+
+    def _check_data(self) -> None:
+        """Statistics need images, Taylor importance labels of the model's classes.
+
+        Raises:
+            InputError: the data of the settings has neither.
+        """
+        data = self.settings.data
+        if data is None:
+            return
+        if self.settings.criterion != "taylor":
+            if self.model.task != "classify":
+                read_data_yaml(data, ())
+            return
+        try:
+            check_data(self.model, data, "train")
+        except InputError as error:
+            raise InputError(f"{error} Or rank channels without labels: --importance l2.") from None
 
     @cached_property
     def graph(self) -> ChannelGraph:
@@ -170,17 +189,3 @@ class Network:
     def save(self, path: Path, history: Mapping[str, Any]) -> Path:
         """Writes a plain checkpoint; ``history`` says how the network was pruned."""
         return save_pruned(path, self.model, self.checkpoint, dict(history))
-
-
-def _check_data(model: Any, settings: PruneSettings) -> None:
-    """Statistics need images, Taylor importance labels of the model's classes."""
-    if settings.data is None:
-        return
-    if settings.criterion != "taylor":
-        if model.task != "classify":
-            read_data_yaml(settings.data, ())
-        return
-    try:
-        check_data(model, settings.data, "train")
-    except InputError as error:
-        raise InputError(f"{error} Or rank channels without labels: --importance l2.") from None

@@ -55,7 +55,7 @@ class Rules:
 
     Attributes:
         round_to: widths are multiples of it (the nearest), as runtimes compute in such blocks.
-        min_channels: the least that a group is cut to.
+        min_channels: the smallest width that a group is cut to.
     """
 
     round_to: int = 8
@@ -67,7 +67,7 @@ class Rules:
         return math.ceil(self.min_channels / self.round_to) * self.round_to
 
     def nearest(self, wanted: float, width: int) -> int:
-        """The width for a group of ``width`` channels of which ``wanted`` would stay; the minimum is not looked at.
+        """The width for a group of ``width`` channels of which ``wanted`` would stay, the minimum ignored.
 
         A group that is as narrow as the minimum stays. One whose width is no multiple gets one that is.
         """

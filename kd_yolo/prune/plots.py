@@ -1,4 +1,4 @@
-"""Pictures of pruning: channels by layer, BatchNorm gammas, accuracy from stage to stage."""
+"""Figures of pruning: channels by layer, BatchNorm gammas, accuracy from stage to stage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BINS = 60
 
 
 def draw_channels(before: Mapping[str, int], after: Mapping[str, int], path: str | Path) -> Path:
-    """Draws a bar a layer in the order of ``before``: its channels, and how many of them are left.
+    """Draws one bar per layer in the order of ``before``: its channels, and how many of them are left.
 
     Args:
         before: channels by layer name (``model.2.cv1.conv``), in network order.

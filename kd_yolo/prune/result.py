@@ -27,7 +27,7 @@ class PruneResult:
         before, after: size of the network.
         latency: of one image, before and after.
         channels: outputs of every conv by its name, before and after.
-        notes: what a user should know, a line each.
+        notes: what a user should know, one line each.
         reached: with a target, what the search found.
         path: ``pruned.pt``; None for a dry run.
     """
@@ -82,7 +82,7 @@ def _table(result: PruneResult) -> Iterator[str]:
             ("GFLOPs, deployed", before.deployed_gflops, after.deployed_gflops, ".3f"),
         ]
     times = result.latency
-    rows.append((f"ms an image ({result.settings.runtime}, CPU)", times[0].p50_ms, times[1].p50_ms, ".1f"))
+    rows.append((f"ms per image ({result.settings.runtime}, CPU)", times[0].p50_ms, times[1].p50_ms, ".1f"))
     for name, old, new, form in rows:
         yield f"  {name:26} {old:>10{form}} -> {new:>10{form}}   {1 - new / old:6.1%} less"
 

@@ -1,4 +1,4 @@
-"""Picture of a sensitivity analysis: what pruning each layer alone costs in accuracy."""
+"""Figure of a sensitivity analysis: what pruning each layer alone costs in accuracy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = 0.05  # a share of the base accuracy: a layer that costs more is drawn i
 
 
 def draw_sensitivity(drops: Mapping[str, float], metric: str, base: float, path: str | Path) -> Path:
-    """Draws a bar a layer: the accuracy that is lost when it alone is pruned.
+    """Draws one bar per layer: the accuracy that is lost when it alone is pruned.
 
     Args:
         drops: by layer name, in network order; below 0 where the network got better.

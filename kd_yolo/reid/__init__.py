@@ -6,19 +6,16 @@ ranking metrics, and networks as checkpoints and ONNX files. Nothing here needs 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from kd_yolo.base.lazy import imported_when_asked
 
-_HOMES = {
-    "evaluate": "kd_yolo.reid.evaluation.rank",
-    "rerank": "kd_yolo.reid.evaluation.rerank",
-    "local_distance": "kd_yolo.reid.evaluation.align",
-    "ReIDModel": "kd_yolo.reid.model.network",
-}
 __all__ = ["ReIDModel", "evaluate", "local_distance", "rerank"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = imported_when_asked(
+    __name__,
+    {
+        "evaluate": "kd_yolo.reid.evaluation.rank",
+        "rerank": "kd_yolo.reid.evaluation.rerank",
+        "local_distance": "kd_yolo.reid.evaluation.align",
+        "ReIDModel": "kd_yolo.reid.model.network",
+    },
+)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from kd_yolo.base.errors import ConfigError, KDYoloError
 from kd_yolo.base.extras import check_installed, require
-from kd_yolo.base.files import folder_beside, written_beside
+from kd_yolo.base.files import written_beside
+from kd_yolo.base.folders import folder_beside
 from kd_yolo.base.registry import nearest
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sets import read_reid_set

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_yolo.base.device import choose_device
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_image
 from kd_yolo.base.reading import regular_file
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sample import GALLERY, QUERY, Sample

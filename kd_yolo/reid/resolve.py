@@ -11,7 +11,7 @@ from kd_yolo.base.reading import shown
 from kd_yolo.base.registry import nearest
 from kd_yolo.config.base import read_yaml, recipe_path
 from kd_yolo.reid.model.settings import NetworkSettings
-from kd_yolo.reid.rules import answer_elsewhere, useless_settings
+from kd_yolo.reid.rules import useless_settings
 from kd_yolo.reid.settings import ReIDConfig
 
 SECTIONS = {
@@ -67,8 +67,7 @@ def place_of(key: str) -> tuple[str | None, str]:
         return None, key
     if dot:
         if section not in SECTIONS:
-            hint = answer_elsewhere(key) or nearest(section, SECTIONS)
-            raise ConfigError(f"unknown section {shown(section)} in {shown(key)}.{hint}")
+            raise ConfigError(f"unknown section {shown(section)} in {shown(key)}.{nearest(section, SECTIONS)}")
         return section, name
     homes = [part for part, model in SECTIONS.items() if key in model.model_fields]
     if len(homes) == 1:
@@ -76,4 +75,4 @@ def place_of(key: str) -> tuple[str | None, str]:
     if homes:
         raise ConfigError(f"'{key}' is in several sections: write {' or '.join(f'{home}.{key}' for home in homes)}.")
     known = sorted({*WITHOUT_SECTION, *(name for model in SECTIONS.values() for name in model.model_fields)})
-    raise ConfigError(f"unknown key {shown(key)}.{answer_elsewhere(key) or nearest(key, known)}")
+    raise ConfigError(f"unknown key {shown(key)}.{nearest(key, known)}")

@@ -1,4 +1,4 @@
-"""Settings of ReID that would do nothing in their combination, and what other programs call ours."""
+"""Settings of ReID that would do nothing in their combination."""
 
 from __future__ import annotations
 
@@ -41,50 +41,6 @@ RULES: tuple[Rule, ...] = (
     (("test.rerank",), lambda c: c.test.feature == "global", "test.feature=global: it compares global embeddings"),
     (("test.expand",), lambda c: c.test.feature != "local", "test.feature=global or both: it averages embeddings"),
 )  # fmt: skip
-
-_BATCH = "ids= x images= is the batch of training (identities, and images of each), test.batch= that of the ranking"
-_BACKBONE = "backbone= is the network"
-_WEIGHTS = "--weights (test, rank, export, prune) and --start (train) take a checkpoint, pretrained= bare weights"
-# What others call it, lower case without "-", "_" and ".", to what answers it.
-ELSEWHERE = {
-    "batchsize": _BATCH,
-    "batch": _BATCH,
-    "imsperbatch": _BATCH,
-    "solverimsperbatch": _BATCH,
-    "testimsperbatch": "test.batch= is the batch of the ranking",
-    "numinstance": "images= is the number of images of each identity in a batch",
-    "numinstances": "images= is the number of images of each identity in a batch",
-    "maxepochs": "epochs= is the length of a run",
-    "maxepoch": "epochs= is the length of a run",
-    "solvermaxepochs": "epochs= is the length of a run",
-    "modelname": _BACKBONE,
-    "modelarch": _BACKBONE,
-    "arch": _BACKBONE,
-    "model": _BACKBONE,
-    "modelpath": _WEIGHTS,
-    "weights": _WEIGHTS,
-    "pretrainpath": _WEIGHTS,
-    "baselr": "lr= is the peak of the learning rate",
-    "lr0": "lr= is the peak of the learning rate",
-    "learningrate": "lr= is the peak of the learning rate",
-    "imgsz": "height= and width= are the size of a crop",
-    "sizetrain": "height= and width= are the size of a crop",
-    "inputsize": "height= and width= are the size of a crop",
-    "datasetdir": "data= is the folder of the set",
-    "datadir": "data= is the folder of the set",
-    "dataroot": "data= is the folder of the set",
-    "gpu": "train.device= is where it runs",
-    "gpuids": "train.device= is where it runs",
-    "numworkers": "workers= is the number of processes that read crops",
-    "outputdir": "--name is the name of the run's folder in runs/reid",
-    "reranking": "rerank=true turns re-ranking on",
-}
-
-
-def answer_elsewhere(word: str) -> str:
-    """What a setting of another program is called here: a sentence that begins with a blank, or nothing."""
-    found = ELSEWHERE.get(word.lower().replace("-", "").replace("_", "").replace(".", ""))
-    return "" if found is None else f" {found}."
 
 
 def useless_settings(config: ReIDConfig) -> Iterator[str]:

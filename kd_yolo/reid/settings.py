@@ -111,7 +111,7 @@ class SelfKDSettings(Settings):
     teacher_stage: str = "layer4"
     """The stage that teaches: layer2, layer3 or layer4."""
     student_stages: tuple[str, ...] = ()
-    """The stages that learn; empty: all before the teacher."""
+    """The stages that learn (default: all before the teacher)."""
     ce_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
     """Weight of the cross-entropy of each auxiliary head."""
     kl_weight: float = Field(default=1.0, ge=0, le=MAX_WEIGHT)
@@ -184,13 +184,13 @@ class TestSettings(Settings):
     rerank: bool = False
     """k-reciprocal re-ranking."""
     k1: int = Field(default=20, ge=1, le=10_000)
-    """k1 of re-ranking: size of the reciprocal neighbourhood."""
+    """k1 of re-ranking: size of the reciprocal neighborhood."""
     k2: int = Field(default=6, ge=1, le=10_000)
-    """k2 of re-ranking: neighbours averaged in query expansion."""
+    """k2 of re-ranking: neighbors averaged in query expansion."""
     lambda_value: float = Field(default=0.3, ge=0, le=1)
     """Share of the original distance in re-ranking."""
     expand: int = Field(default=0, ge=0, le=10_000)
-    """Neighbours of average query expansion; 0 turns it off."""
+    """Neighbors of average query expansion; 0 turns it off."""
     max_rank: int = Field(default=50, ge=1, le=100_000)
     """Length of the CMC curve."""
     batch: int = Field(default=64, ge=1, le=65_536)
@@ -201,15 +201,20 @@ class ReIDConfig(StrictModel):
     """Everything that decides a ReID run."""
 
     data: str | None = None
-    """Folder of a ReID data set (Market-1501, MSMT17, ... layout; default: the built-in set)."""
+    """Folder of a ReID data set, Market-1501, MSMT17, ... (default: the built-in set)."""
     terms: list[TermSettings] | None = Field(default=None, min_length=1)
-    """The losses, [{loss: id}, {loss: center, weight: 5e-4}] (default: those of loss., self_kd. and distill.)."""
+    """The losses: id+circle, or [{loss: id}, {loss: center, weight: 5e-4}] (default: those of the sections below)."""
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
     train: TrainSettings = TrainSettings()
     self_kd: SelfKDSettings = SelfKDSettings()
     distill: TeacherSettings = TeacherSettings()
     test: TestSettings = TestSettings()
+
+    @field_validator("terms", mode="before")
+    @classmethod
+    def _joined_names(cls, value: Any) -> Any:
+        return value.split("+") if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _fits(self) -> ReIDConfig:
@@ -224,6 +229,12 @@ class ReIDConfig(StrictModel):
             raise ValueError("no loss is left: set loss.id_weight, loss.triplet_weight or loss.circle_weight.")
         self._terms_of_weights()  # what is wrong with the parameters of one is said here
         return self
+
+    def to_show(self) -> dict[str, Any]:
+        """Plain values without the sections that ``terms`` stands in for; they parse to the same settings."""
+        weights = {key: True for key in TeacherSettings.model_fields if key != "teacher"}
+        left_out: Any = {"loss": True, "self_kd": True, "distill": weights} if self.terms else None
+        return self.model_dump(mode="json", exclude=left_out)
 
     @property
     def active_terms(self) -> dict[str, TermSettings]:

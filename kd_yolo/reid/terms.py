@@ -31,6 +31,11 @@ class TermSettings(Settings):
     params: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the loss, {rate: 0.3}."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, values: Any) -> Any:
+        return {"loss": values} if isinstance(values, str) else values
+
     @field_validator("params", mode="before")
     @classmethod
     def _plain(cls, value: Any) -> Any:

@@ -19,7 +19,7 @@ def tracker_settings(kind: str, network: Path | None = None) -> dict[str, Any]:
     """A tracker's settings of the installed ultralytics.
 
     Args:
-        kind: "botsort" or "bytetrack", which has no use for a network.
+        kind: a tracker of the installed ultralytics.
         network: an export for the appearance, see :mod:`kd_yolo.reid.export`.
 
     Raises:

@@ -12,6 +12,7 @@ from kd_yolo.config.compare import CompareConfig
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.report.comparison import Comparison, Row
 from kd_yolo.yolo.evaluate import check_data, validate
+from kd_yolo.yolo.families import is_end2end
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.locate import EXPORTED, locate
 from kd_yolo.yolo.measure import measure_latency, measure_size, onnx_runner, torch_runner
@@ -170,7 +171,7 @@ def _notes(loaded: list[_Loaded], config: CompareConfig) -> list[str]:
             notes.append(f"{one.name} and {first.name} do not know the same classes ({counts})")
         if one.model.task != first.model.task:
             notes.append(f"{one.name} is a {one.model.task} model, {first.name} a {first.model.task} model")
-    two_branches = [one.name for one in loaded if getattr(one.model.model[-1], "one2one_cv2", None) is not None]
+    two_branches = [one.name for one in loaded if is_end2end(one.model.model[-1])]
     if two_branches:
         notes.append(
             f"{', '.join(two_branches)}: latency and the deployed_ columns are of the end-to-end branch alone;"

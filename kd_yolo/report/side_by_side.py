@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_image
 from kd_yolo.data.sheet import draw_boxes, grid, labelled_boxes
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml
 from kd_yolo.yolo.predict import Prediction, predict_boxes

@@ -31,18 +31,26 @@ class ForgetRules(FiniteModel):
     """Which crops to remove, by number: a track, and the first and last second (``from`` and ``to``)."""
 
     track: int | None = Field(default=None, ge=-1)
-    """Number of a track of --source."""
+    """Number of a track of --source (default: any)."""
     start: float | None = Field(default=None, ge=0, alias="from")
-    """First second in the source."""
+    """First second in the source (default: the beginning)."""
     end: float | None = Field(default=None, ge=0, alias="to")
-    """Last second in the source."""
+    """Last second in the source (default: the end)."""
 
 
 class ServeRules(FiniteModel):
-    """Where the page is served."""
+    """Where the page is served, and which uploads it accepts."""
 
+    host: str = "127.0.0.1"
+    """Address to listen on; any but this machine's own shows the gallery to everybody who reaches it: there is no
+    password."""
     port: int = Field(default=7860, ge=0, le=65535)
-    """Port of the page; 0 takes a free one."""
+    """Port to listen on; 0 takes a free one."""
+    # the bounds fit into memory several times; PIL takes a larger image for a decompression bomb
+    max_mb: float = Field(default=10.0, gt=0, le=200)
+    """Largest upload in megabytes."""
+    max_megapixels: float = Field(default=50.0, gt=0, le=150)
+    """Largest uploaded image in millions of pixels."""
 
 
 class DetectorSettings(FiniteModel):

@@ -14,8 +14,7 @@ from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.base.errors import KDYoloError
-from kd_yolo.base.files import write_bytes
-from kd_yolo.base.leftovers import unfinished
+from kd_yolo.base.files import unfinished, write_bytes
 from kd_yolo.training.end import ENDED, STATE, EndMixin, is_trained, load
 from kd_yolo.training.exact_resume import (
     CarriedAccumulation,

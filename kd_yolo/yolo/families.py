@@ -217,6 +217,12 @@ def is_form(layer: object, form: str) -> bool:
     return head is not None and head.form == form
 
 
+def is_end2end(layer: object) -> bool:
+    """Whether a layer is a head with a one-to-one side beside the one-to-many side, or with that side alone."""
+    head = head_like(layer)
+    return head is not None and getattr(layer, ONE_TO_ONE + head.boxes, None) is not None
+
+
 def halves(block: object) -> bool:
     """Whether a block splits the output of its ``cv1`` in the middle; a subclass may do something else."""
     cls = type(block)

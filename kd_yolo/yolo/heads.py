@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.yolo.families import RTDETR, Head, family_names, head_like
+from kd_yolo.yolo.families import RTDETR, Head, family_names, head_like, is_end2end
 
 BRANCHES = ("cv2", "cv3")  # of a head: boxes, classes; as Detect calls them, and the checkpoints of unfinished runs
 
@@ -93,7 +93,7 @@ def head_facts(model: nn.Module, role: str = "model") -> HeadFacts:
         strides=tuple(int(s) for s in head.stride.tolist()),
         num_classes=int(head.nc),
         reg_max=int(head.reg_max),
-        end2end=getattr(head, "one2one_cv2", None) is not None,
+        end2end=is_end2end(head),
         rotated=_known(head).rotated,
     )
 

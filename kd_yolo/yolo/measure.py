@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ultralytics.utils.torch_utils import get_flops
 
 from kd_yolo.base.errors import ConfigError, KDYoloError
+from kd_yolo.yolo.families import is_end2end
 from kd_yolo.yolo.heads import input_channels
 from kd_yolo.yolo.onnx_session import onnx_runner
 
@@ -82,7 +83,7 @@ def deployed_copy(model: nn.Module) -> Any:
     """A copy for inference: float32, eval mode, fused; an end-to-end head keeps its one-to-one branch only."""
     fused: Any = copy.deepcopy(model).float().eval().requires_grad_(False)
     head = fused.model[-1]
-    if getattr(head, "one2one_cv2", None) is not None:
+    if is_end2end(head):
         head.end2end = True  # which branch fuse() drops follows this, and what it is after loading is the version's
     return fused.fuse(verbose=False)
 

@@ -17,6 +17,7 @@ from ultralytics.nn.tasks import guess_model_task
 
 from kd_yolo.base.extras import check_installed
 from kd_yolo.yolo.export import no_openvino_hint
+from kd_yolo.yolo.families import is_end2end
 from kd_yolo.yolo.quiet import quiet
 
 NEEDED = ("onnx", "onnxruntime")
@@ -57,7 +58,7 @@ def export_onnx(model: nn.Module, imgsz: int, folder: Path) -> Path:
     exported.task = getattr(model, "task", None) or guess_model_task(model)
     # not simplified: ONNX Runtime optimises the graph itself, the times are the same
     overrides = {"format": "onnx", "imgsz": imgsz, "batch": 1, "device": "cpu", "simplify": False}
-    if getattr(exported.model[-1], "one2one_cv2", None) is not None:
+    if is_end2end(exported.model[-1]):
         overrides["nms"] = False  # else newer releases export the one-to-many branch
     with quiet(logging.ERROR), no_openvino_hint():
         return Path(Exporter(overrides=overrides)(model=exported))

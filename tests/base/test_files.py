@@ -14,13 +14,15 @@ import pytest
 
 from kd_yolo.base import files
 from kd_yolo.base.errors import KDYoloError
-from kd_yolo.base.files import folder_beside, write_bytes, write_json, write_text
-from kd_yolo.base.images import read_image, write_image
-from kd_yolo.base.leftovers import remove_leftovers, unfinished
+from kd_yolo.base.files import unfinished, write_bytes, write_image, write_json, write_text
+from kd_yolo.base.folders import folder_beside
+from kd_yolo.base.images import read_image
+from kd_yolo.base.leftovers import remove_leftovers
 
 PACKAGE = Path(files.__file__).parents[1]
 # Who renames a file or a folder beside base/files.py, and why it cannot leave that to it.
 RENAMES = {
+    "base/folders.py": "the one writer of folders",
     "training/checkpoint.py": "ultralytics writes last.pt and best.pt by its own names: into a folder of an epoch",
 }
 # Who writes a file in place, and why nobody can see half of it.

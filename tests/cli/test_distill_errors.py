@@ -116,6 +116,20 @@ def test_list_losses_names_every_loss(capsys: Any) -> None:
         assert info.paper in printed
 
 
+def test_a_broken_package_with_a_loss_breaks_its_own_loss_alone(capsys: Any, install_package: Any) -> None:
+    entries = {"fallen": "fallen_losses:Loss", "bkd": "fallen_losses:Other"}
+    install_package("fallen", {"fallen_losses.py": "import missing_module"}, {"kd_yolo.losses": entries})
+    code, printed = run(["--list-losses"], capsys)
+    assert code == 0
+    assert "bkd       " in printed
+    assert "'fallen' of the package fallen (kd_yolo.losses = fallen_losses:Loss) cannot be loaded" in printed
+    assert "'bkd' of the package fallen (kd_yolo.losses = fallen_losses:Other) is not used" in printed
+    code, printed = run(["--loss", "fallen", "--dry-run"], capsys)
+    assert code == 2
+    assert "No module named 'missing_module'. Mend or uninstall it." in printed
+    assert run(["--loss", "bkd", "--teacher", "none.pt", "--dry-run"], capsys)[0] == 3  # the teacher is what is missing
+
+
 def test_unwritable_run_folder_is_exit_3(capsys: Any, tiny_data: Path, make_weights: Any, tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file where a folder should be")
     code, printed = run(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kd_yolo.cli.app import main
+from kd_yolo.training.run import Progress, progress_of
 from tests.conftest import write_tiny_data
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +65,7 @@ def test_best_opens_without_this_package(done: tuple[Path, str]) -> None:
 
 
 def test_interrupt_saves_and_resume_finishes(
-    command: list[str], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    command: list[str], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = tmp_path / "runs/distill/tiny/weights/last.pt"
     words = [*command, f"data={tiny_data}", "epochs=4000"]
@@ -80,6 +81,9 @@ def test_interrupt_saves_and_resume_finishes(
     assert process.returncode == 130, printed
     assert f"--resume {last}" in printed
     monkeypatch.chdir(tmp_path)
+    first = last.parents[1].joinpath("results.csv").read_text().splitlines()[:2]
     assert main(["distill", "--resume", str(last), "time=0.0001"]) == 0
-    said = capfd.readouterr()
-    assert "Resuming training" in said.out + said.err
+    assert progress_of(last) is Progress.FINISHED
+    rows = last.parents[1].joinpath("results.csv").read_text().splitlines()
+    assert rows[:2] == first  # gone on with, not begun again
+    assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(1, len(rows)))

@@ -10,7 +10,8 @@ import tyro
 from pydantic import Field
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.cli.flags import About, Flags, FlagsOf, Given, list_flags, parse, setting_keys
+from kd_yolo.cli.about import About, setting_keys
+from kd_yolo.cli.flags import Flags, FlagsOf, Given, list_flags, parse, typed_flags
 from kd_yolo.config.base import StrictModel
 
 
@@ -47,6 +48,8 @@ class Command(Flags):
     settings: Annotated[Given, FlagsOf(Model, ("share", "kind", "names", "deep", "check"), {"deep": "go_deep"})]
     out: Path = Path("here")
     """Where to."""
+    no_video: bool = False
+    """Write no video."""
 
 
 ABOUT = About("It works.\n\n" + "word " * 40, "kd-yolo it x", lambda: setting_keys(Model, project="Folder."))
@@ -72,6 +75,11 @@ def test_only_what_was_typed_is_given() -> None:
 def test_a_default_that_is_typed_is_given() -> None:
     assert read("x", "--kind", "b", "--out", "here").model_fields_set == {"source", "settings", "out"}
     assert read("x", "--kind", "b").settings == {"kind": "b"}
+    assert typed_flags(read("x", "--kind", "b", "--go-deep")) == {"--source": "x", "--kind": "b", "--go-deep": True}
+
+
+def test_a_switch_may_begin_with_no() -> None:
+    assert (read("x").no_video, read("x", "--no-video").no_video) == (False, True)
 
 
 def test_the_model_reads_the_values() -> None:

@@ -46,6 +46,31 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "pipeline full --epochs 3 --model a.pt": ("write epochs=3", "the recipe's 'model:'"),
     "league --losses cwd --data d.yaml teacher=a.pt": ("write data=d.yaml", "write --teacher a.pt"),
     "reid train --data d --epochs 3": ("write data=d", "write epochs=3"),
+    "reid train --lr 0.01 --train.ids 8 --temperature 3": (
+        "--lr 0.01: write lr=0.01", "--train.ids 8: write train.ids=8", "write distill.temperature=3, or self_kd.",
+    ),
+    "reid train --config-file bagtricks_R50.yml MODEL.DEVICE cuda:0 SOLVER.BASE_LR 0.01": (
+        "--config-file bagtricks_R50.yml: write --recipe bagtricks_R50.yml", "MODEL.DEVICE cuda:0: write train.device=",
+        "SOLVER.BASE_LR 0.01: write lr=0.01",
+    ),
+    "reid train SOLVER.BASE_LR=0.01 MODEL.BACKBONE.NAME=build_resnet_backbone SOLVER.IMS_PER_BATCH=64": (
+        "SOLVER.BASE_LR=0.01: write lr=0.01", "write backbone=build_resnet_backbone, such as resnet50",
+        "write ids=... images=..., identities per batch",
+    ),
+    "reid train --IMS_PER_BATCH 64 --model_name resnet50 --MAX_EPOCHS=120": (
+        "--IMS_PER_BATCH 64: write ids=... images=...", "write backbone=resnet50", "write epochs=120",
+    ),
+    "reid train --arch resnet50 --root data --max-epoch 60 --gpu-devices 0 --save-dir out": (
+        "write backbone=resnet50", "write data=data", "write epochs=60", "write train.device=0", "write --name out",
+    ),
+    "reid train model=resnet50 batch=8 lr0=0.1 recipe=sbs": (
+        "write backbone=resnet50", "batch=8: write ids=... images=...", "write lr=0.1", "write --recipe sbs",
+    ),
+    "reid test --weights a.pt --rerank true --batch 8 --imgsz 256": (
+        "write rerank=true", "write test.batch=8", "write height=... width=...",
+    ),
+    "reid export --weights a.pt --data d --batch 8": ("write data=d",),
+    "reid rank --model a.pt --query b.jpg": ("--model a.pt: write --weights a.pt",),
     "crops --source v.mp4": ("write it without the flag: v.mp4",),
     "search track --source v.mp4 --model a.pt": ("write it without the flag: v.mp4", "write --weights a.pt"),
 }  # fmt: skip

@@ -67,7 +67,7 @@ def test_runs_as_a_command_of_kd_yolo(weights: str, capsys: Any) -> None:
     assert "dry run: nothing was written" in printed
     assert "│ model.22.cv2.0.0.conv" in printed
     assert "head output" in printed
-    assert "ms an image (torch, CPU)" in printed
+    assert "ms per image (torch, CPU)" in printed
     assert not list(Path().iterdir())
 
 

@@ -11,8 +11,8 @@ import yaml
 
 from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.cli.reid.app import main
-from kd_yolo.cli.reid.flags import Train
-from kd_yolo.cli.reid.train import _settings
+from kd_yolo.cli.reid.train import ABOUT, Train, _settings
+from kd_yolo.cli.run import parse_flags
 
 SMALL = [
     "backbone=resnet18", "pretrained=none", "height=64", "width=32", "ids=3", "images=3", "device=cpu", "workers=0",
@@ -111,7 +111,8 @@ def test_bad_input(place: Path, capsys: pytest.CaptureFixture[str], words: list[
 
 
 def test_a_coefficient_of_zero_is_not_dropped() -> None:
-    flags = Train(kd=True, feature_loss_coefficient=0.0)
+    words = ["--kd", "--feature-loss-coefficient", "0"]
+    flags = parse_flags(Train, words, prog="kd-yolo reid train", description=ABOUT)
     assert _settings(flags, ["data=crops"]).self_kd.feature_weight == 0
 
 

@@ -73,7 +73,7 @@ def test_other_targets_are_refused(text: str) -> None:
         ({"target_flops": 0.5, "plan": "p.yaml"}, "Give one of them"),
         ({"importance": "taylor"}, "importance=taylor needs labelled images: add data="),
         ({"importance": "hessian"}, "importance"),
-        ({"recalibrate": True}, "recalibrate needs pictures"),
+        ({"recalibrate": True}, "recalibrate needs images"),
         ({"round_to": 0}, "round_to"),
         ({"iterative": 0}, "iterative"),
         ({"facter": 0.2}, "Did you mean 'factor'?"),

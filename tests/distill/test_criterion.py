@@ -169,7 +169,7 @@ def hooks(model: Any) -> int:
 
 def test_taps_beside_the_head_are_hooked_for_one_pass(make: Make) -> None:
     criterion, data = make({"loss": "cwd", "taps": [4, 15]}), batch()
-    assert criterion.extra_layers == [4]
+    assert criterion.student.extra_layers == [4]
     criterion.observe(data["img"], 0.0)
     assert hooks(criterion.model) == 1
     criterion.model(data["img"])

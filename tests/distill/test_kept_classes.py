@@ -110,7 +110,7 @@ def _cross_value(config: DistillConfig, student: Any, teacher: Teacher, kept: Ke
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         criterion.observe(image, 0.0)
-        outputs = criterion._student_outputs(student.train()(image))
+        outputs = criterion.student.outputs(student.train()(image))
         return float(terms["kd_crosskd"](outputs, criterion._pending))
 
 

@@ -225,7 +225,7 @@ def test_the_summary_says_what_a_user_must_know(settings: Any, tmp_path: Path) -
     text = "\n".join(prune(settings(factor=0.5), tmp_path / "run").lines())
     for part in (
         "factor 0.5: ", "of the channels of 16 groups removed (l2, layer by layer)", "M parameters", "GFLOPs at 64 px",
-        "ms an image (torch, CPU)", "left whole: 5 (head output)", "no data=: channels are ranked by their L2 norm",
+        "ms per image (torch, CPU)", "left whole: 5 (head output)", "no data=: channels are ranked by their L2 norm",
         "mAP near zero is normal after pruning without retraining",
     ):  # fmt: skip
         assert part in text

@@ -234,6 +234,17 @@ def test_terms_say_what_the_weights_say() -> None:
     assert one_step(small(terms=terms)) == one_step(by_weights)
 
 
+@pytest.mark.parametrize("terms", ["id+circle", ["id", "circle"], [{"loss": "id"}, "circle"]])
+def test_names_alone_are_enough(terms: Any) -> None:
+    config = small(terms=terms)
+    assert list(config.active_terms) == ["id", "circle"]
+    shown = config.to_show()
+    assert "loss" not in shown
+    assert shown["distill"] == {"teacher": []}
+    assert ReIDConfig.parse(shown, "args.yaml") == config
+    assert "loss" in small().to_show()
+
+
 def test_numbers_with_an_exponent_are_numbers(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(

@@ -11,8 +11,11 @@ import pytest
 pytest.importorskip("faiss", reason="needs the extra search")
 
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.cli.run import parse_flags
 from kd_yolo.cli.search import gallery as search_gallery
 from kd_yolo.cli.search.app import main
+from kd_yolo.cli.search.flags import ABOUT, Query
+from kd_yolo.search.frames.records import Picture
 from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
 from kd_yolo.search.gallery.calibrate import is_worse
 from kd_yolo.search.gallery.files import Threshold
@@ -50,26 +53,29 @@ def test_a_person_of_a_whole_image(tmp_path: Path) -> None:
         person_in(tmp_path / "b.png", FakeDetector(), None, said.append)
 
 
+def asked(*words: str) -> Picture:
+    flags = parse_flags(Query, words, prog="kd-yolo search query", description=ABOUT["query"])
+    return search_gallery._asked(flags, None)
+
+
 def test_a_whole_image_is_never_embedded_without_a_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a detector the person is cut out; without one a warning says what is searched for; a crop needs neither."""
-    from kd_yolo.cli.search.flags import Query
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("kd_yolo.base.places.ROOT", tmp_path)
     cv2.imwrite("frame.png", scene((30, RED)))
     cv2.imwrite("crop.png", scene((30, RED))[60:180, 30:70])
-    monkeypatch.setattr(search_gallery, "_detector", lambda weights, device: FakeDetector())
-    assert search_gallery._asked(Query(Path("frame.png"))).shape[:2] == (240, 320)
+    monkeypatch.setattr(search_gallery, "_detector", lambda settings: FakeDetector())
+    assert asked("frame.png").shape[:2] == (240, 320)
     out = capsys.readouterr().out
     assert "looks like a whole image" in out
     assert "warning: it is searched for as a whole" in out
     Path("yolov8n.pt").touch()
-    assert search_gallery._asked(Query(Path("frame.png"))).shape[1] < 60
+    assert asked("frame.png").shape[1] < 60
     assert "1 people found" in capsys.readouterr().out
-    assert search_gallery._asked(Query(Path("frame.png"), whole=True)).shape[:2] == (240, 320)
-    assert search_gallery._asked(Query(Path("crop.png"))).shape[:2] == (120, 40)
+    assert asked("frame.png", "--whole").shape[:2] == (240, 320)
+    assert asked("crop.png").shape[:2] == (120, 40)
     assert capsys.readouterr().out == ""
 
 

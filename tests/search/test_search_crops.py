@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError, MissingDependencyError
-from kd_yolo.reid.data.market import NAME
+from kd_yolo.base.lock import locked
+from kd_yolo.data.market_name import parse_market_name
 from kd_yolo.search.crops import ledger
 from kd_yolo.search.crops import run as crops
-from kd_yolo.search.crops.index import COLUMNS
+from kd_yolo.search.frames.records import COLUMNS
 from kd_yolo.search.frames.video import read_video
-from kd_yolo.search.gallery.lock import locked
 from tests.search.crops_helpers import (
     CONFIG,
     BrightDetector,
@@ -78,9 +78,9 @@ def test_names_are_market_names_and_unique_over_a_mixed_folder(tmp_path: Path) -
     rows, files = content(tmp_path / "out")
     assert len(files) == len(rows) > 15
     for row in rows:
-        matched = NAME.match(Path(row["file"]).name)
+        matched = parse_market_name(Path(row["file"]).name)
         assert matched is not None
-        assert int(matched.group(2)) == row["camera"]
+        assert matched.camera == row["camera"]
     cameras = {Path(row["source"]).name: row["camera"] for row in rows}
     assert (cameras["0002_c4s1_000451_03.png"], cameras["cam9.avi"]) == (4, 9)
     assert {row["camera"] for row in rows} == {1, 2, 3, 4, 9}

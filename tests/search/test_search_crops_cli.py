@@ -10,7 +10,9 @@ import pytest
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.cli.app import main
-from kd_yolo.cli.crops import CropsFlags, _settings, _stem
+from kd_yolo.cli.crops import ABOUT, CropsFlags, _settings, _stem
+from kd_yolo.cli.flags import list_flags
+from kd_yolo.cli.run import parse_flags
 from kd_yolo.config.base import RECIPES, read_yaml
 from kd_yolo.search.crops import ledger
 from kd_yolo.search.settings import CropRules, CropsConfig, DetectorSettings, resolve_crops
@@ -33,8 +35,11 @@ def test_recipes_are_valid_and_say_their_command(name: str) -> None:
     assert resolve_crops(name, {}) == CropsConfig.parse(read_yaml(RECIPES / "search" / f"{name}.yaml"), name)
 
 
+FLAGS = ["v.mp4", "--recipe", "reid", "--pad=0.2", "--imgsz", "320", "--camera", "4", "--weights", "w/best.pt"]
+
+
 def test_flags_go_over_the_recipe() -> None:
-    config = _settings(CropsFlags("v.mp4", recipe="reid", pad=0.2, imgsz=320, camera=4, weights="w/best.pt"))
+    config = _settings(parse_flags(CropsFlags, FLAGS, prog="kd-yolo crops", description=ABOUT))
     recipe = resolve_crops("reid", {})
     assert config.rules == recipe.rules.model_copy(update={"pad": 0.2})
     assert config.detector == DetectorSettings(weights="w/best.pt", imgsz=320)
@@ -44,7 +49,7 @@ def test_flags_go_over_the_recipe() -> None:
 def test_every_setting_has_a_flag() -> None:
     settings = {*DetectorSettings.model_fields, *CropRules.model_fields, *CropsConfig.model_fields}
     own = {"source", "recipe", "csv", "out", "trust_weights"}
-    assert set(CropsFlags.__dataclass_fields__) - own == settings - {"detector", "rules"}
+    assert {flag.name for flag in list_flags(CropsFlags)} - own == settings - {"detector", "rules"}
 
 
 def test_an_unknown_recipe() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.search.crops.cut import GREY, REASONS, Box, cut, sharpness, touched, widen
+from kd_yolo.search.frames.cut import GREY, REASONS, Box, cut, sharpness, touched, widen
 from kd_yolo.search.frames.records import Frame, People
 from kd_yolo.search.settings import CropRules, resolve_crops
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_yolo.search.frames.flow import in_batches, people_of, stage
+from kd_yolo.search.frames.flow import stage
 from kd_yolo.search.frames.records import Frame
+from kd_yolo.search.networks.batches import in_batches, people_of
 from tests.search.crops_helpers import BrightDetector, walk
 
 

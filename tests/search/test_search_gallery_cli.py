@@ -11,9 +11,10 @@ from PIL import Image
 
 from kd_yolo.cli.app import main as app
 from kd_yolo.cli.search.app import main
+from kd_yolo.search.frames.crop_files import LARGEST_PX
 from kd_yolo.search.gallery import indexing
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.intake import LARGEST_PX, list_crops, load_crop
+from kd_yolo.search.gallery.intake import list_crops, load_crop
 from tests.reid.data_helpers import write_picture
 from tests.search.gallery_helpers import row, save_network
 
@@ -116,12 +117,12 @@ def test_calibrate_keeps_a_threshold_that_query_uses(place: Path, capsys: pytest
 def test_forget(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(INDEX) == 0
     assert main(["forget", "--person", "18", "--dry-run"]) == 0
-    assert "4 crops would be forgotten, 8 stay; nothing was changed" in capsys.readouterr().out
+    assert "4 crops would be removed, 8 stay; nothing was changed" in capsys.readouterr().out
     assert main(["forget", "--person", "18"]) == 0
-    assert "4 crops forgotten: their vectors, rows and images are removed; 8 stay" in capsys.readouterr().out
+    assert "4 crops removed with their embeddings, rows and images; 8 stay" in capsys.readouterr().out
     assert main(["forget", "--places", "0", "2"]) == 0
     assert main(["forget", "--source", "set/bounding_box_test"]) == 0
-    assert "6 crops forgotten" in capsys.readouterr().out
+    assert "6 crops removed" in capsys.readouterr().out
     assert main(["query", f"set/query/{CROPS[0]}"]) == 3
     assert "is empty" in capsys.readouterr().err
 
@@ -225,7 +226,6 @@ def test_pictures_of_all_kinds_become_jpegs(place: Path) -> None:
             "top: Input should be greater",
         ),
         (["query", "reid.pt", "--gallery", "g"], 3, "cannot be read as"),
-        (["calibrate", "--pairs", "set", "--far", "2", "--gallery", "g"], 2, "far=2.0"),
         (["calibrate", "--pairs", "none", "--gallery", "g"], 3, "no folder none"),
         (["forget", "--gallery", "g"], 2, "forget whom?"),
         (["forget", "--gallery", "g", "--person", "99"], 3, "Known (identity): 18, 21, 3"),
@@ -233,6 +233,21 @@ def test_pictures_of_all_kinds_become_jpegs(place: Path) -> None:
 )
 def test_bad_input(place: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str) -> None:
     assert main(words) == code
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("calibrate --pairs set --far 2", "far: Input should be less than 1 (got '2')"),
+        ("index set --device foo", "device: unknown device 'foo': expected cpu, cuda, cuda:1 or 0."),
+        ("forget --places one", "places.0: Input should be a valid integer"),
+    ],
+)
+def test_a_flag_of_a_wrong_value(capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words.split())
+    assert stop.value.code == 2
     assert message in capsys.readouterr().err
 
 

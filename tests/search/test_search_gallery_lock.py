@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from kd_yolo.base.errors import KDYoloError
+from kd_yolo.base.lock import locked
 from kd_yolo.search.gallery import gallery as gallery_module
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.lock import locked, writing
+from kd_yolo.search.gallery.lock import writing
 from tests.search.gallery_helpers import DIM, HASH, add, files, vectors
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDER = """
 import sys, time
 from pathlib import Path
-from kd_yolo.search import gallery as module
+from kd_yolo.search.gallery import gallery as module
 from kd_yolo.search.gallery.gallery import Gallery
 from tests.search.gallery_helpers import DIM, HASH, add
 folder, first, append = Path(sys.argv[1]), int(sys.argv[2]), module.append
@@ -37,7 +38,7 @@ for number in range(10):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kd_yolo.search import {module} as module
+from kd_yolo.search.gallery import {module} as module
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.forget import Which, forget
 from tests.search.gallery_helpers import add
@@ -77,8 +78,8 @@ def test_two_processes_that_add_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "function"),
-    [("gallery", "append"), ("gallery", "write_manifest"), ("gallery_shards", "write_bytes"),
-     ("gallery_lock", "sweep_files")],
+    [("gallery", "append"), ("gallery", "write_manifest"), ("shards", "write_bytes"),
+     ("lock", "sweep_files")],
 )  # fmt: skip
 def test_a_killed_add_leaves_the_gallery_whole(tmp_path: Path, module: str, function: str) -> None:
     gallery = Gallery.create(tmp_path / "g", HASH, DIM)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.search.page.upload import Limits, read_upload
+from kd_yolo.search.settings import ServeRules
 from tests.search.page_helpers import GREEN, RED, encoded, scene, turned_jpeg
 
 LIMITS = Limits(size_mb=1, megapixels=1)
@@ -60,10 +61,10 @@ def test_a_picture_of_one_pixel_is_one() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "not a picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
-        (b"<html><script>alert(1)</script></html>", "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+        (b"", "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
+        (b"<html><script>alert(1)</script></html>", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
         (encoded(PICTURE, ".jpg")[:2000], "damaged"),
         (encoded(PICTURE)[:200], "damaged"),
         (b"\0" * (LIMITS.size_bytes + 1), "larger than 1 MB"),
@@ -110,6 +111,6 @@ def test_damage_is_never_anything_but_a_reason(noise: bytes, ending: str, data: 
 
 
 @pytest.mark.parametrize(("size_mb", "megapixels"), [(0, 1), (-1, 1), (float("nan"), 1), (1, 0), (1, 1000), (500, 1)])
-def test_limits_that_are_none_are_refused(size_mb: float, megapixels: float) -> None:
-    with pytest.raises(ConfigError, match="--max-"):
-        Limits.of(size_mb, megapixels)
+def test_limits_out_of_range_are_refused(size_mb: float, megapixels: float) -> None:
+    with pytest.raises(ConfigError, match=r"max_(mb|megapixels): Input should be"):
+        ServeRules.parse({"max_mb": size_mb, "max_megapixels": megapixels}, "serve")

@@ -16,7 +16,7 @@ import pytest
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.cli.search.serve import main
 from kd_yolo.search.page.serve import ServeSettings, address, is_loopback, listen, open_site, serve
-from kd_yolo.search.settings import DetectorSettings
+from kd_yolo.search.settings import DetectorSettings, ServeRules
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,7 +68,7 @@ def test_no_gallery_and_wrong_limits_end_with_a_message(tmp_path: Path, capsys: 
     assert main(["--gallery", str(tmp_path / "none"), "--port", "0"]) == 3
     assert "is no gallery" in capsys.readouterr().err
     assert main(["--gallery", str(tmp_path), "--max-mb", "0"]) == 2
-    assert "--max-mb 0: expected more than 0" in capsys.readouterr().err
+    assert "max_mb: Input should be greater than 0 (got '0')" in capsys.readouterr().err
     assert main(["--gallery", str(tmp_path), "--conf", "3"]) == 2
     assert "conf" in capsys.readouterr().err
 
@@ -102,7 +102,7 @@ def test_the_network_is_where_the_gallery_says(tmp_path: Path, make_weights: Any
     pytest.importorskip("faiss", reason="needs the extra search")
     gallery, reid = gallery_and_network(tmp_path)
     detector = DetectorSettings(weights=make_weights("yolov8n.yaml", 1), imgsz=64, device="cpu")
-    site = open_site(ServeSettings(gallery, detector=detector, host=host), lambda _: None)
+    site = open_site(ServeSettings(gallery, detector=detector, page=ServeRules(host=host)), lambda _: None)
     assert site.finder.embedder.weights == reid
     assert (site.hosts is not None) == hosts
     assert site.comparison is None

@@ -123,4 +123,4 @@ def test_an_upload_that_is_no_image_starts_nothing(data: bytes, monkeypatch: pyt
         monkeypatch.setattr(subprocess, name, forbidden)
     monkeypatch.setattr("os.system", forbidden)
     with pytest.raises(InputError):
-        read_upload(data, Limits())
+        read_upload(data, Limits(10, 50))

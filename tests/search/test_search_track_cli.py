@@ -160,4 +160,4 @@ def test_help_and_unknown_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 2
     assert run("--help") == 0
     assert "usage: kd-yolo search <track|link>" in capsys.readouterr().out
-    assert set(search_track.DESCRIPTIONS) == {"track", "link"}
+    assert set(search_track.ABOUT) == {"track", "link"}

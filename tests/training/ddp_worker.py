@@ -16,7 +16,7 @@ from torch import nn
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
-from kd_yolo.prune.sparse import SparseTrainer
+from kd_yolo.prune.sparse.trainer import SparseTrainer
 from kd_yolo.training.trainers import RetrainTrainer
 
 torch.set_num_threads(1)

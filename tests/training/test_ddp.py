@@ -15,7 +15,7 @@ import ultralytics.utils.dist as dist
 from ultralytics.utils import DEFAULT_CFG_DICT
 from ultralytics.utils.patches import torch_load
 
-from kd_yolo.prune.sparse import SPARSE_FILE, SparseTrainer
+from kd_yolo.prune.sparse.trainer import SPARSE_FILE, SparseTrainer
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.pruned_file import is_pruned
 from tests.training.networks import KEEP, same_weights, saved_weights

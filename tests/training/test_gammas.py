@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.prune.gammas import GammaRange, find_gammas
+from kd_yolo.prune.sparse.gammas import GammaRange, find_gammas
 from tests.training.networks import same_weights
 
 

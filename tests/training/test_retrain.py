@@ -13,7 +13,7 @@ from ultralytics import YOLO
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.distill.trainer import DistillationTrainer
-from kd_yolo.prune.sparse import SPARSE_TRAINERS, SparseTrainer
+from kd_yolo.prune.sparse.trainer import SPARSE_TRAINERS, SparseTrainer
 from kd_yolo.training.checkpoint import STATE
 from kd_yolo.training.end import finish_checkpoint
 from kd_yolo.training.trainers import RETRAINERS, RetrainTrainer, TrainerMixin

@@ -14,12 +14,12 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
-import kd_yolo.prune.sparse as sparse
+import kd_yolo.prune.sparse.trainer as sparse
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.builtin.street_set import make_street
-from kd_yolo.prune.gammas import find_gammas
-from kd_yolo.prune.sparse import GAMMAS_FILE, HOLD, SPARSE_FILE, SparseTrainer
-from kd_yolo.prune.sparsity import zero_share
+from kd_yolo.prune.sparse.gammas import find_gammas
+from kd_yolo.prune.sparse.penalty import zero_share
+from kd_yolo.prune.sparse.trainer import GAMMAS_FILE, HOLD, SPARSE_FILE, SparseTrainer
 from kd_yolo.training.checkpoint import STATE
 from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
 from tests.training.networks import KEEP, Killed, kill_at, same_weights, saved_weights

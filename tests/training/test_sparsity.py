@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from kd_yolo.prune.rates import rates_after
-from kd_yolo.prune.sparsity import shrink, zero_share
+from kd_yolo.prune.sparse.penalty import shrink, zero_share
+from kd_yolo.prune.sparse.rates import rates_after
 
 
 def naive_step(groups: list[list[list[float]]], share: float, steps_left: float) -> list[list[list[float]]]:

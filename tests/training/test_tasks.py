@@ -11,7 +11,7 @@ import pytest
 import torch
 from ultralytics import YOLO
 
-from kd_yolo.prune.sparse import SPARSE_FILE, SPARSE_TRAINERS
+from kd_yolo.prune.sparse.trainer import SPARSE_FILE, SPARSE_TRAINERS
 from tests.training.networks import KEEP
 
 Train = Callable[..., Any]

@@ -53,6 +53,24 @@ def test_every_halving_block_is_a_block_of_ultralytics() -> None:
     assert not any(family.halving & family.blocks for family in FAMILIES)
 
 
+@pytest.mark.parametrize(
+    ("name", "less"),
+    [
+        ("yolov8m", "yolov8s"), ("yolov8n", "yolov8n"), ("yolov8s-seg", "yolov8n-seg"), ("yolov9c", "yolov9m"),
+        ("yolov9m", "yolov9s"), ("yolov9s", "yolov9t"), ("yolov10b", "yolov10m"), ("yolov10l", "yolov10b"),
+        ("yolo11x", "yolo11l"), ("yolo26s-obb", "yolo26n-obb"), ("yolo99m", "yolo99s"),
+    ],
+)  # fmt: skip
+def test_the_next_smaller_size(name: str, less: str) -> None:
+    assert smaller(name) == less
+
+
+@pytest.mark.parametrize("name", ["yolov9n", "yolov8", "mine", "rtdetr-l"])
+def test_a_name_without_a_known_size(name: str) -> None:
+    with pytest.raises(InputError, match="is not known: name one with --student"):
+        smaller(name)
+
+
 class Detect27(Detect):
     """Boxes and classes under names of its own, and a third branch that counts the objects of a cell."""
 

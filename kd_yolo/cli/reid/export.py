@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.about import About, setting_keys
 from kd_yolo.cli.closing import print_network, print_next, shell_path
-from kd_yolo.cli.reid.flags import Export, Prune
 from kd_yolo.cli.reid.pairs import parse_pairs, refuse_pairs
+from kd_yolo.cli.reid.test import WeightsFlags
+from kd_yolo.reid.settings import ReIDConfig
+
+ABOUT = About(
+    """Exports a ReID network with its preprocessing, compares the outputs with PyTorch's, and writes a tracker YAML for
+    yolo track.
+
+    With data= the outputs are compared on crops of that data set, else on noise.""",
+    "kd-yolo reid export --weights runs/reid/resnet50/weights/best.pt data=Market-1501-v15.09.15",
+    lambda: setting_keys(ReIDConfig, ("data",)),
+)
+ABOUT_PRUNE = About(
+    "Removes channels of a ReID network; fine-tune it with kd-yolo reid train --start pruned.pt.",
+    "kd-yolo reid prune --weights runs/reid/resnet50/weights/best.pt --factor 0.3",
+)
+
+
+class Export(WeightsFlags):
+    """Flags of ``export``."""
+
+    format: str = "onnx"
+    """onnx, torchscript or openvino."""
+
+
+class Prune(WeightsFlags):
+    """Flags of ``prune``."""
+
+    factor: float = 0.2
+    """Share of the prunable channels to remove."""
+    out: Path | None = None
+    """The pruned checkpoint (default: pruned.pt beside the weights)."""
 
 
 def run_export(flags: Export, pairs: list[str]) -> None:

@@ -3,25 +3,70 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pydantic import Field
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.about import About, setting_keys
 from kd_yolo.cli.closing import print_next, print_results, say, shell_path
-from kd_yolo.cli.reid.flags import Rank, Test
+from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.reid.pairs import parse_pairs, with_data
-
-if TYPE_CHECKING:
-    from kd_yolo.reid.settings import ReIDConfig
+from kd_yolo.reid.settings import ReIDConfig, TestSettings
 
 OF_RERANKING = ("test.k1", "test.k2", "test.lambda_value")
 NOT_OF_RANK = ("cameras", "ap", "max_rank")
+KEYS = ("data", "test")
+
+
+def _keys(*left_out: str) -> str:
+    """Settings of a test; those that the network was trained with take the place of the defaults."""
+    names = [name for name in TestSettings.model_fields if name not in left_out]
+    text = setting_keys(ReIDConfig, ["data", *(f"test.{name}" for name in names), "train.device"])
+    return f"{text}\n\nThe defaults are those of kd-yolo reid train; what the network was trained with goes over them."
+
+
+ABOUT = About(
+    "Measures a ReID network on query and gallery: CMC, mAP, mINP, curves and the worst rankings.",
+    "kd-yolo reid test --weights runs/reid/resnet50/weights/best.pt data=Market-1501-v15.09.15 rerank=true",
+    _keys,
+)
+ABOUT_RANK = About(
+    "Ranks the gallery of a ReID data set for one crop of a person, and draws the ranking.",
+    "kd-yolo reid rank --weights runs/reid/resnet50/weights/best.pt --query person.jpg data=Market-1501-v15.09.15",
+    lambda: _keys(*NOT_OF_RANK),
+)
+
+
+class WeightsFlags(Flags):
+    """Flags of every command on a trained network."""
+
+    weights: Path
+    """A checkpoint of kd-yolo reid train."""
+
+
+class Test(WeightsFlags):
+    """Flags of ``test``."""
+
+    __test__ = False  # no test class for pytest
+
+    strips: int = Field(default=20, ge=0)
+    """Number of the worst rankings to draw."""
+    name: str = "test"
+    """Name of the folder in runs/reid."""
+
+
+class Rank(WeightsFlags):
+    """Flags of ``rank``."""
+
+    query: Path
+    """A crop of a person."""
+    out: Path = Path("ranking.png")
+    """The PNG image to write."""
 
 
 def run_test(flags: Test, pairs: list[str]) -> None:
     """Measures a network on query and gallery."""
-    if flags.strips < 0:
-        raise ConfigError(f"--strips {flags.strips}: expected 0 or more.")
-    _measure(flags.weights, _own_settings(flags.weights, pairs), flags.name or "test", flags.strips)
+    _measure(flags.weights, _own_settings(flags.weights, pairs), flags.name, flags.strips)
 
 
 def run_rank(flags: Rank, pairs: list[str]) -> None:

@@ -7,17 +7,56 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.about import About, setting_keys
 from kd_yolo.cli.closing import print_network, print_next, print_results, say, shell_path
-from kd_yolo.cli.reid.flags import Test, Train
+from kd_yolo.cli.flags import Flags, FlagsOf, Given, typed_flags
 from kd_yolo.cli.reid.pairs import parse_pairs, with_data
-from kd_yolo.cli.reid.test import run_test
-from kd_yolo.reid.rules import answer_elsewhere
+from kd_yolo.cli.reid.test import Test, run_test
+from kd_yolo.reid.settings import ReIDConfig, SelfKDSettings, TeacherSettings
 
-if TYPE_CHECKING:
-    from kd_yolo.reid.settings import ReIDConfig
+SELF_KD = {"enabled": "kd", "feature_weight": "feature_loss_coefficient"}
+
+
+def _keys() -> str:
+    return f"{setting_keys(ReIDConfig)}\n\nThe section may be left out where only one has the key: epochs=60."
+
+
+ABOUT = About(
+    """Trains a ReID network: a recipe, changed by flags and key=value settings.
+
+    Without data= the built-in crops are used, without --recipe the defaults below.""",
+    "kd-yolo reid train --recipe strong_baseline data=Market-1501-v15.09.15 epochs=120",
+    _keys,
+)
+ABOUT_DISTILL = About(
+    """Trains a ReID network under trained ones (--teacher).
+
+    Without data= the built-in crops are used, without --recipe the defaults below.""",
+    "kd-yolo reid distill --teacher runs/reid/resnet50/weights/best.pt data=Market-1501-v15.09.15 backbone=resnet18",
+    _keys,
+)
+
+
+class Train(Flags):
+    """Flags of ``train`` and ``distill``."""
+
+    recipe: str | None = None
+    """Name of a recipe in cfg/reid (strong_baseline, sbs, aligned, self_kd, demo, ...) or path of a YAML."""
+    distill: Annotated[Given, FlagsOf(TeacherSettings, ("teacher",))]
+    self_kd: Annotated[
+        Given, FlagsOf(SelfKDSettings, ("enabled", "teacher_stage", "student_stages", "feature_weight"), SELF_KD)
+    ]
+    start: Path | None = None
+    """Start from this checkpoint, for example a pruned one; height=, width=, head=, ... may differ from its own."""
+    resume: Path | None = None
+    """Resume an interrupted run from its weights/last.pt, with its settings."""
+    eval_only: bool = False
+    """Test the checkpoint given by --start without training."""
+    name: str | None = None
+    """Name of the run's folder in runs/reid (default: the recipe's or the backbone's name)."""
 
 
 def run_train(flags: Train, pairs: list[str]) -> None:
@@ -43,24 +82,33 @@ def run_train(flags: Train, pairs: list[str]) -> None:
         _finish_training(_interruptible(lambda: train(config, folder, say, start=start), last))
 
 
+def run_distill(flags: Train, pairs: list[str]) -> None:
+    """Trains under a teacher, which has to be named; a resumed run has its own."""
+    if not (flags.distill or flags.resume):
+        raise ConfigError(
+            "--teacher is missing: a checkpoint of kd-yolo reid train (runs/reid/resnet50/weights/best.pt)."
+        )
+    run_train(flags, pairs)
+
+
 def _eval_only(flags: Train, pairs: list[str]) -> None:
     if flags.start is None:
         raise ConfigError("--eval-only tests the checkpoint given by --start: add --start best.pt.")
-    given = _given(flags, "eval_only", "start", "name")
+    given = _typed(flags, "--eval-only", "--start", "--name")
     if given:
         raise ConfigError(f"--eval-only tests a network as it was trained: leave out {', '.join(given)}.")
-    run_test(Test(flags.start, name=flags.name), pairs)
+    run_test(
+        Test.parse({"weights": flags.start, **({"name": flags.name} if flags.name else {})}, "kd-yolo reid test"), pairs
+    )
 
 
-def _given(flags: Train, *allowed: str) -> list[str]:
-    """Flags that were typed, but for those allowed."""
-    default = Train()
-    typed = [key for key, value in vars(flags).items() if value != getattr(default, key) and key not in allowed]
-    return [f"--{key.replace('_', '-')}" for key in typed]
+def _typed(flags: Train, *allowed: str) -> list[str]:
+    """Flags that were typed, except those allowed."""
+    return [flag for flag in typed_flags(flags) if flag not in allowed]
 
 
 def _refuse(flags: Train) -> None:
-    given = _given(flags, "resume")
+    given = _typed(flags, "--resume")
     if given:
         raise ConfigError(f"--resume continues a run as it was started: leave out {', '.join(given)}.")
 
@@ -77,17 +125,9 @@ def _interruptible(work: Callable[[], Path], last: Path) -> Path:
 def _settings(flags: Train, pairs: list[str]) -> ReIDConfig:
     from kd_yolo.reid.resolve import resolve_reid
 
-    changes = parse_pairs(pairs)
-    if "batch" in changes:
-        raise ConfigError(f"unknown key 'batch'.{answer_elsewhere('batch')}")
-    own = {
-        "distill.teacher": list(flags.teacher) or None,
-        "self_kd.enabled": flags.kd or None,
-        "self_kd.teacher_stage": flags.teacher_stage,
-        "self_kd.student_stages": list(flags.student_stages) or None,
-        "self_kd.feature_weight": flags.feature_loss_coefficient,
-    }
-    return with_data(resolve_reid(flags.recipe, {**changes, **{key: x for key, x in own.items() if x is not None}}))
+    sections: dict[str, Given] = {"distill": flags.distill, "self_kd": flags.self_kd}
+    own = {f"{section}.{key}": value for section, given in sections.items() for key, value in given.items()}
+    return with_data(resolve_reid(flags.recipe, {**parse_pairs(pairs), **own}))
 
 
 def _stem(recipe: str | None) -> str | None:

@@ -2,105 +2,107 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+from pydantic import Field
 
-DESCRIPTIONS = {
-    "index": "Puts crops of people into a gallery. An interrupted run is continued by the same command.",
-    "query": "Ranks a gallery for one image of a person, prints and draws the ranking.",
-    "calibrate": "Finds the distance up to which two crops show one person, at a false-accept rate, and keeps it.",
-    "forget": "Takes crops out of a gallery for good: vectors, rows and images.",
+from kd_yolo.cli.about import About
+from kd_yolo.cli.flags import Flags, FlagsOf, Given
+from kd_yolo.config.base import Device
+from kd_yolo.search.settings import DetectorSettings, ForgetRules, QueryRules
+
+ABOUT = {
+    "index": About(
+        "Puts crops of people into a gallery. Run the same command again to continue an interrupted run.",
+        "kd-yolo search index runs/search/videos-crops --weights runs/reid/resnet50/weights/best.pt",
+    ),
+    "query": About(
+        """Ranks a gallery for one image of a person, prints the ranking and draws it.
+
+        In a whole image (any that is not shaped like a crop, or with --detector or --nth) the people are detected
+        first.""",
+        "kd-yolo search query person.jpg --top 20 --rerank",
+    ),
+    "calibrate": About(
+        "Finds the largest distance at which two crops show one person, at a given false-accept rate, and stores it"
+        " in the gallery.",
+        "kd-yolo search calibrate --pairs Market-1501-v15.09.15 --far 0.001",
+    ),
+    "forget": About(
+        "Removes crops from a gallery for good (embeddings, rows and images): the crops that match all given filters.",
+        "kd-yolo search forget --source cam1.mp4 --from 60 --to 90 --dry-run",
+    ),
 }
-GALLERY = Path("runs/search/gallery")
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
-@dataclass(frozen=True)
-class Index:
+class GalleryFlags(Flags):
+    """Flags of every command on a gallery."""
+
+    gallery: Path = Path("runs/search/gallery")
+    """Folder of the gallery."""
+
+
+class NetworkFlags(GalleryFlags):
+    """Flags of the commands that embed crops."""
+
+    weights: Path | None = None
+    """Path of the network if it has moved since the gallery was made (default: its path then)."""
+    device: Device = None
+    """cpu, cuda, cuda:1 or 0 (default: a GPU if there is one)."""
+
+
+class Index(NetworkFlags):
     """Flags of ``index``."""
 
     crops: Annotated[Path, tyro.conf.Positional]
-    """A folder of kd-yolo crops, a ReID set in any layout, or a folder of images of one person each."""
+    """A folder of kd-yolo crops, a ReID data set in any layout, or a folder of images of one person each."""
     weights: Path | None = None
-    """A checkpoint of kd-yolo reid train, or its ONNX export; a gallery that is there knows its own."""
-    gallery: Path = GALLERY
-    """Folder of the gallery; made if there is none."""
-    kind: str | None = None
-    """Index of a new gallery: flat (exact, the default), ivf or hnsw (faster in millions, not exact)."""
+    """A checkpoint of kd-yolo reid train or its ONNX export (default: the network of an existing gallery)."""
+    kind: str = "flat"
+    """Index of a new gallery: flat (exact), ivf or hnsw (approximate, faster on millions of crops)."""
     subset: str | None = None
-    """train, query or gallery of a ReID set (default: the gallery, else all)."""
-    device: str | None = None
-    """cpu, cuda, cuda:1; default: a GPU where there is one."""
+    """train, query or gallery of a ReID data set (default: gallery if there is one, else all)."""
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NetworkFlags):
     """Flags of ``query``."""
 
-    picture: Annotated[Path, tyro.conf.Positional]
-    """A crop of a person, or a whole image: the people in it are found first."""
-    gallery: Path = GALLERY
-    """Folder of the gallery."""
-    top: int = 10
-    """How many crops to show."""
-    rerank: Flag = False
-    """Order the nearest by their mutual neighbours (k-reciprocal re-ranking)."""
-    threshold: float | None = None
-    """Up to which cosine distance it is the same person (default: the calibrated one, if there is one)."""
+    image: Annotated[Path, tyro.conf.Positional]
+    """A crop of a person, or a whole image."""
+    rules: Annotated[Given, FlagsOf(QueryRules, tuple(QueryRules.model_fields))]
+    rerank: bool = False
+    """Re-rank the nearest crops by their mutual neighbors (k-reciprocal re-ranking)."""
     out: Path = Path("ranking.png")
     """The image to write: .png, .jpg, .webp or .bmp."""
-    detector: str | None = None
-    """A YOLO checkpoint that finds the people in a whole image (default: yolov8n.pt, where the shape is no crop's)."""
-    nth: int | None = None
-    """Which person of a whole image, the largest is 1 (default: 1)."""
-    whole: Flag = False
-    """Search for the whole image as it is."""
-    weights: Path | None = None
-    """The network, where it is not any more where it was when the gallery was made."""
-    device: str | None = None
-    """cpu, cuda, cuda:1; default: a GPU where there is one."""
+    detector: Annotated[Given, FlagsOf(DetectorSettings, ("weights",), {"weights": "detector"})]
+    whole: bool = False
+    """Search for the whole image as it is, without detection."""
 
 
-@dataclass(frozen=True)
-class Calibrate:
+class Calibrate(NetworkFlags):
     """Flags of ``calibrate``."""
 
     pairs: Path
-    """A ReID set, or a folder of crops with names as 0002_c1s1_000451_03.jpg: person and camera."""
-    far: float = 0.01
-    """False-accept rate: the share of pairs of two people that may pass as one."""
-    gallery: Path = GALLERY
-    """Folder of the gallery that keeps the threshold."""
+    """A ReID data set, or a folder of crops named like 0002_c1s1_000451_03.jpg (person and camera)."""
+    far: float = Field(default=0.01, gt=0, lt=1)
+    """False-accept rate: share of the pairs of two different people that may be accepted as one person."""
     subset: str | None = None
-    """train, query or gallery of a ReID set (default: the gallery, else all)."""
-    force: Flag = False
-    """Keep the threshold though the one that the gallery has comes from more pairs."""
-    weights: Path | None = None
-    """The network, where it is not any more where it was when the gallery was made."""
-    device: str | None = None
-    """cpu, cuda, cuda:1; default: a GPU where there is one."""
+    """train, query or gallery of a ReID data set (default: gallery if there is one, else all)."""
+    force: bool = False
+    """Replace the stored threshold even if it was calibrated on more pairs."""
 
 
-@dataclass(frozen=True)
-class Forget:
-    """Flags of ``forget``: crops are forgotten that all of them hold for."""
+class Forget(GalleryFlags):
+    """Flags of ``forget``."""
 
-    gallery: Path = GALLERY
-    """Folder of the gallery."""
     person: str | None = None
-    """Identity of the person."""
-    track: int | None = None
-    """Number of a track of --source."""
+    """Identity of the person (default: any)."""
     places: tuple[int, ...] | None = None
-    """Numbers of crops, as a query prints them."""
+    """Numbers of crops as a query prints them (default: any)."""
     source: str | None = None
-    """A file or stream, or a folder with all that is in it."""
-    start: Annotated[float | None, tyro.conf.arg(name="from")] = None
-    """First second in the source."""
-    end: Annotated[float | None, tyro.conf.arg(name="to")] = None
-    """Last second in the source."""
-    dry_run: Flag = False
-    """Only say what would be forgotten."""
+    """A file or stream, or a folder and everything in it (default: any)."""
+    rules: Annotated[Given, FlagsOf(ForgetRules, ("track", "start", "end"))]
+    dry_run: bool = False
+    """Only print what would be removed."""

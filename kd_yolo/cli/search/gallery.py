@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.reading import first_few, printable
 from kd_yolo.cli.closing import print_next, print_results, say, shell_path
+from kd_yolo.cli.paths import check_names, parse_detector
 from kd_yolo.cli.run import parse_flags, run_guarded
-from kd_yolo.cli.search.flags import DESCRIPTIONS, Calibrate, Forget, Index, Query
-from kd_yolo.search.frames.listing import check_names
+from kd_yolo.cli.search.flags import ABOUT, Calibrate, Forget, Index, Query
 
 if TYPE_CHECKING:
     from kd_yolo.search.frames.records import Picture
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from kd_yolo.search.gallery.query import Match
     from kd_yolo.search.networks.detector import PersonDetector
     from kd_yolo.search.networks.embedder import Embedder
+    from kd_yolo.search.settings import DetectorSettings
 
 KINDS: dict[str, type[Any]] = {"index": Index, "query": Query, "calibrate": Calibrate, "forget": Forget}
 SKIPPED_SHOWN = 3
-DETECTOR = "yolov8n.pt"
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int
     if name not in KINDS:
         print(f"usage: {prog} <{'|'.join(KINDS)}> [flags]")
         return 2
-    flags = parse_flags(KINDS[name], words[1:], prog=f"{prog} {name}", description=DESCRIPTIONS[name])
+    flags = parse_flags(KINDS[name], words[1:], prog=f"{prog} {name}", description=ABOUT[name])
     commands: dict[str, Callable[[Any], None]] = {
         "index": _index, "query": _query, "calibrate": _calibrate, "forget": _forget,
     }  # fmt: skip
@@ -86,11 +86,11 @@ def _gallery_for(flags: Index) -> tuple[Gallery, Embedder]:
     if is_gallery(flags.gallery):
         gallery = Gallery.open(flags.gallery)
         embedder = _embedder_of(gallery, flags.weights, flags.device)
-        kind = flags.kind or gallery.kind
+        kind = flags.kind if "kind" in flags.model_fields_set else gallery.kind
     else:
         if flags.weights is None:
             raise ConfigError(f"--weights is missing: {flags.gallery} is new. Give a checkpoint of kd-yolo reid train.")
-        embedder, kind = Embedder.open(flags.weights, flags.device), flags.kind or "flat"
+        embedder, kind = Embedder.open(flags.weights, flags.device), flags.kind
     weights = str(embedder.weights.absolute())
     return Gallery.create(flags.gallery, embedder.hash, embedder.dim, kind, weights), embedder
 
@@ -119,18 +119,17 @@ def _query(flags: Query) -> None:
     from kd_yolo.search.gallery.ranking_picture import check_target, draw_ranking
     from kd_yolo.search.settings import QueryRules
 
-    given = {"top": flags.top, "threshold": flags.threshold, "nth": flags.nth}
-    QueryRules.parse(given, "kd-yolo search query")
+    rules = QueryRules.parse(flags.rules, "kd-yolo search query")
     check_target(flags.out)
-    if flags.whole and (flags.detector is not None or flags.nth is not None):
+    if flags.whole and (flags.detector or rules.nth):
         raise ConfigError("--whole searches for all of the image: leave out --detector and --nth.")
-    if not flags.picture.exists():
-        raise InputError(f"no image {flags.picture}: query takes a crop of a person.")
+    if not flags.image.exists():
+        raise InputError(f"no image {flags.image}: query takes a crop of a person.")
     gallery = Gallery.open(flags.gallery)
     embedder = _embedder_of(gallery, flags.weights, flags.device)
-    picture_hw3 = _asked(flags)
+    picture_hw3 = _asked(flags, rules.nth)
     vector_d = embedder.embed([picture_hw3])[0]
-    matches = ask(gallery, vector_d, flags.top, rerank=flags.rerank, threshold=flags.threshold)
+    matches = ask(gallery, vector_d, rules.top, rerank=flags.rerank, threshold=rules.threshold)
     _print_matches(matches)
     draw_ranking(picture_hw3, matches, flags.out)
     if matches[0].is_same is None:
@@ -139,37 +138,35 @@ def _query(flags: Query) -> None:
     print_next(f"kd-yolo search serve --gallery {shell_path(flags.gallery)} --reid {shell_path(embedder.weights)}")
 
 
-def _asked(flags: Query) -> Picture:
+def _asked(flags: Query, nth: int | None) -> Picture:
     """Who is looked for, RGB: the image, or a person found in it."""
-    from kd_yolo.base.places import find_weights
+    from kd_yolo.search.frames.crop_files import read_crop
     from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
-    from kd_yolo.search.gallery.intake import read_crop
 
-    picture_hw3 = read_crop(flags.picture)
-    if flags.whole or (flags.detector is None and flags.nth is None and is_crop_shaped(flags.picture)):
+    picture_hw3 = read_crop(flags.image)
+    is_said = bool(flags.detector or nth)
+    if flags.whole or (not is_said and is_crop_shaped(flags.image)):
         return picture_hw3
-    weights = find_weights(flags.detector or DETECTOR)
-    if flags.detector is None and flags.nth is None:
-        print(f"{printable(flags.picture)} looks like a whole image, not like a crop of a person")
-        if not Path(weights).is_file():
+    settings = parse_detector({**flags.detector, "device": flags.device}, "kd-yolo search query")
+    if not is_said:
+        print(f"{printable(flags.image)} looks like a whole image, not like a crop of a person")
+        if not Path(settings.weights).is_file():
             print(
-                f"warning: it is searched for as a whole: there is no {DETECTOR} here to find the people in it. Name a"
-                " detector with --detector, or a crop; --whole leaves this line out."
+                f"warning: it is searched for as a whole: there is no {settings.weights} here to find the people in it."
+                " Name a detector with --detector, or a crop; --whole leaves this line out."
             )
             return picture_hw3
-    return person_in(flags.picture, _detector(weights, flags.device), flags.nth, say)
+    return person_in(flags.image, _detector(settings), nth, say)
 
 
-def _detector(weights: str, device: str | None) -> PersonDetector:
+def _detector(settings: DetectorSettings) -> PersonDetector:
     """Opens a detector; the process is prepared first, as for every command that uses one."""
     from kd_yolo.search.networks.detector import PersonDetector
-    from kd_yolo.search.settings import DetectorSettings
     from kd_yolo.yolo.guard import check_ultralytics, prepare_process
 
     prepare_process()
     check_ultralytics()
-    given = {"weights": weights, "device": device}
-    return PersonDetector.open(DetectorSettings.parse(given, "kd-yolo search query"))
+    return PersonDetector.open(settings)
 
 
 def _print_matches(matches: Sequence[Match]) -> None:
@@ -186,11 +183,10 @@ def _print_matches(matches: Sequence[Match]) -> None:
 
 
 def _calibrate(flags: Calibrate) -> None:
-    from kd_yolo.search.gallery.calibrate import calibrate, check_far, is_worse
+    from kd_yolo.search.gallery.calibrate import calibrate, is_worse
     from kd_yolo.search.gallery.gallery import Gallery
     from kd_yolo.search.gallery.indexing import embed_crops
 
-    check_far(flags.far)
     gallery = Gallery.open(flags.gallery)
     embedder = _embedder_of(gallery, flags.weights, flags.device)
     sources = _listed(flags.pairs, flags.subset)
@@ -218,19 +214,18 @@ def _forget(flags: Forget) -> None:
     from kd_yolo.search.gallery.gallery import Gallery
     from kd_yolo.search.settings import ForgetRules
 
-    numbers = {"track": flags.track, "from": flags.start, "to": flags.end}
-    ForgetRules.parse(numbers, "kd-yolo search forget")
+    rules = ForgetRules.parse(flags.rules, "kd-yolo search forget")
     between = None
-    if flags.start is not None or flags.end is not None:
-        between = (0.0 if flags.start is None else flags.start, float("inf") if flags.end is None else flags.end)
-    which = Which(flags.person, flags.track, flags.places, flags.source, between)
+    if rules.start is not None or rules.end is not None:
+        between = (0.0 if rules.start is None else rules.start, float("inf") if rules.end is None else rules.end)
+    which = Which(flags.person, rules.track, flags.places, flags.source, between)
     if flags.dry_run:
         found = find(flags.gallery, which)
-        print(f"{len(found.places):,} crops would be forgotten, {found.left:,} stay; nothing was changed")
+        print(f"{len(found.places):,} crops would be removed, {found.left:,} stay; nothing was changed")
         return
     found = forget(flags.gallery, which)
     Gallery.open(flags.gallery).build()
-    print(f"{len(found.places):,} crops forgotten: their vectors, rows and images are removed; {found.left:,} stay")
-    print("not touched: the videos and crops that they came from, drawn rankings, and backups")
+    print(f"{len(found.places):,} crops removed with their embeddings, rows and images; {found.left:,} stay")
+    print("not removed: the videos and crops that they came from, drawn rankings and backups")
     print_results(flags.gallery)
     print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")

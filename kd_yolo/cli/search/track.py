@@ -5,91 +5,70 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.cli.about import About
 from kd_yolo.cli.closing import print_next, print_results, say, shell_path
+from kd_yolo.cli.flags import Flags, FlagsOf, Given
+from kd_yolo.cli.paths import check_folder, check_names, parse_detector
 from kd_yolo.cli.run import parse_flags, run_guarded
+from kd_yolo.search.settings import DetectorSettings
+from kd_yolo.search.tracks.rules import LinkRules, TrackRules
 
 if TYPE_CHECKING:
     from kd_yolo.search.tracks.follow import TrackTools
     from kd_yolo.search.tracks.idf1 import TrackScores
-    from kd_yolo.search.tracks.rules import TrackRules
     from kd_yolo.search.tracks.run import Linked
 
-DESCRIPTIONS = {
-    "track": "Follows people through videos (a file, a folder of frames, a stream), draws and scores the tracks; with"
-    " --reid tracks of one person are joined over all videos. An interrupted run is continued by the same command.",
-    "link": "Joins the tracks of a run again, with another threshold.",
+ABOUT = {
+    "track": About(
+        """Follows people through videos, draws the tracks and scores them against ground truth; with --reid the tracks
+        of one person are linked over all videos. Run the same command again to continue an interrupted run.""",
+        "kd-yolo search track cam1.mp4 cam2.mp4 --reid runs/reid/resnet50/weights/best.onnx",
+    ),
+    "link": About(
+        "Links the tracks of a finished run again, with another threshold.",
+        "kd-yolo search link runs/search/track --threshold 0.15",
+    ),
 }
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 FOLDERS_SHOWN = 5
-RULES = ("tracker", "start", "buffer", "proximity", "appearance", "moving", "min_frames", "best")
 
 
-@dataclass(frozen=True)
-class Track:
-    """Flags of ``track``."""
+class TruthFlags(Flags):
+    """Flags of what is scored and drawn."""
 
-    videos: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Videos, one a camera; cam1.mp4 is camera 1."""
-    weights: str = "yolov8n.pt"
-    """The detector, a .pt file: official, pruned or distilled."""
-    reid: Path | None = None
-    """Export of a ReID network (kd-yolo reid export): for the tracker, and to join tracks of one person."""
-    tracker: str | None = None
-    """One of ultralytics' trackers: botsort (default), bytetrack (never uses looks), ocsort, ..., or a tracker YAML."""
     truth: tuple[Path, ...] = ()
-    """The truth of each video, lines as in MOTChallenge: prints IDF1 and identity switches."""
-    same_people: Flag = False
-    """The truths number a person alike in all videos: scores people over all videos too (with --reid)."""
-    out: Path | None = None
-    """Folder of the results (default: runs/search/track, track-2, ...)."""
-    link: float | None = None
-    """Largest mean cosine distance between the tracks of one person, see kd-yolo search calibrate (default: 0.2);
-    0 joins nothing."""
-    start: float | None = None
-    """Least score of a box that begins a track (default: 0.4); lower ones prolong a track."""
-    buffer: int | None = None
-    """Frames for which a lost track is waited for (default: 30)."""
-    proximity: float | None = None
-    """Least overlap of boxes for their looks to count (botsort with --reid; default: 0.5)."""
-    appearance: float | None = None
-    """Least likeness of looks, 1 - distance / 2, that joins a box to a track (botsort with --reid; default: 0.8)."""
-    moving: Flag = False
-    """The camera moves: take its motion out (botsort)."""
-    min_frames: int | None = None
-    """Shorter tracks are left out (default: 3)."""
-    best: int | None = None
-    """Crops kept of a track (default: 8)."""
-    person: str = "person"
-    """Name of the detector's class of people; the only class of a one-class model counts anyway."""
-    imgsz: int = 640
-    """Longer side of the detector's input in pixels."""
-    device: str | None = None
-    """cpu, cuda, or a GPU's number (default: a GPU where there is one)."""
-    no_video: Flag = False
+    """Ground truth of each video in MOTChallenge format: prints IDF1 and identity switches."""
+    same_people: bool = False
+    """Identities in the ground truth are the same in all videos: also scores people over all videos (with --reid)."""
+    no_video: bool = False
     """Do not write videos with boxes."""
 
 
-@dataclass(frozen=True)
-class Link:
+class Track(TruthFlags):
+    """Flags of ``track``."""
+
+    videos: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Videos, folders of frames or streams, one per camera; cam1.mp4 is camera 1."""
+    detector: Annotated[Given, FlagsOf(DetectorSettings, ("weights", "person", "imgsz", "device"))]
+    reid: Path | None = None
+    """Export of a ReID network (kd-yolo reid export), for the tracker and to link the tracks of one person (default:
+    none)."""
+    rules: Annotated[Given, FlagsOf(TrackRules, tuple(TrackRules.model_fields))]
+    out: Path | None = None
+    """Folder of the results (default: runs/search/track, track-2, ...)."""
+
+
+class Link(TruthFlags):
     """Flags of ``link``."""
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """Results of kd-yolo search track --reid."""
-    threshold: float = 0.2
-    """Largest mean cosine distance between the tracks of one person."""
-    truth: tuple[Path, ...] = ()
-    """The truth of each video, in the order of their folders' names (cam2 before cam10)."""
-    same_people: Flag = False
-    """The truths number a person alike in all videos: scores people over all videos too."""
-    no_video: Flag = False
-    """Do not write the videos with boxes again."""
+    """Results of kd-yolo search track --reid; --truth in the order of its folders (cam2 before cam10)."""
+    rules: Annotated[Given, FlagsOf(LinkRules, tuple(LinkRules.model_fields))]
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int:
@@ -97,18 +76,15 @@ def main(argv: Sequence[str] | None = None, prog: str = "kd-yolo search") -> int
     words = list(sys.argv[1:] if argv is None else argv)
     kinds: dict[str, type[Any]] = {"track": Track, "link": Link}
     if not words or words[0] not in kinds:
-        lines = "\n".join(f"  {name:6} {text}" for name, text in DESCRIPTIONS.items())
-        print(f"usage: {prog} <{'|'.join(kinds)}> [flags]\n\n{lines}")
+        print(f"usage: {prog} <{'|'.join(kinds)}> [flags]")
         return 0 if words and words[0] in {"-h", "--help"} else 2
     name = words[0]
-    flags = parse_flags(kinds[name], words[1:], prog=f"{prog} {name}", description=DESCRIPTIONS[name])
+    flags = parse_flags(kinds[name], words[1:], prog=f"{prog} {name}", description=ABOUT[name])
     commands: dict[str, Callable[[Any], None]] = {"track": _track, "link": _link}
     return run_guarded(lambda: commands[name](flags), detector=name == "track")
 
 
 def _track(flags: Track) -> None:
-    from kd_yolo.search.frames.listing import check_folder, check_names
-
     check_names(flags)
     check_folder(flags.out)
     if not flags.videos:
@@ -137,42 +113,33 @@ def _track_into(folder: Path, flags: Track, rules: TrackRules) -> None:
 
 
 def _rules(flags: Track) -> TrackRules:
-    from kd_yolo.search.tracks.rules import TrackRules
     from kd_yolo.search.tracks.settings import check_used
 
-    values = {name: getattr(flags, name) for name in (*RULES, "link")}
-    given = {name: value for name, value in values.items() if value is not None and value is not False}
-    no_link = {"link": None} if flags.link == 0 else {}
-    rules = TrackRules.parse({**given, **no_link}, "kd-yolo search track")
-    check_used(rules, given, flags.reid)
+    rules = TrackRules.parse(flags.rules, "kd-yolo search track")
+    rules = rules if rules.link else rules.model_copy(update={"link": None})
+    check_used(rules, flags.rules, flags.reid)
     return rules
 
 
 def _tools(flags: Track, rules: TrackRules) -> TrackTools:
-    from kd_yolo.base.places import find_weights
     from kd_yolo.search.networks.detector import PersonDetector
     from kd_yolo.search.networks.embedder import Embedder
-    from kd_yolo.search.settings import DetectorSettings
     from kd_yolo.search.tracks.follow import TrackTools
 
-    given = {"weights": flags.weights, "person": flags.person, "imgsz": flags.imgsz, "device": flags.device}
-    settings = DetectorSettings.parse({**given, "weights": find_weights(flags.weights)}, "kd-yolo search track")
+    settings = parse_detector(flags.detector, "kd-yolo search track")
     embedder = Embedder.open(flags.reid, settings.device) if flags.reid else None
     return TrackTools(PersonDetector.open(settings), flags.reid, embedder, rules)
 
 
 def _link(flags: Link) -> None:
-    from kd_yolo.search.frames.listing import check_names
-
     check_names(flags)
-    from kd_yolo.search.tracks.rules import LinkRules
     from kd_yolo.search.tracks.run import check_truths, link_all, read_all, score_all
 
-    LinkRules.parse({"threshold": flags.threshold}, "kd-yolo search link")
+    rules = LinkRules.parse(flags.rules, "kd-yolo search link")
     names, tracks = read_all(flags.folder)
     has_network = any(found.network for found in tracks)
     check_truths(flags.truth, len(names), same_people=flags.same_people, linked=has_network)
-    linked = link_all(names, tracks, flags.threshold, flags.folder)
+    linked = link_all(names, tracks, rules.threshold, flags.folder)
     _draw(linked, flags.folder, wanted=not flags.no_video)
     if flags.truth:
         _print_scores(score_all(linked, flags.truth, flags.folder, same_people=flags.same_people))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_image
 from kd_yolo.reid.evaluation.distance import to_numpy
 from kd_yolo.reid.evaluation.matches import JUNK_ID
 from kd_yolo.reid.evaluation.rank import evaluate

@@ -1,4 +1,4 @@
-"""Weights of other programs, known by the names of their tensors: a message says what a file is."""
+"""Weights of other programs, recognised by the names of their tensors, so that errors name the file type found."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def name_of_foreign(state: Mapping[str, Any]) -> str | None:
         state: names as :func:`tensors_inside` gives them.
 
     Returns:
-        "a FastReID network" and the like; None for names that nobody here knows.
+        "a FastReID network" and the like; None for names of no known program.
     """
     names = list(state)
     for what, patterns in _KNOWN:

@@ -1,4 +1,4 @@
-"""Files that hold weights, read without running what is in them; a message says what a wrong file is."""
+"""Files that hold weights, read without running what is in them; errors name the file type found."""
 
 from __future__ import annotations
 

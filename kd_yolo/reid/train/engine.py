@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches, a ranking of held-out identities after each, and checkpoints to go on from."""
+"""The training loop: epochs of batches, a ranking of held-out identities after each, and checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Trainer:
             The weights of the best epoch by mAP on held-out identities; of the last where none are held out.
 
         Raises:
-            KDYoloError: the loss is not finite any more.
+            KDYoloError: the loss is no longer finite.
         """
         started, first = time.monotonic(), self.epoch
         while self.epoch < self.config.train.epochs and not self._is_patience_over():
@@ -109,7 +109,7 @@ class Trainer:
         return self.best_file
 
     def restore(self, checkpoint: Checkpoint, source: str = "the checkpoint") -> None:
-        """Goes on from a ``last.pt`` of a run that is not finished.
+        """Continues from a ``last.pt`` of a run that is not finished.
 
         Raises:
             InputError: its state is not that of such a run.
@@ -195,7 +195,7 @@ class Trainer:
 
 
 def describe(row: Row, epochs: int, images_s: float, left_s: float) -> str:
-    """One line on an epoch."""
+    """One line about an epoch."""
     losses = ", ".join(f"{key[6:]} {value:.3g}" for key, value in row.items() if key.startswith("train/"))
     held_out = ", ".join(f"{key[4:]} {value:.3f}" for key, value in row.items() if key.startswith("val/"))
     tail = f"; held out: {held_out}" if held_out else ""

@@ -63,7 +63,7 @@ class Objective(nn.Module):
             x_nchw: crops (N,3,H,W) of this process.
             targets_n: index of each crop's identity.
         """
-        batch = self._look(model, x_nchw, targets_n)
+        batch = self._run_networks(model, x_nchw, targets_n)
         parts = {}
         for name, loss in self.terms.items():
             parts[name] = self.weights[name] * loss(**{key: getattr(batch, key) for key in self._read[name]})
@@ -71,7 +71,7 @@ class Objective(nn.Module):
             accuracy = (model.logits(batch.everyone).argmax(1) == batch.targets_n).float().mean()
         return Step(torch.stack(list(parts.values())).sum(), {k: v.detach() for k, v in parts.items()}, accuracy)
 
-    def _look(self, model: ReIDModel, x_nchw: Tensor, targets_n: Tensor) -> Batch:
+    def _run_networks(self, model: ReIDModel, x_nchw: Tensor, targets_n: Tensor) -> Batch:
         """One forward of all networks, with the maps that the losses read."""
         read = {key for keys in self._read.values() for key in keys}
         taught = [teacher(x_nchw, with_pre_relu="teacher_pre_relu" in read) for teacher in self._teachers]

@@ -24,7 +24,7 @@ PACKAGES = ("torch", "torchvision", "numpy")
 
 
 class Records:
-    """The rows of ``results.csv``, one an epoch; a resumed run goes on where its checkpoint stands.
+    """The rows of ``results.csv``, one per epoch; a resumed run continues where its checkpoint stands.
 
     Args:
         folder: of the run.
@@ -77,7 +77,7 @@ def write_settings(folder: Path, config: ReIDConfig, facts: dict[str, Any]) -> N
         config: resolved.
         facts: plain values on data and network.
     """
-    write_text(folder / "args.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_text(folder / "args.yaml", yaml.safe_dump(config.to_show(), sort_keys=False))
     versions = {name: metadata.version(name) for name in PACKAGES}
     values = {"kd_yolo": __version__, "python": platform.python_version(), **versions, **facts}
     write_json(folder / "run.json", values)

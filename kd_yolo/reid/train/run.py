@@ -59,7 +59,7 @@ def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | No
     Raises:
         ConfigError: settings that do not fit the data.
         InputError: data, weights or teachers that cannot be used.
-        KDYoloError: the loss is not finite any more.
+        KDYoloError: the loss is no longer finite.
     """
     if start is None:
         return _run(config, folder, say, lambda data: _build(config, data))
@@ -69,7 +69,7 @@ def train(config: ReIDConfig, folder: Path, say: Say = print, *, start: str | No
 
 
 def resume(last: Path, say: Say = print, changes: Mapping[str, Any] | None = None) -> Path:
-    """Goes on with an interrupted run, with its settings, in the folder in which its checkpoint lies.
+    """Continues an interrupted run, with its settings, in the folder in which its checkpoint lies.
 
     Args:
         last: its ``weights/last.pt``.
@@ -138,7 +138,7 @@ def _run(
             remove_leftovers(folder, folder / "weights")
         say = say if world.is_main else _silent
         torch.manual_seed(config.train.seed)
-        data = _read(config, say)
+        data = _read_data(config, say)
         model = make(data).to(device)
         synchronise_norms(model, world)
         by_logits = any("teacher_logits" in term.reads for term in config.active_terms.values())
@@ -157,7 +157,7 @@ def _run(
         return trainer.fit()
 
 
-def _read(config: ReIDConfig, say: Say) -> _Data:
+def _read_data(config: ReIDConfig, say: Say) -> _Data:
     assert config.data is not None
     found = read_reid_set(config.data, max_rank=config.test.max_rank)
     found.require(TRAIN)

@@ -1,4 +1,4 @@
-"""The index of a folder of crops: a table with a line a crop."""
+"""The index of a folder of crops: a table with one row per crop."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from typing import Any
 from kd_yolo.base.extras import require
 from kd_yolo.base.files import write_bytes
 from kd_yolo.search.crops.ledger import read_rows
+from kd_yolo.search.frames.records import COLUMNS
 
 INDEX, CSV = "crops.parquet", "crops.csv"
-COLUMNS = {
-    "file": str, "source": str, "frame": int, "seconds": float, "camera": int, "track": int,
-    "x1": int, "y1": int, "x2": int, "y2": int, "score": float,
-}  # fmt: skip
 ORDER = ("source", "frame", "file")
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.files import write_bytes
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_bytes, write_image
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.reading import read_json_value, shown
 from kd_yolo.data.market_name import market_stem

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from kd_yolo.search.crops.ledger import Ledger, Note, Seen
 from kd_yolo.search.crops.work import Progress, Say, embedded, look
-from kd_yolo.search.frames.flow import people_of, stage
+from kd_yolo.search.frames.flow import stage
 from kd_yolo.search.frames.records import Frame, People
 from kd_yolo.search.frames.sources import Input, Reader
+from kd_yolo.search.networks.batches import people_of
 from kd_yolo.search.networks.detector import PersonDetector
 from kd_yolo.search.networks.embedder import Embedder
 from kd_yolo.search.settings import CropsConfig

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.extras import require
+from kd_yolo.base.lock import locked
 from kd_yolo.search.crops.index import write_index
 from kd_yolo.search.crops.ledger import Ledger, Totals, read_numbers
 from kd_yolo.search.crops.local_engine import LocalEngine
@@ -18,7 +19,6 @@ from kd_yolo.search.crops.ray.engine import RayEngine
 from kd_yolo.search.crops.work import Say
 from kd_yolo.search.frames.crop_vectors import NETWORK
 from kd_yolo.search.frames.sources import Input, find_inputs
-from kd_yolo.search.gallery.lock import locked
 from kd_yolo.search.settings import CropsConfig
 
 VERSION = 1  # raise it whenever the same settings give other crops

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kd_yolo.search.crops.cut import cut
 from kd_yolo.search.crops.ledger import Note, Seen
+from kd_yolo.search.frames.crop_files import read_crop
+from kd_yolo.search.frames.cut import cut
 from kd_yolo.search.frames.records import Frame, People
-from kd_yolo.search.gallery.intake import read_crop
 from kd_yolo.search.networks.embedder import BATCH, Embedder
 from kd_yolo.search.settings import CropRules
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any, TypeVar
 
-from kd_yolo.search.frames.records import Frame, People
-from kd_yolo.search.networks.detector import PersonDetector
-
 T = TypeVar("T")
 U = TypeVar("U")
-BATCH_BYTES = 256 << 20  # a batch is closed before it holds more; an image that is larger goes alone
 TICK_S = 0.1
 LEAVE_S = 15.0  # a stream that is waited for gives up after 10
 _END = object()
@@ -55,47 +51,6 @@ def stage(items: Iterable[T], work: Callable[[T], U], *, depth: int = 2) -> Gene
         thread.join(LEAVE_S)
 
 
-def in_batches(frames: Iterable[Frame], size: int, bytes_max: int = BATCH_BYTES) -> Iterator[list[Frame]]:
-    """Frames in lists of at most ``size``, and of at most ``bytes_max`` bytes of pixels but for single frames.
-
-    ``frames`` is closed with the result.
-    """
-    batch: list[Frame] = []
-    held = 0
-    try:
-        for frame in frames:
-            if batch and (len(batch) == size or held + frame.picture_hw3.nbytes > bytes_max):
-                yield batch
-                batch, held = [], 0
-            batch.append(frame)
-            held += frame.picture_hw3.nbytes
-        if batch:
-            yield batch
-    finally:
-        _close(frames)
-
-
-def people_of(
-    frames: Iterable[Frame], detector: PersonDetector, conf: float, batch: int
-) -> Iterator[tuple[Frame, People]]:
-    """Frames with the people in them; the next batch is decoded while one is in the network.
-
-    Args:
-        frames: used by another thread.
-        detector: used by the caller's thread.
-        conf: least score.
-        batch: frames in a forward pass.
-    """
-    with contextlib.closing(stage(in_batches(frames, batch), _same, depth=1)) as batches:
-        for group in batches:
-            found = detector.detect([frame.picture_hw3 for frame in group], conf)
-            yield from zip(group, found, strict=True)
-
-
-def _same(item: T) -> T:
-    return item
-
-
 def _run(items: Iterable[Any], work: Callable[[Any], Any], queue: Queue[Any], stopped: Event) -> None:
     last: Any = _END
     try:
@@ -104,7 +59,7 @@ def _run(items: Iterable[Any], work: Callable[[Any], Any], queue: Queue[Any], st
                 if not _put(queue, work(item), stopped):
                     break
         finally:
-            _close(items)
+            close(items)
     except BaseException as error:  # the caller raises it
         last = _Failed(error)
     _put(queue, last, stopped)
@@ -119,7 +74,8 @@ def _put(queue: Queue[Any], item: Any, stopped: Event) -> bool:
     return False
 
 
-def _close(items: Iterable[Any]) -> None:
-    close = getattr(items, "close", None)
-    if callable(close):
-        close()
+def close(items: Iterable[Any]) -> None:
+    """Closes a generator; other iterables stay as they are."""
+    function = getattr(items, "close", None)
+    if callable(function):
+        function()

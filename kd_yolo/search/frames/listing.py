@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.order import natural_key
 from kd_yolo.base.reading import first_few, shown
 from kd_yolo.data.spec import IMAGE_SUFFIXES
@@ -17,7 +17,6 @@ from kd_yolo.data.spec import IMAGE_SUFFIXES
 IMAGES = IMAGE_SUFFIXES | {".dib", ".jfif", ".jpe", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"}
 CROPS = IMAGES | {".gif"}  # of crops only: elsewhere a GIF is a video
 _SHOWN = 6
-MAX_NAME, MAX_PATH = 255, 4095  # bytes, as Linux has them
 
 
 @dataclass
@@ -97,28 +96,3 @@ def _refuse(folder: Path) -> Callable[[OSError], None]:
         raise InputError(f"{folder} cannot be read: {error.strerror or error} ({shown(str(error.filename), 300)}).")
 
     return raise_it
-
-
-def check_names(flags: object) -> None:
-    """Checks that every path that a user gave can be one.
-
-    Args:
-        flags: a data class; its paths, and its texts and tuples of them that look like paths.
-
-    Raises:
-        InputError: a NUL in it, or a name that is too long for any file.
-    """
-    for flag, value in vars(flags).items():
-        for one in value if isinstance(value, tuple) else (value,):
-            text = str(one)
-            if not isinstance(one, str | Path) or "://" in text:
-                continue
-            longest = max(len(os.fsencode(part)) for part in text.split("/"))
-            if "\0" in text or len(text) > MAX_PATH or longest > MAX_NAME:
-                raise InputError(f"--{flag.replace('_', '-')} {shown(text)} cannot be a path: too long, or with a NUL.")
-
-
-def check_folder(folder: Path | None) -> None:
-    """Raises a ConfigError for a folder of results that is a file."""
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--out {folder} is a file: name a folder for the results.")

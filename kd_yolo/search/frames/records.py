@@ -11,6 +11,11 @@ import numpy.typing as npt
 Picture = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 NO_TRACK = -1
+# Of a table with one row per crop, see as_row.
+COLUMNS: dict[str, type] = {
+    "file": str, "source": str, "frame": int, "seconds": float, "camera": int, "track": int,
+    "x1": int, "y1": int, "x2": int, "y2": int, "score": float,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Crop:
 
 
 def as_row(crop: Crop, file: str) -> dict[str, Any]:
-    """The line of a crop in an index.
+    """The row of a crop in an index, :data:`COLUMNS`.
 
     Args:
         crop: what was cut out.

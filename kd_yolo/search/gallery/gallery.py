@@ -11,12 +11,13 @@ import numpy as np
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.files import write_bytes
+from kd_yolo.base.lock import LOCK, locked
 from kd_yolo.base.reading import first_few
 from kd_yolo.base.registry import nearest
 from kd_yolo.search.frames.records import Floats
 from kd_yolo.search.gallery.files import KINDS, MANIFEST, Manifest, Threshold, is_gallery, read_manifest, write_manifest
 from kd_yolo.search.gallery.index import Places, SearchIndex, is_exact, open_index
-from kd_yolo.search.gallery.lock import LOCK, locked, writing
+from kd_yolo.search.gallery.lock import writing
 from kd_yolo.search.gallery.rows import Row, as_record, as_table, key_of
 from kd_yolo.search.gallery.shards import BLOCK, append, picture_name
 from kd_yolo.search.gallery.state import GalleryState

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.images import UNREADABLE
-from kd_yolo.base.reading import regular_file
 from kd_yolo.base.registry import nearest
 from kd_yolo.data.market_name import DISTRACTOR, JUNK, parse_market_name
-from kd_yolo.reid.data.decode import read_rgb
 from kd_yolo.reid.data.layouts import read_layout
 from kd_yolo.reid.data.sample import GALLERY, SUBSETS, images_in
+from kd_yolo.search.frames.crop_files import jpeg_of, read_crop, size_of
 from kd_yolo.search.frames.crop_vectors import StoredVectors
 from kd_yolo.search.frames.listing import CROPS, Passed, list_folder
 from kd_yolo.search.frames.records import NO_TRACK, Floats, Picture
@@ -26,11 +20,7 @@ from kd_yolo.search.frames.tables import read_table
 from kd_yolo.search.gallery.rows import GIVEN, Row, as_record
 
 TABLE, PICTURES = "crops.parquet", "crops"
-QUALITY = 95
 _MAX_CAMERA = 999_999_999  # a table's column holds 64 bits
-LARGEST_PX = 512  # of a side; no network looks at more, and a portion of photographs would fill the memory
-_TURNED = 0x0112  # EXIF's orientation; from 5 on width and height change places
-_JPEG_MODES = ("RGB", "L")
 
 
 @dataclass(frozen=True)
@@ -228,49 +218,14 @@ def _row(path: Path, identity: str | None, camera: int) -> Row:
     }  # fmt: skip
 
 
-def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of an image, upright, from its header."""
-    try:
-        regular_file(path, "image")
-        with Image.open(path) as picture:
-            turned = picture.getexif().get(_TURNED, 1) >= 5
-            return picture.size[::-1] if turned else picture.size
-    except (InputError, *UNREADABLE):
-        return 0, 0
-
-
 def load_crop(source: Source) -> Loaded:
-    """Reads a crop; a JPEG is kept as it is where it stands upright and is not large.
+    """Reads a crop, see :func:`read_crop` and :func:`jpeg_of`.
 
     Raises:
         InputError: it does not decode.
     """
-    regular_file(source.path, "image")
-    picture = read_rgb(source.path)
-    jpeg = _as_is(source.path) if max(picture.size) <= LARGEST_PX else None
-    picture.thumbnail((LARGEST_PX, LARGEST_PX))
-    return Loaded(source.row, np.asarray(picture, np.uint8), jpeg or _encode(picture), source)
-
-
-def read_crop(path: Path) -> Picture:
-    """An image as :func:`load_crop` gives it, RGB.
-
-    Raises:
-        InputError: it does not decode.
-    """
-    return load_crop(Source(path, {})).picture_hw3
-
-
-def _as_is(path: Path) -> bytes | None:
-    with Image.open(path) as header:
-        plain = header.format == "JPEG" and header.mode in _JPEG_MODES and not header.getexif()
-    return path.read_bytes() if plain else None
-
-
-def _encode(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=QUALITY)
-    return buffer.getvalue()
+    picture_hw3 = read_crop(source.path)
+    return Loaded(source.row, picture_hw3, jpeg_of(source.path, picture_hw3), source)
 
 
 def load_all(sources: Sequence[Source], skipped: list[str]) -> Iterator[Loaded]:

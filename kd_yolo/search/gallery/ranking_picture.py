@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.images import write_image
+from kd_yolo.base.files import write_image
 from kd_yolo.base.palette import GREEN, VERMILION, Colour
 from kd_yolo.reid.data.decode import read_rgb
 from kd_yolo.search.frames.numbers import camera_said

@@ -1,4 +1,4 @@
-"""A line a crop: where it comes from, and under which number and name the gallery has it."""
+"""One row per crop: where it comes from, and under which number and name the gallery has it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from typing import Any
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
+from kd_yolo.search.frames.records import COLUMNS
 from kd_yolo.search.frames.tables import table_from
 
 Row = dict[str, Any]
-# Columns of records.as_row, without ``file``: the gallery's own image is named by the key.
-GIVEN: dict[str, type] = {
-    "source": str, "frame": int, "seconds": float, "camera": int, "track": int,
-    "x1": int, "y1": int, "x2": int, "y2": int, "score": float,
-}  # fmt: skip
+GIVEN = {name: kind for name, kind in COLUMNS.items() if name != "file"}  # its own image is named by the key
 OPTIONAL = ("file", "identity")
 MAY_BE_NONE = ("seconds",)
 WHERE = ("source", "frame", "x1", "y1", "x2", "y2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,15 +34,15 @@ class Site:
 
     Attributes:
         finder: the search.
-        comparison: models of the second tab; None or fewer than two: it says how to get them.
         limits: of uploads.
+        comparison: models of the second tab; None or fewer than two: it says how to get them.
         hosts: names that a browser may call the server by; None: any.
         say: takes lines for whoever runs the server.
     """
 
     finder: Finder
+    limits: Limits
     comparison: Comparison | None = None
-    limits: Limits = field(default_factory=Limits)
     hosts: frozenset[str] | None = LOOPBACK
     say: Callable[[str], None] = print
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.search.crops.cut import cut
+from kd_yolo.search.frames.cut import cut
 from kd_yolo.search.frames.records import Crop, Frame, Picture
 from kd_yolo.search.settings import CropRules
 

@@ -40,8 +40,7 @@ class ServeSettings:
         detector: finds the people in an image.
         rules: which of them count.
         compare: weights of the second tab.
-        host, port: where the server listens; port 0: one that is free.
-        limits: of uploads.
+        page: where the server listens, and which uploads it accepts.
     """
 
     gallery: Path
@@ -49,9 +48,7 @@ class ServeSettings:
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     rules: CropRules = field(default_factory=CropRules)
     compare: tuple[str, ...] = ()
-    host: str = "127.0.0.1"
-    port: int = 7860
-    limits: Limits = field(default_factory=Limits)
+    page: ServeRules = field(default_factory=ServeRules)
 
 
 def serve(settings: ServeSettings, say: Say = print) -> None:
@@ -69,13 +66,13 @@ def serve(settings: ServeSettings, say: Say = print) -> None:
     require("gradio")
     if len(settings.compare) == 1:
         raise ConfigError(f"--compare {settings.compare[0]}: give two or more weights to compare.")
-    with listen(settings.host, settings.port) as sock:
+    with listen(settings.page.host, settings.page.port) as sock:
         site = open_site(settings, say)
         from kd_yolo.search.page.app import make_app, private_folder
 
         if site.hosts is None:
             say(
-                f"warning: --host {settings.host}: everybody who reaches this machine sees the gallery, without a"
+                f"warning: --host {settings.page.host}: everybody who reaches this machine sees the gallery, without a"
                 " password. Leave --host out to serve this machine only."
             )
         with private_folder() as cache, contextlib.suppress(KeyboardInterrupt):
@@ -113,8 +110,9 @@ def open_site(settings: ServeSettings, say: Say) -> Site:
     comparison = None
     if settings.compare:
         comparison = Comparison.open(settings.compare, settings.detector.imgsz, settings.detector.device)
-    hosts = LOOPBACK if is_loopback(settings.host) else None
-    return Site(finder, comparison, settings.limits, hosts, say)
+    hosts = LOOPBACK if is_loopback(settings.page.host) else None
+    limits = Limits(settings.page.max_mb, settings.page.max_megapixels)
+    return Site(finder, limits, comparison, hosts, say)
 
 
 def is_loopback(host: str) -> bool:

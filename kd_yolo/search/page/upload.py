@@ -1,4 +1,4 @@
-"""What a browser sends: an image within the limits, or the reason why it is none."""
+"""What a browser sends: an image within the limits, or the reason it was rejected."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.errors import InputError
 from kd_yolo.search.frames.records import Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 NAMES = "JPEG, PNG, WebP, BMP, TIFF or GIF"
 BROKEN = "The image is damaged: it starts like one and cannot be read. Choose another."
 MEGABYTE = 1024**2
-MOST_MB, MOST_MEGAPIXELS = 200, 150  # what fits into memory several times; beyond, PIL takes an image for a bomb
 # what PIL's readers raise on damaged files; ImportError where ultralytics has extended PIL
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, MemoryError, ImportError)
 
@@ -32,21 +31,8 @@ class Limits:
         megapixels: most pixels of an image, in millions.
     """
 
-    size_mb: float = 10.0
-    megapixels: float = 50.0
-
-    @classmethod
-    def of(cls, size_mb: float, megapixels: float) -> Limits:
-        """Checked limits.
-
-        Raises:
-            ConfigError: a limit that nothing or everything is within.
-        """
-        if not 0 < size_mb <= MOST_MB:
-            raise ConfigError(f"--max-mb {size_mb:g}: expected more than 0, at most {MOST_MB}.")
-        if not 0 < megapixels <= MOST_MEGAPIXELS:
-            raise ConfigError(f"--max-megapixels {megapixels:g}: expected more than 0, at most {MOST_MEGAPIXELS}.")
-        return cls(size_mb, megapixels)
+    size_mb: float
+    megapixels: float
 
     @property
     def size_bytes(self) -> int:

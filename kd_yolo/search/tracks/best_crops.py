@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from kd_yolo.search.crops.cut import cut
+from kd_yolo.search.frames.cut import cut
 from kd_yolo.search.frames.records import Crop, Floats, Frame, People
 from kd_yolo.search.settings import CropRules
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from kd_yolo.base.extras import require
 from kd_yolo.data.folder import Record, find_made, write_whole
-from kd_yolo.search.frames.flow import people_of
 from kd_yolo.search.frames.records import Crop, Floats, Frame, People
 from kd_yolo.search.frames.sources import open_source
+from kd_yolo.search.networks.batches import people_of
 from kd_yolo.search.networks.detector import PersonDetector
 from kd_yolo.search.networks.embedder_onnx import has_normalisation, with_normalisation
 from kd_yolo.search.tracks.best_crops import BestCrops

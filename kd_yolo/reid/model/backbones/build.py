@@ -17,7 +17,7 @@ def full_name(name: str) -> str:
     """The name of a backbone as checkpoints store it: a registered one, or ``timm:NAME``.
 
     Raises:
-        ConfigError: nobody knows it; the message has the nearest spelling.
+        ConfigError: unknown name; the message has the nearest spelling.
         MissingDependencyError: it asks for timm, which is not installed.
     """
     if name in backbones:

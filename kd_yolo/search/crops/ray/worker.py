@@ -20,8 +20,8 @@ from kd_yolo.search.crops.ledger import Note, write_pictures
 from kd_yolo.search.crops.networks import Networks
 from kd_yolo.search.crops.ray.plan import Task
 from kd_yolo.search.crops.work import GROUP_FRAMES, embedded, look
-from kd_yolo.search.frames.flow import people_of
 from kd_yolo.search.frames.sources import Reader
+from kd_yolo.search.networks.batches import people_of
 from kd_yolo.search.settings import CropsConfig
 
 TRIES, TRIES_MAX = ".tries", 4  # Ray itself would go on for ever with a file that makes a decoder crash

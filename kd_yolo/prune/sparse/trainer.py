@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from ultralytics.models.rtdetr.train import RTDETRTrainer
 from ultralytics.models.yolo.classify import ClassificationTrainer
@@ -21,10 +20,10 @@ from ultralytics.utils.torch_utils import strip_optimizer, unwrap_model
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.files import write_bytes
-from kd_yolo.config.base import StrictModel
-from kd_yolo.prune.gammas import GammaGroup, find_gammas
-from kd_yolo.prune.rates import rates_after
-from kd_yolo.prune.sparsity import shrink, zero_share
+from kd_yolo.config.options import SparseOptions
+from kd_yolo.prune.sparse.gammas import GammaGroup, find_gammas
+from kd_yolo.prune.sparse.penalty import shrink, zero_share
+from kd_yolo.prune.sparse.rates import rates_after
 from kd_yolo.training.end import finish_checkpoint, handed_over, without_state
 from kd_yolo.training.trainers import TrainerMixin
 from kd_yolo.yolo.files.saving import save_atomically
@@ -34,16 +33,14 @@ GAMMAS_FILE = "gammas.npz"
 HOLD = 0.2  # share of the sum of all learning rates that is left when the zeros are complete: the others adapt to them
 
 
-class SparseSettings(StrictModel):
+class SparseSettings(SparseOptions):
     """What sparse training takes beside ultralytics' arguments.
 
     Attributes:
-        sparsity: share of the gammas that are zero at the end.
         norms: names of BatchNorm layers; None is all behind channels that pruning can cut, and gammas of channels that
             can only be cut together become zero together.
     """
 
-    sparsity: float = Field(default=0.5, gt=0, lt=1)
     norms: list[str] | None = None
 
 
