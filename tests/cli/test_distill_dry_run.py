@@ -121,7 +121,7 @@ BAD = [
     (["freeze=[99]"], 2, "there is no layer 99"),
     (["split=test"], 2, "split=test: the data has train, val only"),
     (["mask_ratio=2"], 2, "'mask_ratio=' does nothing for a detect network"),
-    (["compile=True", "--loss", "cwd", "--taps", "cv2"], 2, "compile=True works with taps=head only"),
+    (["compile=True", "--loss", "cwd", "--taps", "2,4"], 2, "compile=True works with taps=head only"),
     (["compile=True", "--loss", "crosskd"], 2, "compile=True works with taps=head only"),
     (["single_cls=True", "--loss", "bkd"], 2, "single_cls=True makes one class of all, the teacher has 2"),
     # -- networks and data

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kd_yolo.cli.app import main
+from kd_yolo.training.run import Progress, progress_of
 from tests.conftest import write_tiny_data
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,14 +58,14 @@ def test_best_opens_without_this_package(done: tuple[Path, str]) -> None:
         "    model = YOLO('runs/distill/tiny/weights/best.pt')\n"
         "    assert type(model.model) is tasks.DetectionModel\n"
         "    assert not [n for n, _ in model.model.named_modules() if 'kd' in n]\n"
-        "model.val(data='runs/distill/tiny/data.yaml', imgsz=64, plots=False, project='v')\n"
+        f"model.val(data='runs/distill/tiny/data.yaml', imgsz=64, plots=False, project={str(done[0] / 'v')!r})\n"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=done[0], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
 
 
 def test_interrupt_saves_and_resume_finishes(
-    command: list[str], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    command: list[str], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = tmp_path / "runs/distill/tiny/weights/last.pt"
     words = [*command, f"data={tiny_data}", "epochs=4000"]
@@ -80,6 +81,9 @@ def test_interrupt_saves_and_resume_finishes(
     assert process.returncode == 130, printed
     assert f"--resume {last}" in printed
     monkeypatch.chdir(tmp_path)
+    first = last.parents[1].joinpath("results.csv").read_text().splitlines()[:2]
     assert main(["distill", "--resume", str(last), "time=0.0001"]) == 0
-    said = capfd.readouterr()
-    assert "Resuming training" in said.out + said.err
+    assert progress_of(last) is Progress.FINISHED
+    rows = last.parents[1].joinpath("results.csv").read_text().splitlines()
+    assert rows[:2] == first  # gone on with, not begun again
+    assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(1, len(rows)))

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from kd_yolo.distill.split import split_batch, split_predictions
 from kd_yolo.distill.unlabelled import UnlabelledMixin
 from kd_yolo.training.exact_resume import mixed_in
 from kd_yolo.yolo.files.loading import load_checkpoint
+from tests.light import train_yolo
 
 
 class Killed(BaseException):
@@ -73,18 +73,14 @@ def run(tiny_data: Path, student: str, tmp_path: Path) -> Any:
     """Trains a tiny detector with twelve unlabelled images, two to a batch of four."""
     pool = write_pictures(tmp_path / "pool", 12)
 
-    def train(model: str = student, on: dict[str, Any] | None = None, **arguments: Any) -> Any:
-        yolo = YOLO(model)
-        for event, callback in (on or {}).items():
-            yolo.add_callback(event, callback)
+    def train(model: str = student, on: dict[str, Any] | None = None, *, save: bool = False, **arguments: Any) -> Any:
         if "resume" not in arguments:
             arguments = dict(
                 data=str(tiny_data), imgsz=64, batch=4, device="cpu", workers=0, plots=False, verbose=False,
                 optimizer="SGD", lr0=0.01, nbs=4, warmup_epochs=0, project=str(tmp_path), exist_ok=True,
                 **{"unlabelled": str(pool), "epochs": 3, **arguments},
             )  # fmt: skip
-        yolo.train(trainer=MixedTrainer, **arguments)
-        return yolo.trainer
+        return train_yolo(model, MixedTrainer, arguments, on=on, finish=False, save=save)
 
     return train
 
@@ -101,11 +97,11 @@ def kill(trainer: Any) -> None:
 
 @pytest.mark.parametrize("close_mosaic", [0, 1, 2])
 def test_a_killed_run_resumes_exactly(run: Any, tmp_path: Path, close_mosaic: int) -> None:
-    run(name="whole", close_mosaic=close_mosaic)
+    run(name="whole", close_mosaic=close_mosaic, save=True)
     with pytest.raises(Killed):
-        run(name="cut", close_mosaic=close_mosaic, on={"on_train_batch_end": kill})
+        run(name="cut", close_mosaic=close_mosaic, on={"on_train_batch_end": kill}, save=True)
     last = str(tmp_path / "cut" / "weights" / "last.pt")
-    run(model=last, resume=last)
+    run(model=last, resume=last, save=True)
     assert losses_of(tmp_path / "cut") == losses_of(tmp_path / "whole")
     whole, resumed = (load_checkpoint(tmp_path / n / "weights" / "last.pt")[0].state_dict() for n in ("whole", "cut"))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)

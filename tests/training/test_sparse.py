@@ -69,6 +69,8 @@ def runs(
                 epochs=3,
                 patience=7,
                 on={"on_model_save": keep},
+                finish=name == "SGD",
+                save=True,
                 **settings,
             )
         return done[name]
