@@ -11,15 +11,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import tyro
-
 from kd_yolo.base.environment import guard_environment
 from kd_yolo.base.errors import EXIT_INTERRUPTED, KDYoloError
 from kd_yolo.cli.about import About
 from kd_yolo.cli.flags import Flags, parse
 from kd_yolo.cli.foreign import explain
 
-F = TypeVar("F")
+F = TypeVar("F", bound=Flags)
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 
@@ -35,24 +33,20 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def parse_flags(
-    flags_type: type[F], argv: Sequence[str], *, prog: str, description: str | About, pairs: Sequence[str] = ()
+    flags_type: type[F], argv: Sequence[str], *, prog: str, description: About, pairs: Sequence[str] = ()
 ) -> F:
-    """Parses flags with tyro; unknown flags end the process with exit code 2 and the nearest spelling.
+    """Parses flags; what is wrong with them ends the process with exit code 2 and the nearest spelling.
 
     Words of other tools (:mod:`kd_yolo.cli.foreign`), among the ``key=value`` words ``pairs`` too, are answered with
     ours.
     """
-    about = description if isinstance(description, About) else About("", "")
-    lines = explain(prog, flags_type, argv, pairs, about.keys() if about.keys else ())
+    lines = explain(prog, flags_type, argv, pairs, description.keys() if description.keys else ())
     if lines and not {"-h", "--help"} & set(argv):
         sys.exit(_fail("\n  ".join([f"{prog} does not know these words:", *lines]), 2))
-    if isinstance(description, About):
-        assert issubclass(flags_type, Flags), "what is said of a command belongs to Flags"
-        try:
-            return parse(flags_type, argv, prog, description)
-        except KDYoloError as error:
-            sys.exit(_fail(str(error), error.exit_code))
-    return tyro.cli(flags_type, args=list(argv), prog=prog, description=description)
+    try:
+        return parse(flags_type, argv, prog, description)
+    except KDYoloError as error:
+        sys.exit(_fail(str(error), error.exit_code))
 
 
 def run_guarded(command: Callable[[], None], *, detector: bool = True) -> int:

@@ -88,12 +88,16 @@ def test_a_command_prints_what_is_shown(line: str, shown: list[str]) -> None:
     assert differences(run(line), shown) == []
 
 
-def test_the_python_block(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_block(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     blocks = [block for kind, block in BLOCKS if kind == "python"]
     assert blocks
     for block in blocks:
         short = ", ".join(f"{key}={value!r}" for key, value in SHORT.items())
-        code = block.replace("epochs=100", short).replace('data="my/data.yaml"))', 'data="my/data.yaml", imgsz=64))')
+        code = (
+            block.replace("epochs=100", f"{short}, project={str(tmp_path)!r}", 1)
+            .replace("epochs=100", short)
+            .replace('data="my/data.yaml"))', 'data="my/data.yaml", imgsz=64))')
+        )
         assert code.count(short) == block.count("epochs=100") == 2
         space: dict[str, Any] = {}
         exec(compile(code, "README.md", "exec"), space)
