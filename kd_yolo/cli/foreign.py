@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 from kd_yolo.cli.flags import Flags, list_flags
 
@@ -123,7 +121,7 @@ def plain(word: str) -> str:
 
 
 def explain(
-    prog: str, flags_type: type[object], words: Sequence[str], pairs: Sequence[str], keys: Collection[str]
+    prog: str, flags_type: type[Flags], words: Sequence[str], pairs: Sequence[str], keys: Collection[str]
 ) -> list[str]:
     """A line for each word of another tool, with what to type instead.
 
@@ -150,11 +148,9 @@ def explain(
     return [*_flags(answers, own, words), *_pairs(answers, own, [*pairs, *loose], taken, answered)]
 
 
-def own_flags(flags_type: Any) -> set[str]:
+def own_flags(flags_type: type[Flags]) -> set[str]:
     """Names of the flags; a positional argument is none."""
-    if issubclass(flags_type, Flags):
-        return {flag.name for flag in list_flags(flags_type) if not flag.is_positional}
-    return {one.name for one in dataclasses.fields(flags_type) if "Positional" not in str(one.type)}
+    return {flag.name for flag in list_flags(flags_type) if not flag.is_positional}
 
 
 def _flags(answers: dict[str, str], own: set[str], words: Sequence[str]) -> Iterator[str]:
