@@ -7,6 +7,7 @@ All of that is refused here, so that the readers above meet plain, bounded conte
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Collection
 from itertools import islice
@@ -30,6 +31,15 @@ _KINDS = {
     stat.S_ISBLK: "a device",
 }
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _SettingsLoader(_Loader):  # type: ignore[misc]
+    """As YAML 1.2 has it: 5e-4 is a number (to YAML 1.1, as ultralytics reads data YAMLs, it is text)."""
+
+
+_SettingsLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def shown(value: object, limit: int = _SHOWN) -> str:
@@ -117,24 +127,29 @@ def read_text(path: str | Path, *, limit: int = MAX_TEXT_BYTES, what: str = "fil
         raise InputError(f"{what} {path} is not a text file: byte {error.start} is not UTF-8.") from None
 
 
-def read_yaml_value(path: str | Path, what: str = "YAML") -> Any:
+def read_yaml_value(path: str | Path, what: str = "YAML", *, settings: bool = False) -> Any:
     """The value in a YAML file, whatever type it has; see :func:`parse_yaml`.
 
     Raises:
         InputError: see :func:`read_text` and :func:`parse_yaml`.
     """
-    return parse_yaml(read_text(path, limit=MAX_YAML_BYTES, what=what), f"{what} {path}")
+    return parse_yaml(read_text(path, limit=MAX_YAML_BYTES, what=what), f"{what} {path}", settings=settings)
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str, *, settings: bool = False) -> Any:
     """Parses a YAML text of bounded depth and size, its aliases written out; tags make no objects.
+
+    Args:
+        text: the YAML.
+        where: what it is, for error messages.
+        settings: numbers are those of YAML 1.2 (``5e-4``); else those that ultralytics reads.
 
     Raises:
         InputError: it is no YAML, is nested too deeply, or stands for too many values.
     """
     try:
         _check_events(text, where)
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_SettingsLoader if settings else _Loader)
     except yaml.YAMLError as error:
         raise InputError(f"{where} is not valid YAML: {' '.join(str(error).split())[:300]}") from None
     except (ValueError, TypeError, RecursionError, OverflowError) as error:  # a date of month 13, a list as a key

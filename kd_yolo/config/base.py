@@ -109,7 +109,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not is_file(path):
         raise ConfigError(f"{shown(str(path), 300)[1:-1]}: no such file.")
     try:
-        values = read_yaml_value(path, "file")
+        values = read_yaml_value(path, "file", settings=True)
     except InputError as error:  # what was typed behind a flag: usage, not data
         raise ConfigError(str(error)) from None
     if not isinstance(values, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -10,15 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.model.settings import MAX_WEIGHT, Settings
 
-_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", re.ASCII)
 OF_TEACHERS = "teacher_"  # what the inputs begin with that need a teacher
-
-
-def _with_numbers(value: Any) -> Any:
-    """5e-4 is text to YAML 1.1, which wants 5.0e-4; in the parameters of a loss it is a number."""
-    if isinstance(value, dict):
-        return {key: _with_numbers(inner) for key, inner in value.items()}
-    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value[:40]) else value
 
 
 class TermSettings(Settings):
@@ -38,8 +29,8 @@ class TermSettings(Settings):
 
     @field_validator("params", mode="before")
     @classmethod
-    def _plain(cls, value: Any) -> Any:
-        return {} if value is None else _with_numbers(value)
+    def _none_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
 
     @model_validator(mode="after")
     def _builds(self) -> TermSettings:

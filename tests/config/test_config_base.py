@@ -8,6 +8,7 @@ import pytest
 from pydantic import Field
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.reading import parse_yaml
 from kd_yolo.config import base
 from kd_yolo.config.base import StrictModel, find_recipe, read_yaml, recipe_path
 
@@ -102,3 +103,17 @@ def test_find_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert recipe_path("mine", "distill", what="test") == recipe
     with pytest.raises(ConfigError, match=r"no test recipe 'mein'\. Did you mean 'mine'\? Known: mine, or a path"):
         recipe_path("mein", "distill", what="test")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("5e-4", 5e-4), ("-2E3", -2e3), ("1.5e2", 150.0), ("1e400", float("inf")), ("'5e-4'", "5e-4"), ("5e", "5e"),
+     ("e4", "e4"), ("1e3x", "1e3x"), ("12", 12), ("1.5", 1.5)],
+)  # fmt: skip
+def test_numbers_of_settings_may_have_an_exponent(tmp_path: Path, text: str, value: object) -> None:
+    (tmp_path / "a.yaml").write_text(f"key: {text}\n")
+    assert read_yaml(tmp_path / "a.yaml") == {"key": value}
+
+
+def test_a_data_yaml_has_the_numbers_that_ultralytics_reads() -> None:
+    assert parse_yaml("names: [1e3, a]", "data") == {"names": ["1e3", "a"]}

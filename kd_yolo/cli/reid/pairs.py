@@ -29,7 +29,7 @@ def parse_pairs(pairs: list[str]) -> dict[str, Any]:
 def _value(key: str, text: str) -> Any:
     """A value as YAML reads it; a number such as 1e-3, which YAML does not; words between commas."""
     try:
-        value = parse_yaml(text, f"the value of {shown(key)}")
+        value = parse_yaml(text, f"the value of {shown(key)}", settings=True)
     except InputError as error:
         raise ConfigError(str(error)) from None
     if not isinstance(value, str):
