@@ -90,7 +90,7 @@ def _list_folder(root: Path, split: str) -> list[Path]:
     folder = root / "images" / split
     if not folder.is_dir():
         there = sorted(entry.name for entry in (root / "images").glob("*") if entry.is_dir())
-        known = f"{root / 'images'} has: {', '.join(there)}." if there else f"Expected {root}/images/<split>/<picture>."
+        known = f"{root / 'images'} has: {', '.join(there)}." if there else f"Expected {root}/images/<split>/<image>."
         raise InputError(f"{folder} does not exist. {known}")
     return _pictures(folder)
 

@@ -52,7 +52,7 @@ def contact_sheet(
         if len(tiles) == columns * rows:
             break
     if not tiles:
-        raise InputError(f"'{split}' of {spec.yaml_path} has no readable picture: nothing to draw.")
+        raise InputError(f"'{split}' of {spec.yaml_path} has no readable image: nothing to draw.")
     write_image(out_png, grid(tiles, columns))
     return Path(out_png)
 

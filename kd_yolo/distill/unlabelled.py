@@ -156,7 +156,7 @@ class UnlabelledMixin(TrainerMixin):
         if self.kd_config.unlabelled is None:
             return size
         labelled = max(int(size / (1 + self.kd_config.unlabelled_ratio)), 1)
-        LOGGER.info(f"kd-yolo: batch={labelled}, which leaves room for the unlabelled pictures")
+        LOGGER.info(f"kd-yolo: batch={labelled}, which leaves room for the unlabelled images")
         return labelled
 
     def _close_dataloader_mosaic(self) -> None:

@@ -82,7 +82,7 @@ def _canvas(image: npt.NDArray[Any]) -> Image:
         or (array.ndim == 3 and array.shape[2] != 3)
         or not array.size
     ):
-        raise InputError(f"picture of shape {array.shape} and type {array.dtype}, expected (H,W,3) or (H,W) of uint8.")
+        raise InputError(f"image of shape {array.shape} and type {array.dtype}, expected (H,W,3) or (H,W) of uint8.")
     colour = np.repeat(array[..., None], 3, 2) if array.ndim == 2 else array
     return np.array(colour, np.uint8, order="C")
 

@@ -76,7 +76,7 @@ def _num_images(runs: Mapping[Run, ImageScores]) -> int:
     for (recipe, seed), scores in runs.items():
         if not np.array_equal(names, scores.names):
             raise InputError(
-                f"{recipe}-s{seed} and {first[0]}-s{first[1]} were not evaluated on the same pictures"
+                f"{recipe}-s{seed} and {first[0]}-s{first[1]} were not evaluated on the same images"
                 f" ({len(scores.names)} and {len(names)}): remove their images.npz and JSON files, and run them again."
             )
     return len(names)

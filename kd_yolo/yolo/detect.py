@@ -72,7 +72,7 @@ class BatchDetector:
         facts: Any = model
         detect_head(model, f"model {weights}")
         if head_facts(model).rotated or input_channels(model) != 3:
-            kind = "turned boxes" if head_facts(model).rotated else f"pictures of {input_channels(model)} channels"
+            kind = "turned boxes" if head_facts(model).rotated else f"images of {input_channels(model)} channels"
             raise InputError(f"{facts.pt_path} is for {kind}: people are found with a detect, segment or pose model.")
         model = facts.fuse(verbose=False).to(place).eval()
         if place.type == "cpu":  # a sixth faster there

@@ -41,5 +41,5 @@ def test_unreadable_pictures_are_passed_over(tiny_set: Path, tmp_path: Path) -> 
         3,
     )
     (tiny_set.parent / "images" / "val" / "b.png").write_bytes(b"x")
-    with pytest.raises(InputError, match="no readable picture"):
+    with pytest.raises(InputError, match="no readable image"):
         contact_sheet(tiny_set, tmp_path / "a.png")

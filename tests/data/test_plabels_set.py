@@ -149,7 +149,7 @@ def test_missing_folders_are_told(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"images/test does not exist\. .*images has: train, val"):
         read_relation_set(root, "test")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"images/val does not exist\. Expected .*images/<split>/<picture>"):
+    with pytest.raises(InputError, match=r"images/val does not exist\. Expected .*images/<split>/<image>"):
         read_relation_set(tmp_path / "empty")
     with pytest.raises(InputError, match=r"its split 'test' has no images\. It has: train, val"):
         read_relation_set(root / "data.yaml", "test")

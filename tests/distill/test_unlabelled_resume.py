@@ -161,4 +161,4 @@ def test_the_chosen_batch_leaves_room(monkeypatch: pytest.MonkeyPatch, logged: l
     for unlabelled, expected in ((None, 24), ("pool", 16)):
         trainer.kd_config = SimpleNamespace(unlabelled=unlabelled, unlabelled_ratio=0.5)  # type: ignore[assignment]
         assert trainer.auto_batch() == expected
-    assert logged == ["kd-yolo: batch=16, which leaves room for the unlabelled pictures"]
+    assert logged == ["kd-yolo: batch=16, which leaves room for the unlabelled images"]

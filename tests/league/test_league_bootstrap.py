@@ -143,7 +143,7 @@ def test_other_pictures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"b-s0 and a-s0 were not evaluated on the same images \(8 and 9\)"):
         compare_pairs({("a", 0): random_scores(0), ("b", 0): random_scores(0, images=8)})
     (tmp_path / "images.npz").write_bytes(b"no archive")
-    with pytest.raises(InputError, match="holds no statistics of pictures"):
+    with pytest.raises(InputError, match="holds no statistics of images"):
         ImageScores.read(tmp_path / "images.npz")
 
 

@@ -34,7 +34,7 @@ def opened(browser: Any, address: str, width: int = 1280, height: int = 800) -> 
     found.on("request", lambda request: asked.append(request.url))
     found.on("pageerror", lambda error: failed.append(str(error)))
     found.goto(address)
-    found.wait_for_selector("#image button")
+    found.wait_for_selector("#picture button")
     yield found
     found.close()
     assert asked

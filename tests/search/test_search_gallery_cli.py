@@ -167,7 +167,7 @@ def test_plain_folders_and_what_their_names_say(place: Path) -> None:
     for name in ("0018_c2s1_000001_00.jpg", "-1_c1.jpg", "0000_c3.jpg", "sub/anna.png", ".hidden/no.jpg"):
         write_picture(folder / name)
     found = list_crops(folder)
-    assert found.what == "pictures"
+    assert found.what == "images"
     known = {source.path.name: (source.row["identity"], source.row["camera"]) for source in found.sources}
     assert known == {
         "0018_c2s1_000001_00.jpg": ("18", 2), "-1_c1.jpg": (None, 1), "0000_c3.jpg": (None, 3), "anna.png": (None, 0),

@@ -83,7 +83,7 @@ def test_a_person_is_found_again_and_seen_in_the_frame(page: Any, folder: Path) 
     send(page, folder / "two.png")
     say(page, "#state", "2 people found")
     page.wait_for_selector("#person label")
-    assert page.locator("#person label").all_inner_texts() == ["Person 1", "Person 2", "Whole picture"]
+    assert page.locator("#person label").all_inner_texts() == ["Person 1", "Person 2", "Whole image"]
     page.click("#person label:has-text('Person 2')")
     say(page, "#found", "4 matches from 3 cameras, best first.")
     first = crops(page, 4).first.inner_text().split("\n")
@@ -104,8 +104,8 @@ def test_a_person_is_found_again_and_seen_in_the_frame(page: Any, folder: Path) 
 def test_a_person_is_chosen_in_the_picture_and_shown_in_a_video(page: Any, folder: Path) -> None:
     send(page, folder / "two.png")
     say(page, "#state", "2 people found")
-    page.wait_for_function("document.querySelector('#image img')?.naturalWidth == 800")
-    box = page.locator("#image img").bounding_box()
+    page.wait_for_function("document.querySelector('#picture img')?.naturalWidth == 800")
+    box = page.locator("#picture img").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 60 / 320, box["y"] + box["height"] * 120 / 240)
     say(page, "#found", "4 matches")
     page.wait_for_selector("#person label.selected:has-text('Person 1')")
@@ -155,7 +155,7 @@ def test_pictures_have_texts_and_steps_have_headings(page: Any, folder: Path) ->
 def test_nobody_found_is_said_and_the_whole_picture_can_be_asked_for(page: Any, folder: Path) -> None:
     send(page, folder / "none.png")
     say(page, "#state", "No person found.")
-    page.click("#person label:has-text('Whole picture')")
+    page.click("#person label:has-text('Whole image')")
     say(page, "#found", "4 matches")
 
 

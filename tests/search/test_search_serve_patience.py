@@ -95,7 +95,9 @@ def test_slow_work_is_waited_for(place: tuple[str, int]) -> None:
 def test_a_port_that_is_none(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="port"):
         listen("127.0.0.1", port)
-    assert main(["--port", str(port)]) == 2
+    with pytest.raises(SystemExit) as stop:
+        main(["--port", str(port)])
+    assert stop.value.code == 2
     assert "port: Input should be" in capsys.readouterr().err
 
 

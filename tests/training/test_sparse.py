@@ -210,8 +210,8 @@ def test_chosen_layers_only(train: Train, stock: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (dict(sparsity=0), "sparsity: Input should be greater than 0"),
-        (dict(sparsity=1.0), "sparsity: Input should be less than 1"),
+        (dict(sparsity=0), "sparsity is 0.0, expected a share"),
+        (dict(sparsity=1.0), "sparsity is 1.0, expected a share"),
         (dict(sparsity="much"), "sparsity: .*got 'much'"),
         (dict(time=1.0), "time= does not go with sparse training"),
         (dict(norms=["model.2.cv1.conv"]), "no BatchNorm layer 'model.2.cv1.conv'.*'model.2.cv1.bn'"),

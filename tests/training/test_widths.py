@@ -141,7 +141,7 @@ def test_a_fused_network(trainer: Callable[..., Any], build: Callable[..., Any])
 def test_pictures_of_another_kind(trainer: Callable[..., Any], build: Callable[..., Any]) -> None:
     ready = trainer()
     ready.data["channels"] = 1
-    with pytest.raises(ConfigError, match="pictures of 3 channels, the data has 1"):
+    with pytest.raises(ConfigError, match="images of 3 channels, the data has 1"):
         ready.get_model(weights=build(pruned=True))
 
 

@@ -148,7 +148,7 @@ def _found(folder: Path, tabled: Sequence[Path]) -> Found:
     if line is not None and not tabled:
         notes.append(line)
     names = f"{len(tabled)} {TABLE}" if len(tabled) > 1 else TABLE
-    return Found(sources, f"crops of {names}" if tabled else "pictures", tuple(notes))
+    return Found(sources, f"crops of {names}" if tabled else "images", tuple(notes))
 
 
 def _tabled(folder: Path) -> list[Source]:

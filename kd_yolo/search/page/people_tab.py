@@ -120,7 +120,7 @@ class PeopleTab:
             return {**self._clear(), self.state: status(str(error), "warn")}
         people = self.finder.people(picture)
         session = Session(Shown.of(picture), people)
-        choices = [(f"Person {place + 1}", place) for place in range(len(people))] + [("Whole picture", WHOLE)]
+        choices = [(f"Person {place + 1}", place) for place in range(len(people))] + [("Whole image", WHOLE)]
         updates = {**self._clear(), **self._drawn(session), self.state: said_people(len(people))}
         if len(people) == 1:
             updates |= self._search(session, 0, top)

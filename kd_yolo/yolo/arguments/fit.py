@@ -44,7 +44,7 @@ def check_fits_data(
     if absent:
         problems.append(
             f"classes={_listed(kept)}: the data has no class {_listed(absent)}, expected 0 to {len(names) - 1}"
-            f" ({_listed(names.values())})."
+            f" ({first_few([shown(name, 30)[1:-1] for name in names.values()], 10)})."
         )
     elif kept and boxes is not None and not any(boxes.get(names[number]) for number in kept):
         problems.append(f"classes={_listed(kept)}: no training image has a label of these classes.")
