@@ -13,12 +13,12 @@ from kd_yolo.yolo.files.loading import load_checkpoint
 
 PAIRS = [
     ("yolov8n", "yolov8s"),
-    ("yolo11n", "yolov8s"),
     ("yolo26n", "yolo11s"),
-    ("yolov5n", "yolov8n"),
-    ("yolov9t", "yolov8s"),
     ("yolov10n", "yolov8s"),
-    ("yolo12n", "yolo11s"),
+    pytest.param("yolo11n", "yolov8s", marks=pytest.mark.slow),
+    pytest.param("yolov5n", "yolov8n", marks=pytest.mark.slow),
+    pytest.param("yolov9t", "yolov8s", marks=pytest.mark.slow),
+    pytest.param("yolo12n", "yolo11s", marks=pytest.mark.slow),
 ]
 
 

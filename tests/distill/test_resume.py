@@ -49,7 +49,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+FAST = ("mosaic closed before, mgd with its own random mask", "mosaic closes at resume")
+
+
+@pytest.mark.parametrize(
+    "case", [case if case in FAST else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_resumed_run_equals_undisturbed(train: Any, tmp_path: Path, case: str) -> None:
     whole_run = case == next(iter(CASES))  # the others leave out validation, which is as random as nothing
     light = {} if whole_run else dict(finish=False, save=True)

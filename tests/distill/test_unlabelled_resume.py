@@ -95,7 +95,9 @@ def kill(trainer: Any) -> None:
         raise Killed
 
 
-@pytest.mark.parametrize("close_mosaic", [0, 1, 2])
+@pytest.mark.parametrize(
+    "close_mosaic", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_a_killed_run_resumes_exactly(run: Any, tmp_path: Path, close_mosaic: int) -> None:
     run(name="whole", close_mosaic=close_mosaic, save=True)
     with pytest.raises(Killed):

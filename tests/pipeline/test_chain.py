@@ -141,7 +141,12 @@ def before_the_end(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "cut_off"),
-    [("sparse", before_the_end), ("prune", while_pruning), ("retrain", in_mid_run), ("distill", in_mid_run)],
+    [
+        pytest.param("sparse", before_the_end, marks=pytest.mark.slow),
+        ("prune", while_pruning),
+        pytest.param("retrain", in_mid_run, marks=pytest.mark.slow),
+        pytest.param("distill", in_mid_run, marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_chain_ends_as_an_undisturbed_one(
     done: ChainResult, recipe: PipelineConfig, tmp_path: Path, stage: str,
