@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -32,6 +33,13 @@ ULTRALYTICS = importlib.util.find_spec("ultralytics")
 LITTER = Path(str(ULTRALYTICS and ULTRALYTICS.origin)).parents[1] / "tests" / "tmp" / "runs"
 LITTER /= os.environ.get("PYTEST_XDIST_WORKER", "")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _old_objects_are_not_searched_again() -> None:
+    """Ultralytics collects garbage in every epoch: half a second each time for what torch and it define alone."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
