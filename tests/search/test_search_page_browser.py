@@ -162,7 +162,7 @@ def test_nobody_found_is_said_and_the_whole_picture_can_be_asked_for(page: Any, 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("page.jpg", "not a picture"), ("large.png", "exceed the maximum allowed size"), ("pixels.png", "megapixels")],
+    [("page.jpg", "not an image"), ("large.png", "exceed the maximum allowed size"), ("pixels.png", "megapixels")],
 )
 def test_what_is_no_picture_is_refused_with_a_reason(page: Any, folder: Path, name: str, reason: str) -> None:
     send(page, folder / name)
