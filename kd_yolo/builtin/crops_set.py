@@ -46,7 +46,7 @@ def make_crops(
     """Makes the built-in re-identification set.
 
     It holds ``bounding_box_train``, ``query``, ``bounding_box_test`` with names as ``0002_c1s1_000451_03.jpg``
-    (identity, camera, scene, person), ``meta.json`` and ``meta.jsonl`` (a line a crop). Identities and cameras are
+    (identity, camera, scene, person), ``meta.json`` and ``meta.jsonl`` (one line per crop). Identities and cameras are
     those of the drawn world; nobody is in both train and test. One crop of each test identity and camera is a query.
     The gallery has distractors (0) and junk (-1) besides, as Market-1501 has. Nothing appears under ``out_dir`` before
     the set is complete.

@@ -1,6 +1,6 @@
-"""The one door to ultralytics: safe loading, facts about detection heads, version guard, process settings.
+"""The one door to ultralytics: ``files`` (checkpoints), ``description`` (model YAMLs), ``arguments``, ``data``, families.
 
-Only this package, the trainers in ``kd_yolo/distill`` and ``patches/`` import ultralytics. In come paths and models;
+Only this package, the trainers, and the parts of ``distill`` and ``prune`` inside ultralytics' loop import ultralytics. In come paths and models;
 out come plain ``DetectionModel`` objects and the few facts about them that the rest of the project needs.
 """
 

@@ -58,7 +58,7 @@ class Note:
     Attributes:
         source: of the frame.
         next_frame: the first number that the frame leaves open, or :data:`FINISHED`.
-        rows: a line a crop, see :func:`kd_yolo.search.frames.records.as_row`.
+        rows: one per crop, see :func:`kd_yolo.search.frames.records.as_row`.
         num_people, rejected: see :class:`Seen`.
         vectors_nd: of the crops (N,D); None where they are not asked for.
     """

@@ -4,8 +4,8 @@
 
     gallery.json             format, model, shards, index, threshold; renamed into place last
     vectors/000000.npy       (N,D) float32, unit rows
-    rows/000000.parquet      a line a vector, see gallery_rows
-    pictures/3f/3f....jpg    a crop a row, named by the row's key
+    rows/000000.parquet      one row per vector, see rows.py
+    pictures/3f/3f....jpg    one crop per row, named by the row's key
     index/000007.faiss       of IVF and HNSW only; can be made again from the vectors
 
 A file that ``gallery.json`` does not name is a leftover and swept away by the next one who writes.
