@@ -1,7 +1,8 @@
-"""The one door to ultralytics: ``files`` (checkpoints), ``description`` (model YAMLs), ``arguments``, ``data``, families.
+"""The one door to ultralytics: ``files`` (checkpoints), ``description`` (model YAMLs), ``arguments`` and ``data``.
 
-Only this package, the trainers, and the parts of ``distill`` and ``prune`` inside ultralytics' loop import ultralytics. In come paths and models;
-out come plain ``DetectionModel`` objects and the few facts about them that the rest of the project needs.
+Only this package, the trainers, and the parts of ``distill`` and ``prune`` that run inside its loop import
+ultralytics. In come paths and models; out come plain ``DetectionModel`` objects and the few facts about them that the
+rest of the project needs.
 """
 
 import sys
