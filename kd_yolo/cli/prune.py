@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.registry import nearest
 from kd_yolo.cli.about import About, setting_keys
-from kd_yolo.cli.closing import print_network, print_next, print_results, shell_path
+from kd_yolo.cli.closing import print_network, print_next, print_results, say, shell_path
 from kd_yolo.cli.flags import Flags, FlagsOf, Given
 from kd_yolo.cli.newest import find_model
 from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
@@ -88,12 +88,12 @@ def _run(flags: PruneFlags, pairs: list[str], command: str) -> None:
     if flags.sensitivity:
         _analyse(settings, project / f"{name}-sensitivity", command)
     elif flags.dry_run:
-        result = Pruning(settings, _say).preview()
+        result = Pruning(settings, say).preview()
         _print_plan(result)
         print("\n".join([*result.lines(), "dry run: nothing was written"]))
     else:
         with reserved(project / name) as folder:
-            result = Pruning(settings, _say).run(folder)
+            result = Pruning(settings, say).run(folder)
             print("\n".join(["", *result.lines()]))
             _finish(result, flags.save_dir)
 
@@ -154,7 +154,7 @@ def _measure(settings: PruneSettings, folder: Path, command: str) -> None:
     from kd_yolo.prune.sensitivity_plot import draw_sensitivity
 
     try:
-        found = Analysis(settings, _say).run(folder)
+        found = Analysis(settings, say).run(folder)
     except KeyboardInterrupt:
         print(f"\nwhat is measured is kept in {folder}; go on with: {command}", file=sys.stderr)
         raise
@@ -193,7 +193,3 @@ def _finish(result: PruneResult, save_dir: str | None) -> None:
     print_network(network)
     data = shell_path(result.settings.data) if result.settings.data else "..."
     print_next(f"kd-yolo retrain --model {shell_path(network)} data={data}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
