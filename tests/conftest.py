@@ -158,9 +158,9 @@ def install_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
             (site / path).parent.mkdir(parents=True, exist_ok=True)
             (site / path).write_text(text)
         monkeypatch.syspath_prepend(site)
+        _forget_families()  # a fixture or the test itself may have asked for them before
         return site
 
-    _forget_families()
     yield install
     _forget_families()
     for module in set(sys.modules) - before:
