@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.pickles import MAX_DEPTH, MAX_OPCODES, Name, Storage, TooLargeError, scan_pickle
 from kd_yolo.base.places import find_weights
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.locate import locate
-from kd_yolo.yolo.files.pickle_scan import MAX_DEPTH, MAX_OPCODES, Name, Storage, TooLargeError, scan_pickle
 from kd_yolo.yolo.files.unpickle import unpickle_safely
 
 Archive = Callable[[bytes], Path]

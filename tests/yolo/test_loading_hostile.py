@@ -14,8 +14,8 @@ import ultralytics.nn.tasks as tasks
 from torch import nn
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.pickles import Name, ScanError, scan_pickle
 from kd_yolo.yolo.files.loading import load_checkpoint
-from kd_yolo.yolo.files.pickle_scan import Name, ScanError, scan_pickle
 
 pytestmark = pytest.mark.usefixtures("no_installs")
 Archive = Callable[[bytes], Path]
