@@ -26,8 +26,10 @@ from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.config.distill import EMA_TEACHER, DistillConfig, resolve_distill
+from kd_yolo.base.reading import printable
+from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, DistillConfig, resolve_distill
 from kd_yolo.config.options import TERM_FLAGS
+from kd_yolo.distill.auto import choose_for_files
 from kd_yolo.distill.balance import WARN_ABOVE, WARN_BELOW, Balance, describe, weak_terms, write_balance
 from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
@@ -80,6 +82,8 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
             return DistillConfig.parse({**saved, **flags}, "kd")
         if not flags.get("teacher"):
             raise ConfigError("no teacher: DistillationTrainer needs teacher=path/to/weights.pt.")
+        if flags.get("loss", DEFAULT_LOSS) == DEFAULT_LOSS:
+            flags = {**flags, "loss": choose_for_files(flags, vars(self.args))}
         return resolve_distill(**flags)
 
     # -- model ---------------------------------------------------------------------------------------------------------
@@ -135,6 +139,8 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
             LOGGER.info("kd-yolo: student and teacher are the same file: self-distillation")
         learnable = sum(p.numel() for p in criterion.terms.parameters())
         LOGGER.info(f"kd-yolo: teacher {', '.join(teachers)}, {learnable:,} adapter parameters")
+        if self.kd_config.chosen:
+            LOGGER.info(f"kd-yolo: {printable(self.kd_config.chosen)}")
         for name, term in named_terms(criterion.terms).items():
             share = criterion.balance.shares.get(name)
             weight = f"{criterion.weights[name].weight:g}" if share is None else f"for {share:.0%} of the gradient"
