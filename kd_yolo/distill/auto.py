@@ -6,16 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
-from ultralytics import YOLO
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import printable
-from kd_yolo.config.distill import AUTO_RECIPE, EMA_TEACHER
-from kd_yolo.data.spec import read_data_yaml
-from kd_yolo.distill.classes import ClassMap, student_for
+from kd_yolo.config.distill import AUTO_RECIPE
+from kd_yolo.distill.classes import ClassMap
 from kd_yolo.distill.kept import KeptClasses, map_kept_classes
-from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
-from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import HeadFacts, head_facts
 
 BOX_WEIGHT = 6.0  # of box_iou: as much above its default as dfl_kl's in AUTO_RECIPE
@@ -65,28 +61,6 @@ def choose(
         "schedule": dict(AUTO_RECIPE["schedule"]),
         "chosen": f"loss auto: {names}, gate {gate}{_unevenness(boxes)}, constant weight: {known}, {why_boxes}",
     }
-
-
-def choose_for_files(flags: Mapping[str, Any], arguments: Mapping[str, Any]) -> Recipe:
-    """As :func:`choose`, for a trainer that was called without the command: nothing is loaded yet.
-
-    Args:
-        flags: ``teacher``, ``trust_weights``.
-        arguments: ultralytics': ``model``, ``data``, ``classes``, ``single_cls``.
-
-    Raises:
-        InputError: weights or data that cannot be used.
-    """
-    named, source = flags["teacher"], str(arguments["model"])
-    trust, kept = bool(flags.get("trust_weights")), KeptClasses.of(arguments)
-    names = [named] if isinstance(named, str) else named
-    teachers = [load_checkpoint(name, trust=trust)[0] for name in names if name != EMA_TEACHER]
-    if is_model_yaml(source):
-        check_model_yaml(source, "student")
-        model: Any = YOLO(source).model
-    else:
-        model = load_checkpoint(source, trust=trust)[0]
-    return choose(student_for(model, read_data_yaml(str(arguments["data"])), single=kept.single), teachers, kept)
 
 
 def _boxes_term(own: HeadFacts, facts: Sequence[HeadFacts], maps: Sequence[ClassMap]) -> tuple[Recipe, str]:
