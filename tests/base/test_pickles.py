@@ -123,7 +123,7 @@ def test_a_tampered_checkpoint_asks_for_allowed_names_only(door: str, seed: int)
     assert passes(untouched)
     rng = random.Random(seed)
     through = 0
-    for _ in range(80):
+    for _ in range(150):
         data = mutated(whole, rng, most=1)
         found, (recorder, _) = scanned(data), recorded(data)
         if found is None or not passes(found):
@@ -133,7 +133,7 @@ def test_a_tampered_checkpoint_asks_for_allowed_names_only(door: str, seed: int)
         assert all(is_allowed(asked[name]) for name in recorder.names)
         assert all(may_be_called(asked[name]) for name in recorder.calls)
         assert recorder.methods == []
-    assert through > 5
+    assert through > 2
 
 
 def test_a_network_is_scanned_whole() -> None:
