@@ -84,7 +84,7 @@ def leagues(args: argparse.Namespace) -> list[Any]:
         league = make_league(
             Request(
                 losses, tuple(args.seeds), args.teacher, args.student, args.teacher_epochs, name,
-                args.out / args.set_name / name, arguments=arguments,
+                args.out / args.set_name / name, arguments=arguments, split="test",
             )
         )  # fmt: skip
         unwanted = {SHIPPED} if name == "half" else {SHIPPED, *(j.recipe.name for j in league.jobs)} - {NONE}

@@ -75,6 +75,9 @@ class Interval:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.low:+.4f} to {self.high:+.4f}"
+
 
 def noise_of(scores_ua: Array) -> Noise | None:
     """The noise of a run, from arms that all have the same repetitions.
