@@ -41,7 +41,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--importance", default=None)
     parser.add_argument("--imgsz", type=int, default=192)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--nbs", type=int, default=16, help="pictures an optimizer step (ultralytics: 64)")
+    parser.add_argument("--nbs", type=int, default=16, help="images an optimizer step (ultralytics: 64)")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--lr0", type=float, default=1e-3)
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/prune_chain"))

@@ -137,11 +137,11 @@ def colours(path: Path, stripes: int) -> np.ndarray:
     """Histograms of stripes one below the other, in all of sum 1; more than one: of colours without the tint."""
     import cv2
 
-    picture = cv2.resize(cv2.imread(str(path)), (48, 96))
+    image = cv2.resize(cv2.imread(str(path)), (48, 96))
     if stripes > 1:
-        tinted = picture[:, 8:40].astype(np.float32)
-        picture = np.clip(tinted * (110 / picture.mean((0, 1)).clip(1)), 0, 255).astype(np.float32)
-    parts = np.split(picture, stripes)
+        tinted = image[:, 8:40].astype(np.float32)
+        image = np.clip(tinted * (110 / image.mean((0, 1)).clip(1)), 0, 255).astype(np.float32)
+    parts = np.split(image, stripes)
     found = [cv2.calcHist([part], [0, 1, 2], None, [8] * 3, [0, 256] * 3).ravel() for part in parts]
     whole = np.concatenate(found)
     return whole / whole.sum()

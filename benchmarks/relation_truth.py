@@ -113,7 +113,7 @@ def main() -> None:
     report(sweep, results)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
     setup = {
-        "data": args.data.name, "pictures": {"train": len(train), "val": len(val)}, "share_min": SHARE_MIN,
+        "data": args.data.name, "images": {"train": len(train), "val": len(val)}, "share_min": SHARE_MIN,
         "noise": NOISE, "numpy": np.__version__, "machine": platform.machine(), "commit": commit,
     }  # fmt: skip
     write_json(args.out, {"setup": setup, "train sweep (F1)": sweep, "results": results})

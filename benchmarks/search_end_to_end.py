@@ -63,19 +63,19 @@ class Crops:
     """Crops of one film, and who is in them.
 
     Attributes:
-        pictures: RGB.
+        images: RGB.
         people: number of the person, 0 for a distractor, -1 for junk.
         cameras, frames: where each was cut.
     """
 
-    pictures: list[Any] = field(default_factory=list)
+    images: list[Any] = field(default_factory=list)
     people: list[int] = field(default_factory=list)
     cameras: list[int] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
 
     def add(self, crop: Any, person: int) -> None:
         """Takes one."""
-        self.pictures.append(crop.picture_hw3)
+        self.images.append(crop.image_hw3)
         self.people.append(person)
         self.cameras.append(crop.camera)
         self.frames.append(crop.index)
@@ -137,7 +137,7 @@ def ranked(crops: Crops, queries: set[tuple[int, int, int]], true: Crops, embedd
 
     keys = sorted(key for key in queries if _others(key, true))
     places = {key: place for key in keys if (place := crops.place(key)) is not None}
-    vectors_nd = embedder.embed(crops.pictures)
+    vectors_nd = embedder.embed(crops.images)
     people, cameras = np.array(crops.people), np.array(crops.cameras)
     asked, rest = list(places.values()), np.setdiff1d(np.arange(len(people)), list(places.values()))
     result = evaluate_embeddings(

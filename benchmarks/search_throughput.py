@@ -95,9 +95,9 @@ class Parts:
         for frame, people in people_of(self.frames(), self.detector, self.rules.conf, self.settings.batch):
             waiting += cut(frame, people, self.rules)
             if len(waiting) >= 64:
-                count += len(self.embedder.embed([crop.picture_hw3 for crop in waiting]))
+                count += len(self.embedder.embed([crop.image_hw3 for crop in waiting]))
                 waiting = []
-        return count + len(self.embedder.embed([crop.picture_hw3 for crop in waiting]))
+        return count + len(self.embedder.embed([crop.image_hw3 for crop in waiting]))
 
     def plain_loop(self) -> int:
         """One frame, one crop at a time."""
@@ -105,18 +105,18 @@ class Parts:
 
         count, capture = 0, cv2.VideoCapture(str(self.args.video))
         for index in range(self.args.frames * self.args.stride):
-            is_read, picture = capture.read()
+            is_read, image = capture.read()
             if not is_read:
                 break
             if index % self.args.stride:
                 continue
             found = self.yolo.predict(
-                picture, imgsz=self.args.imgsz, conf=self.rules.conf, classes=[self.detector.class_id], device="cpu",
+                image, imgsz=self.args.imgsz, conf=self.rules.conf, classes=[self.detector.class_id], device="cpu",
                 verbose=False,
             )[0]  # fmt: skip
             for x1, y1, x2, y2 in found.boxes.xyxy.int().tolist():
                 if y2 - y1 >= self.rules.min_height and x2 - x1 >= self.rules.min_width:
-                    self.embedder.embed([np.ascontiguousarray(picture[y1:y2, x1:x2, ::-1])])
+                    self.embedder.embed([np.ascontiguousarray(image[y1:y2, x1:x2, ::-1])])
                     count += 1
         return count
 
@@ -130,7 +130,7 @@ class Parts:
 
         pairs = list(people_of(self.frames(), self.detector, self.rules.conf, self.settings.batch))
         fit = LetterBox(new_shape=(self.args.imgsz, self.args.imgsz), auto=True, stride=32)
-        fitted = np.stack([fit(image=frame.picture_hw3) for frame, _ in pairs])
+        fitted = np.stack([fit(image=frame.image_hw3) for frame, _ in pairs])
         images = torch.from_numpy(fitted).permute(0, 3, 1, 2).flip(1).float().div(255).split(self.settings.batch)
         crops = sum(len(cut(frame, people, self.rules)) for frame, people in pairs)
         looks = torch.rand(crops, 3, *self.embedder.size_hw).split(64)

@@ -37,7 +37,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", required=True)
     parser.add_argument("--imgsz", type=int, default=192)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--nbs", type=int, default=16, help="pictures an optimizer step (ultralytics: 64)")
+    parser.add_argument("--nbs", type=int, default=16, help="images an optimizer step (ultralytics: 64)")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--sparsity", type=float, default=0.4)
     parser.add_argument("--targets", type=float, nargs="+", default=[0.8, 0.63])

@@ -55,11 +55,11 @@ def split_set(args: argparse.Namespace, folder: Path) -> tuple[Path, Path, Path]
 
     spec = read_data_yaml(args.data)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {split: [str(file) for file in list_images(spec, split)] for split in spec.splits}
-    lists = {"labelled": sorted(pictures["train"])[::2], "unlabelled": sorted(pictures["train"])[1::2], **pictures}
+    images = {split: [str(file) for file in list_images(spec, split)] for split in spec.splits}
+    lists = {"labelled": sorted(images["train"])[::2], "unlabelled": sorted(images["train"])[1::2], **images}
     for name, files in lists.items():
         (folder / f"{name}.txt").write_text("".join(f"{file}\n" for file in files))
-    rest = {split: f"{split}.txt" for split in pictures if split != "train"}
+    rest = {split: f"{split}.txt" for split in images if split != "train"}
     for name, train in (("half", "labelled"), ("whole", "train")):
         body = {"train": f"{train}.txt", **rest, "names": spec.names}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(body))

@@ -70,17 +70,17 @@ def write_tiny_data(folder: Path, *, classes: int = 2, images: int = 8, size_px:
         (folder / "images" / split).mkdir(parents=True)
         (folder / "labels" / split).mkdir(parents=True)
         for i in range(images):
-            picture = rng.integers(0, 80, (size_px, size_px, 3), dtype=np.uint8)
+            image = rng.integers(0, 80, (size_px, size_px, 3), dtype=np.uint8)
             rows = []
             for _ in range(2):
                 cls = int(rng.integers(classes))
                 w, h = rng.integers(size_px // 5, size_px // 2, 2)
                 x, y = int(rng.integers(size_px - w)), int(rng.integers(size_px - h))
-                picture[y : y + h, x : x + w, cls % 3] = 220
+                image[y : y + h, x : x + w, cls % 3] = 220
                 rows.append(
                     f"{cls} {(x + w / 2) / size_px:.5f} {(y + h / 2) / size_px:.5f} {w / size_px:.5f} {h / size_px:.5f}"
                 )
-            cv2.imwrite(str(folder / "images" / split / f"{i}.png"), picture)
+            cv2.imwrite(str(folder / "images" / split / f"{i}.png"), image)
             (folder / "labels" / split / f"{i}.txt").write_text("\n".join(rows) + "\n")
     names = "\n".join(f"  {i}: c{i}" for i in range(classes))
     (folder / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames:\n{names}\n")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import cv2
 
-from kd_yolo.builtin.picture import is_labelled
 from kd_yolo.builtin.presets import ClipPreset, get_clip_preset
 from kd_yolo.builtin.street.clip import View, clip_cameras, draw_view, plan_views
 from kd_yolo.builtin.street.render import Frame, Truth
+from kd_yolo.builtin.street_image import is_labelled
 from kd_yolo.data.folder import Progress, Record, find_made, write_whole
 
 GENERATOR = "clip"
-VERSION = 1  # raise it whenever the same seed gives other pictures or truth
+VERSION = 1  # raise it whenever the same seed gives other images or truth
 _CODEC = "mp4v"
 _PEDESTRIAN = 1  # MOTChallenge's number of the class
 

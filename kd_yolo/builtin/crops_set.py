@@ -15,7 +15,7 @@ from kd_yolo.data.folder import Progress, Record, find_made, write_whole
 from kd_yolo.data.market_name import DISTRACTOR, JUNK
 
 GENERATOR = "reid"
-VERSION = 2  # raise it whenever the same seed gives other pictures
+VERSION = 2  # raise it whenever the same seed gives other images
 TRAIN, QUERY, GALLERY = FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 _LISTING = "meta.jsonl"
 _JPEG_QUALITY = 90
@@ -77,7 +77,7 @@ def _write_set(folder: Path, plan: CropsPreset, seed: int, progress: Progress | 
     done, total = 0, sum(plan.identities) * plan.cameras * plan.shots
     for sighting in _sightings(plan, seed):
         name = _folder_of(sighting, asked)
-        write_image(folder / name / f"{sighting.stem}.jpg", sighting.picture, jpeg_quality=_JPEG_QUALITY, sync=False)
+        write_image(folder / name / f"{sighting.stem}.jpg", sighting.image, jpeg_quality=_JPEG_QUALITY, sync=False)
         lines.append(json.dumps(_record(sighting, name)) + "\n")
         images[name] += 1
         if sighting.identity in (JUNK, DISTRACTOR):
@@ -116,7 +116,7 @@ def _folder_of(sighting: Sighting, asked: set[tuple[int, int]]) -> str:
 
 
 def _record(sighting: Sighting, folder: str) -> Record:
-    height, width = sighting.picture.shape[:2]
+    height, width = sighting.image.shape[:2]
     return {
         "file": f"{folder}/{sighting.stem}.jpg",
         "identity": sighting.identity,

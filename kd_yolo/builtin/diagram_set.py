@@ -17,7 +17,7 @@ from kd_yolo.data.folder import Progress, Record, find_made, write_whole
 from kd_yolo.data.plabels import format_plabels
 
 GENERATOR = "diagram"
-VERSION = 1  # raise it whenever the same seed gives other pictures or labels
+VERSION = 1  # raise it whenever the same seed gives other images or labels
 _KINDS = {"images": "jpg", "labels": "txt", "plabels": "txt"}
 _JPEG_QUALITY = 85
 
@@ -29,7 +29,7 @@ class DiagramReport:
     Args:
         folder: the set.
         data_yaml: what training takes.
-        images: pictures by split.
+        images: images by split.
         boxes: boxes by split and class name.
         links: boxes with a parent by split.
         reused: the set was already there and was not drawn again.
@@ -63,7 +63,7 @@ def make_diagram(
         preset: "smoke", "demo" or "bench".
         seed: of everything.
         force: replace another diagram set that is in ``out_dir``.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (images done, images in all).
 
     Raises:
         ConfigError: unknown preset, or ``out_dir`` holds something else.

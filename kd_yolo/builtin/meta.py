@@ -1,4 +1,4 @@
-"""What is written about the built-in pictures: labels, data YAML and the truth in the meta files."""
+"""What is written about the built-in images: labels, data YAML and the truth in the meta files."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from itertools import groupby
 
 import yaml
 
-from kd_yolo.builtin.picture import LONG_SIDE_MIN_PX, SHORT_SIDE_MIN_PX, VISIBLE_SHARE_MIN, Picture, is_labelled
 from kd_yolo.builtin.presets import SPLITS, StreetPreset
 from kd_yolo.builtin.street.actors import CLASS_NAMES
 from kd_yolo.builtin.street.render import Truth
+from kd_yolo.builtin.street_image import (
+    LONG_SIDE_MIN_PX,
+    SHORT_SIDE_MIN_PX,
+    VISIBLE_SHARE_MIN,
+    StreetImage,
+    is_labelled,
+)
 from kd_yolo.data.folder import Record
 
 GENERATOR = "street"
-VERSION = 1  # raise it whenever the same seed gives other pictures or labels
+VERSION = 1  # raise it whenever the same seed gives other images or labels
 
 
 def label_line(truth: Truth, plan: StreetPreset) -> str:
-    """One line of a YOLO label file: class, centre and size of the visible box as shares of the picture."""
+    """One line of a YOLO label file: class, centre and size of the visible box as shares of the image."""
     x0, y0, x1, y1 = truth.visible_xyxy
     numbers = (
         (x0 + x1) / 2 / plan.width_px,
@@ -29,15 +35,15 @@ def label_line(truth: Truth, plan: StreetPreset) -> str:
     return " ".join([str(CLASS_NAMES.index(truth.class_name)), *(f"{number:.6f}" for number in numbers)]) + "\n"
 
 
-def picture_record(picture: Picture, file: str) -> Record:
-    """A picture's line in ``meta.jsonl``."""
+def image_record(image: StreetImage, file: str) -> Record:
+    """An image's line in ``meta.jsonl``."""
     return {
         "file": file,
-        "split": picture.split,
-        "index": picture.index,
-        "camera": picture.camera_id,
-        "time": picture.time,
-        "objects": [_object(truth) for truth in picture.frame.objects],
+        "split": image.split,
+        "index": image.index,
+        "camera": image.camera_id,
+        "time": image.time,
+        "objects": [_object(truth) for truth in image.frame.objects],
     }
 
 

@@ -18,9 +18,9 @@ class StreetPreset:
 
     Args:
         name: as typed on the command line.
-        width_px: picture width.
-        height_px: picture height.
-        images: pictures in train, val and test.
+        width_px: image width.
+        height_px: image height.
+        images: images in train, val and test.
         identities: people in train, val and test; nobody is in two splits.
         cameras: cameras; every split sees all of them.
     """
@@ -33,7 +33,7 @@ class StreetPreset:
     cameras: int
 
     def num_images(self, split: str) -> int:
-        """Pictures in a split."""
+        """Images in a split."""
         return self.images[SPLITS.index(split)]
 
     def identity_range(self, split: str) -> range:
@@ -72,9 +72,9 @@ class DiagramPreset:
 
     Args:
         name: as typed on the command line.
-        width_px: picture width.
-        height_px: picture height.
-        images: pictures by split.
+        width_px: image width.
+        height_px: image height.
+        images: images by split.
     """
 
     name: str
@@ -151,11 +151,11 @@ class ClipPreset:
 
     Args:
         name: as typed on the command line.
-        width_px: picture width.
-        height_px: picture height.
+        width_px: image width.
+        height_px: image height.
         cameras: cameras, each with a film of its own, all at the same time.
-        frames: pictures in each film.
-        fps: pictures in a second.
+        frames: images in each film.
+        fps: images in a second.
         people: people who walk from camera to camera; nobody of another set is among them.
     """
 

@@ -34,7 +34,7 @@ class Sighting:
         camera: from 1.
         scene: number of the scene among those of split and camera.
         place: of the person among the objects of the scene.
-        picture: (h, w, 3), BGR uint8.
+        image: (h, w, 3), BGR uint8.
     """
 
     split: str
@@ -42,7 +42,7 @@ class Sighting:
     camera: int
     scene: int
     place: int
-    picture: npt.NDArray[np.uint8]
+    image: npt.NDArray[np.uint8]
 
     @property
     def stem(self) -> str:

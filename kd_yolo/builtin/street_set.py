@@ -1,4 +1,4 @@
-"""Writes the built-in street pictures as a YOLO detection set."""
+"""Writes the built-in street images as a YOLO detection set."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from kd_yolo.base.files import write_image
-from kd_yolo.builtin.meta import GENERATOR, VERSION, label_line, picture_record, set_header, yaml_text
-from kd_yolo.builtin.picture import draw_pictures, is_labelled
+from kd_yolo.builtin.meta import GENERATOR, VERSION, image_record, label_line, set_header, yaml_text
 from kd_yolo.builtin.presets import SPLITS, StreetPreset, get_preset
+from kd_yolo.builtin.street_image import draw_images, is_labelled
 from kd_yolo.data.folder import Progress, Record, find_made, write_whole
 
 _JPEG_QUALITY = 85
@@ -27,7 +27,7 @@ class StreetReport:
         data_yaml: what training takes.
         preset: name of the preset.
         seed: the seed.
-        images: pictures by split.
+        images: images by split.
         boxes: labelled boxes by split and class name.
         reused: the set was already there and was not drawn again.
     """
@@ -53,7 +53,7 @@ def make_street(
     """Makes the built-in detection set.
 
     It holds ``images/<split>``, ``labels/<split>``, ``data.yaml``, ``meta.json`` (the set) and ``meta.jsonl`` (a line a
-    picture). Boxes surround what is seen of an object. An object is left out of the labels when less than 25 % of it is
+    image). Boxes surround what is seen of an object. An object is left out of the labels when less than 25 % of it is
     seen, or when its box is shorter than 8 px on the longer or 3 px on the shorter side; ``meta.jsonl`` keeps it, with
     its whole box, identity, occluders and parent. Nothing appears under ``out_dir`` before the set is complete.
 
@@ -62,8 +62,8 @@ def make_street(
         preset: "smoke", "demo" or "bench".
         seed: of everything.
         force: replace another street set that is in ``out_dir``.
-        workers: processes; the pictures do not depend on it.
-        progress: called with (pictures done, pictures in all).
+        workers: processes; the images do not depend on it.
+        progress: called with (images done, images in all).
 
     Raises:
         ConfigError: unknown preset, or ``out_dir`` holds something else.
@@ -96,7 +96,7 @@ def _write_set(folder: Path, plan: StreetPreset, seed: int, workers: int, progre
 
 
 def _records(folder: Path, plan: StreetPreset, seed: int, workers: int) -> Iterator[Record]:
-    """Writes pictures and labels, camera by camera, and yields each picture's meta line."""
+    """Writes images and labels, camera by camera, and yields each image's meta line."""
     if workers <= 1:
         for camera in range(plan.cameras):
             yield from _write_camera(folder, plan, seed, camera)
@@ -113,13 +113,13 @@ def _camera_records(folder: Path, plan: StreetPreset, seed: int, camera: int) ->
 
 
 def _write_camera(folder: Path, plan: StreetPreset, seed: int, camera: int) -> Iterator[Record]:
-    for picture in draw_pictures(plan, seed, camera):
-        stem = f"{picture.split}_{picture.index:05d}_c{camera:02d}"
-        file = folder / "images" / picture.split / f"{stem}.jpg"
-        write_image(file, picture.frame.image, jpeg_quality=_JPEG_QUALITY, sync=False)
-        lines = [label_line(truth, plan) for truth in picture.frame.objects if is_labelled(truth)]
-        (folder / "labels" / picture.split / f"{stem}.txt").write_text("".join(lines))
-        yield picture_record(picture, f"images/{picture.split}/{stem}.jpg")
+    for image in draw_images(plan, seed, camera):
+        stem = f"{image.split}_{image.index:05d}_c{camera:02d}"
+        file = folder / "images" / image.split / f"{stem}.jpg"
+        write_image(file, image.frame.image, jpeg_quality=_JPEG_QUALITY, sync=False)
+        lines = [label_line(truth, plan) for truth in image.frame.objects if is_labelled(truth)]
+        (folder / "labels" / image.split / f"{stem}.txt").write_text("".join(lines))
+        yield image_record(image, f"images/{image.split}/{stem}.jpg")
 
 
 def _report(folder: Path, header: Record, *, reused: bool) -> StreetReport:

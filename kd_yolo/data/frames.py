@@ -47,8 +47,8 @@ def _holds(folder: Path, wanted: dict[str, Any]) -> bool:
 def _write(video: Path, folder: Path) -> int:
     """Writes the frames and returns how many there are."""
     count = 0
-    for index, picture in _frames(video, _spread(_length(video))):
-        write_image(folder / f"{index:08d}.jpg", picture, sync=False)
+    for index, image in _frames(video, _spread(_length(video))):
+        write_image(folder / f"{index:08d}.jpg", image, sync=False)
         count += 1
     if not count:
         raise InputError(f"{video} cannot be read as a video: convert it to MP4 (H.264), or name a folder of images.")
@@ -80,10 +80,10 @@ def _frames(video: Path, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
                 if not capture.grab():
                     return
                 place += 1
-            is_read, picture = capture.read()
+            is_read, image = capture.read()
             if not is_read:
                 return
             place += 1
-            yield index, picture
+            yield index, image
     finally:
         capture.release()

@@ -18,7 +18,7 @@ from kd_yolo.data.spec import IMAGE_SUFFIXES, DataSpec, label_path, list_images,
 from kd_yolo.data.tree import files_below
 
 # What OpenCV or PIL opens beside what ultralytics trains on.
-PICTURE_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".jfif", ".jpe", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"}
+READABLE_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".jfif", ".jpe", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"}
 _SAME = 2e-3  # labels and plabels may be rounded differently
 
 
@@ -92,18 +92,18 @@ def _list_folder(root: Path, split: str) -> list[Path]:
         there = sorted(entry.name for entry in (root / "images").glob("*") if entry.is_dir())
         known = f"{root / 'images'} has: {', '.join(there)}." if there else f"Expected {root}/images/<split>/<image>."
         raise InputError(f"{folder} does not exist. {known}")
-    return _pictures(folder)
+    return _images(folder)
 
 
 def _list_split(spec: DataSpec, split: str) -> list[Path]:
     found = list_images(spec, split)
     for entry in spec.splits.get(split, ()):
-        found += _pictures(entry) if entry.is_dir() else []
+        found += _images(entry) if entry.is_dir() else []
     return sorted(set(found))
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in files_below(folder, PICTURE_SUFFIXES) if path.is_file())
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in files_below(folder, READABLE_SUFFIXES) if path.is_file())
 
 
 def _check_twins(images: list[Path], twins: list[Path]) -> None:
@@ -142,7 +142,7 @@ def _differences(labels: Path, plabels: Path, truth: ParentLabels) -> list[Label
     return [LabelProblem(plabels, int(wrong.argmax()) + 1, f"is not the box of the same line in {labels}")]
 
 
-def read_picture(file: Path) -> npt.NDArray[np.uint8]:
+def read_bgr(file: Path) -> npt.NDArray[np.uint8]:
     """An image in BGR order (H,W,3), by OpenCV or else by PIL.
 
     Raises:

@@ -54,7 +54,7 @@ def sample_detection(data: str | Path, split: str, count: int, seed: int, folder
 
 
 def sample_classes(data: str | Path, split: str, count: int, seed: int, folder: Path) -> Path:
-    """The same for a classification set: links to some of ``data/split/<class>/<picture>``.
+    """The same for a classification set: links to some of ``data/split/<class>/<image>``.
 
     Returns:
         ``folder``, whose ``train`` and ``val`` are these images; classes without any are there, empty.

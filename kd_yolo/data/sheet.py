@@ -1,4 +1,4 @@
-"""A picture of pictures: some images of a set with their labelled boxes, to look at."""
+"""An image of images: some images of a set with their labelled boxes, to look at."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Image = npt.NDArray[np.uint8]
 def contact_sheet(
     data_yaml: Path, out_png: Path, *, split: str = "val", columns: int = 4, rows: int = 3, tile_width_px: int = 384
 ) -> Path:
-    """Draws the first pictures of a split in a grid.
+    """Draws the first images of a split in a grid.
 
     Args:
         data_yaml: the set.
@@ -31,13 +31,13 @@ def contact_sheet(
         split: "train", "val" or "test".
         columns: tiles across.
         rows: tiles down; fewer when the split is small.
-        tile_width_px: width of one tile; the first picture gives the height.
+        tile_width_px: width of one tile; the first image gives the height.
 
     Returns:
         ``out_png``.
 
     Raises:
-        InputError: no readable picture in the split.
+        InputError: no readable image in the split.
     """
     spec = read_data_yaml(data_yaml)
     tiles: list[Image] = []
@@ -65,7 +65,7 @@ def _with_boxes(tile: Image, labels: Path, names: dict[int, str]) -> Image:
 def labelled_boxes(
     labels: Path, num_classes: int, width_px: int, height_px: int
 ) -> tuple[npt.NDArray[np.float64], list[int]]:
-    """The boxes (M,4) of a label file in pixels of a picture of this size, and their classes; none without a file."""
+    """The boxes (M,4) of a label file in pixels of an image of this size, and their classes; none without a file."""
     found = read_labels(labels, num_classes)[0] if labels.is_file() else []
     cxcywh = np.array([label.cxcywh for label in found], np.float64).reshape(-1, 4)
     cxcywh *= (width_px, height_px, width_px, height_px)

@@ -1,4 +1,4 @@
-"""Pictures without labels: found, checked, and kept apart from those of the labelled set."""
+"""Images without labels: found, checked, and kept apart from those of the labelled set."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kd_yolo.data.tree import check_waits, walk_folders
 from kd_yolo.data.verify import why_unusable
 
 _READERS = 2
-_KINDS = "a folder, a glob such as 'pictures/*.jpg', a .txt list, an image, or a video"
+_KINDS = "a folder, a glob such as 'images/*.jpg', a .txt list, an image, or a video"
 
 
 @dataclass(frozen=True)
-class UnlabelledPictures:
-    """Pictures without labels that can be used.
+class UnlabelledImages:
+    """Images without labels that can be used.
 
     Args:
         files: the images in natural order (img2 before img10).
@@ -36,7 +36,7 @@ class UnlabelledPictures:
     notes: tuple[str, ...] = ()
 
 
-def find_unlabelled(source: str, *, frames_dir: Path, exclude: Collection[Path] = ()) -> UnlabelledPictures:
+def find_unlabelled(source: str, *, frames_dir: Path, exclude: Collection[Path] = ()) -> UnlabelledImages:
     """Finds and checks the images that ``--unlabelled`` names.
 
     Args:
@@ -49,7 +49,7 @@ def find_unlabelled(source: str, *, frames_dir: Path, exclude: Collection[Path] 
         InputError: nothing there, or nothing that can be used.
     """
     found = _sources(source)
-    files, notes = _pictures(source, found, frames_dir)
+    files, notes = _images(source, found, frames_dir)
     taken = {path.resolve() for path in exclude}
     free = [file for file in files if file.resolve() not in taken]
     with ThreadPoolExecutor(_READERS) as pool:
@@ -65,7 +65,7 @@ def find_unlabelled(source: str, *, frames_dir: Path, exclude: Collection[Path] 
         notes.append(f"{labelled} of {len(usable)} images have label files: they are not read")
     if not usable:
         raise InputError(f"--unlabelled {source}: no image is left. {'; '.join(notes)}. Name others, or leave it out.")
-    return UnlabelledPictures(usable, skipped, tuple(notes))
+    return UnlabelledImages(usable, skipped, tuple(notes))
 
 
 def check_unlabelled(source: str) -> None:
@@ -76,7 +76,7 @@ def check_unlabelled(source: str) -> None:
     """
     found = _sources(source)
     if not _is_video(found):
-        _pictures(source, found, Path())
+        _images(source, found, Path())
 
 
 def _is_video(found: list[Path]) -> bool:
@@ -102,7 +102,7 @@ def _listed(list_file: Path) -> list[Path]:
     return [Path(os.path.normpath(list_file.parent / line)) for line in lines if line]
 
 
-def _pictures(source: str, found: list[Path], frames_dir: Path) -> tuple[list[Path], list[str]]:
+def _images(source: str, found: list[Path], frames_dir: Path) -> tuple[list[Path], list[str]]:
     """The images among the files, or the frames if the only file is a video; and notes on what was passed over."""
     videos = [file for file in found if file.suffix.lower() in VIDEO_SUFFIXES]
     if _is_video(found):

@@ -1,4 +1,4 @@
-"""Pictures without labels in every training batch: behind the labelled ones, augmented alike, never mixed with them."""
+"""Images without labels in every training batch: behind the labelled ones, augmented alike, never mixed with them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ultralytics.utils import LOGGER, RANK
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.data.spec import DataSpec, list_images
-from kd_yolo.data.unlabelled import UnlabelledPictures, find_unlabelled
+from kd_yolo.data.unlabelled import UnlabelledImages, find_unlabelled
 from kd_yolo.distill.split import NUM_LABELLED, NUM_MASKS
 from kd_yolo.training.exact_resume import mixed_in
 from kd_yolo.training.trainers import TrainerMixin
@@ -87,12 +87,12 @@ class MixedCollate:
         return batch
 
 
-def mix_unlabelled(dataset: Any, pictures: UnlabelledPictures, ratio: float, batch: int, args: Any) -> None:
+def mix_unlabelled(dataset: Any, images: UnlabelledImages, ratio: float, batch: int, args: Any) -> None:
     """Lets every batch of a labelled training set have unlabelled images behind the labelled ones.
 
     Args:
         dataset: ultralytics' labelled set; its batches grow, what is in them before stays.
-        pictures: the unlabelled ones.
+        images: the unlabelled ones.
         ratio: unlabelled images as a share of the labelled ones in a batch; at least one is mixed in.
         batch: labelled images in a batch.
         args: ultralytics' arguments, for the augmentation.
@@ -105,7 +105,7 @@ def mix_unlabelled(dataset: Any, pictures: UnlabelledPictures, ratio: float, bat
     if dataset.rect:
         raise ConfigError("rect=True gives every batch a shape of its own, so no unlabelled images fit in: leave out.")
     unlabelled = UnlabelledDataset(
-        img_path=[str(file) for file in pictures.files],
+        img_path=[str(file) for file in images.files],
         imgsz=args.imgsz,
         cache="ram" if args.cache is True or args.cache == "ram" else None,
         augment=True,
@@ -126,7 +126,7 @@ class UnlabelledMixin(TrainerMixin):
     """Mixes unlabelled images into the training batches if the settings name any."""
 
     kd_config: DistillConfig
-    _unlabelled: UnlabelledPictures | None = None
+    _unlabelled: UnlabelledImages | None = None
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Upstream's data set; for training, with unlabelled images in its batches."""
@@ -138,17 +138,17 @@ class UnlabelledMixin(TrainerMixin):
             mix_unlabelled(dataset, self._unlabelled, ratio, batch or self.batch_size, self.args)
         return dataset
 
-    def _find(self, source: str, dataset: Any) -> UnlabelledPictures:
+    def _find(self, source: str, dataset: Any) -> UnlabelledImages:
         """The images, without those that are trained on with labels and those that the student is judged by."""
         known = [*(Path(file) for file in dataset.im_files), *_held_out(self.data)]
-        pictures = find_unlabelled(source, frames_dir=self.save_dir / "unlabelled", exclude=known)
+        images = find_unlabelled(source, frames_dir=self.save_dir / "unlabelled", exclude=known)
         if RANK in {-1, 0}:
-            LOGGER.info(f"kd-yolo: {len(pictures.files)} unlabelled images of {source}")
+            LOGGER.info(f"kd-yolo: {len(images.files)} unlabelled images of {source}")
             if self.args.cache == "disk":
                 LOGGER.info("kd-yolo: cache=disk would write beside the unlabelled images: they are not cached")
-            for note in pictures.notes:
+            for note in images.notes:
                 LOGGER.info(f"kd-yolo: unlabelled: {note}")
-        return pictures
+        return images
 
     def auto_batch(self) -> int:
         """Upstream's choice for ``batch=-1``, less the room that the unlabelled images take."""
@@ -166,7 +166,7 @@ class UnlabelledMixin(TrainerMixin):
 
 
 def _held_out(data: dict[str, Any]) -> list[Path]:
-    """Pictures of validation and test, of a data set as upstream has read it."""
+    """Images of validation and test, of a data set as upstream has read it."""
     entries = {split: data.get(split) or [] for split in ("val", "test")}
     splits = {split: (found,) if isinstance(found, str) else tuple(found) for split, found in entries.items()}
     spec = DataSpec(Path(), Path(), {}, {split: tuple(map(Path, paths)) for split, paths in splits.items()}, {})

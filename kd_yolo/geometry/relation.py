@@ -120,19 +120,19 @@ def _pair_test(
 
 
 def learn_allowed_pairs(
-    pictures: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]], num_classes: int
+    images: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]], num_classes: int
 ) -> npt.NDArray[np.bool_]:
     """Which class occurs as whose parent in known diagrams, for :func:`find_parent_nodes`.
 
     Args:
-        pictures: classes (M,) and parents (M,) of each image.
+        images: classes (M,) and parents (M,) of each image.
         num_classes: K.
 
     Returns:
         (K,K), [child class, parent class].
     """
     allowed_kk = np.zeros((num_classes, num_classes), bool)
-    for classes, parents in pictures:
+    for classes, parents in images:
         count = np.size(classes)
         ids, owners = whole_numbers(classes, count, "classes"), as_parents(parents, count)
         linked = owners >= 0

@@ -1,4 +1,4 @@
-"""Picture of a league: the mAP of every run, by recipe."""
+"""Image of a league: the mAP of every run, by recipe."""
 
 from __future__ import annotations
 

@@ -48,9 +48,9 @@ class LeagueReport:
         run = next(iter(self.results.runs.values()))
         settings = run["settings"]
         train = ", ".join(f"{key} {value}" for key, value in settings.get("train", {}).items())
-        pictures = f"{run['images']} images of " if "images" in run else ""
+        images = f"{run['images']} images of " if "images" in run else ""
         return (
-            f"best.pt on {pictures}split '{run['split']}' of {settings['data']['name']}; student"
+            f"best.pt on {images}split '{run['split']}' of {settings['data']['name']}; student"
             f" {settings['student']['name']}, teacher {settings['teacher']['name']}; {train or 'default settings'}"
         )
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.files import write_image
-from kd_yolo.data.relation_set import PICTURE_SUFFIXES, RelationSample, read_picture, read_relation_set
+from kd_yolo.data.relation_set import READABLE_SUFFIXES, RelationSample, read_bgr, read_relation_set
 from kd_yolo.geometry.relation import (
     RelationReport,
     Relations,
@@ -45,14 +45,14 @@ def predict_file(
     Raises:
         InputError: no images there, or one that cannot be read.
     """
-    files = _pictures(source)
+    files = _images(source)
     folder.mkdir(parents=True, exist_ok=True)
     drawn: list[Path] = []
-    for file, picture, found, names in _predictions(weights, files, imgsz, conf):
+    for file, image, found, names in _predictions(weights, files, imgsz, conf):
         boxes, parents = found.boxes_xyxy_m4, find_parent_nodes(found.boxes_xyxy_m4)
         labels = [names[cls] for cls in found.classes]
         target = _free(folder / f"{file.stem}.png", drawn)
-        write_image(target, draw_relations(picture, boxes, parents, classes=found.classes, labels=labels))
+        write_image(target, draw_relations(image, boxes, parents, classes=found.classes, labels=labels))
         drawn.append(target)
     log.warning("%d image(s) with boxes and parents: %s", len(drawn), folder)
     return drawn
@@ -105,8 +105,8 @@ def _scored(
     allowed_kk: npt.NDArray[np.bool_] | None,
 ) -> Iterator[tuple[str, Relations, Relations]]:
     predictions = _predictions(weights, [sample.image for sample in samples], imgsz, conf)
-    for sample, (file, picture, found, _) in zip(samples, predictions, strict=True):
-        height, width = picture.shape[:2]
+    for sample, (file, image, found, _) in zip(samples, predictions, strict=True):
+        height, width = image.shape[:2]
         true = Relations(sample.truth.boxes_xyxy(width, height), sample.truth.parents, sample.truth.classes)
         boxes, classes = found.boxes_xyxy_m4, None if allowed_kk is None else found.classes
         parents = find_parent_nodes(boxes, classes=classes, allowed_kk=allowed_kk)
@@ -119,13 +119,13 @@ def _predictions(
     """File, image, boxes and class names, some images at a time."""
     for start in range(0, len(files), AT_ONCE):
         some = files[start : start + AT_ONCE]
-        pictures = [read_picture(file) for file in some]
-        found, names = predict_boxes(weights, pictures, imgsz=imgsz, score_min=conf)
-        for file, picture, prediction in zip(some, pictures, found, strict=True):
-            yield file, picture, prediction, names
+        images = [read_bgr(file) for file in some]
+        found, names = predict_boxes(weights, images, imgsz=imgsz, score_min=conf)
+        for file, image, prediction in zip(some, images, found, strict=True):
+            yield file, image, prediction, names
 
 
-def _pictures(source: str | Path | Sequence[str | Path]) -> list[Path]:
+def _images(source: str | Path | Sequence[str | Path]) -> list[Path]:
     """Files of a source; folders give their images."""
     sources = [source] if isinstance(source, str | Path) else source
     files: list[Path] = []
@@ -133,7 +133,7 @@ def _pictures(source: str | Path | Sequence[str | Path]) -> list[Path]:
         if not entry.exists():
             raise InputError(f"{entry} does not exist: predict() takes an image, a folder of images, or several.")
         inside = (
-            sorted(p for p in entry.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES) if entry.is_dir() else [entry]
+            sorted(p for p in entry.iterdir() if p.suffix.lower() in READABLE_SUFFIXES) if entry.is_dir() else [entry]
         )
         files.extend(inside)
     if not files:

@@ -20,7 +20,7 @@ from kd_yolo.prune.graph import ChannelGraph
 from kd_yolo.prune.importance import build_importance, collect_gradients
 from kd_yolo.prune.plan import Rules, Unit, Widths, best_channels, units_of, widths_of
 from kd_yolo.prune.recover import recalibrate
-from kd_yolo.yolo.data.batches import Pictures, batches, task_loss
+from kd_yolo.yolo.data.batches import Images, batches, task_loss
 from kd_yolo.yolo.evaluate import check_data
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.pruned_file import save_pruned
@@ -107,11 +107,11 @@ class Network:
         return Rules(self.settings.round_to, self.settings.min_channels)
 
     @property
-    def images(self) -> Pictures:
+    def images(self) -> Images:
         """The training images of the settings."""
         settings = self.settings
         assert settings.data is not None, "asked for with data only"
-        return Pictures(settings.data, settings.imgsz, settings.batch, settings.seed)
+        return Images(settings.data, settings.imgsz, settings.batch, settings.seed)
 
     def rank(self, criterion: ImportanceName | None = None) -> None:
         """Finds out how much each channel matters.

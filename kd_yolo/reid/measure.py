@@ -76,14 +76,14 @@ def measure(
     return metrics
 
 
-def rank_picture(
-    source: Source, picture: Path, settings: TestSettings, target: Path, say: Say = print
+def rank_image(
+    source: Source, image: Path, settings: TestSettings, target: Path, say: Say = print
 ) -> list[tuple[Path, float]]:
     """Ranks the gallery for one image of a person and draws the first ten.
 
     Args:
         source: network and data.
-        picture: a crop of a person.
+        image: a crop of a person.
         settings: how to rank; the image has no camera, so none is dropped.
         target: PNG to write.
         say: takes lines for the user.
@@ -94,13 +94,13 @@ def rank_picture(
     Raises:
         InputError: weights, data or image that cannot be used.
     """
-    regular_file(picture, "query")
+    regular_file(image, "query")
     model, _, gallery = _open(source, settings, say)
-    asked = (Sample(picture, -1, -1),)
+    asked = (Sample(image, -1, -1),)
     found = distances(_look(model, asked, settings, say), _look(model, gallery, settings, say), settings)[0]
     order = np.argsort(found, kind="stable")[:SHOWN]
     nearest = [gallery[place] for place in order]
-    write_image(target, draw_strip(asked[0], nearest, picture.name[:20]))
+    write_image(target, draw_strip(asked[0], nearest, image.name[:20]))
     return [(sample.path, float(found[place])) for sample, place in zip(nearest, order, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Picture of a comparison: accuracy over latency, and bars of what is left of the first one's cost."""
+"""Image of a comparison: accuracy over latency, and bars of what is left of the first one's cost."""
 
 from __future__ import annotations
 

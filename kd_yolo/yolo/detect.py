@@ -21,7 +21,7 @@ from kd_yolo.base.errors import InputError
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import detect_head, head_facts, input_channels
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 MAX_BOXES = 300  # of an image, as ultralytics has it
 PATIENCE_S = 60.0  # for the suppression of an image; upstream's 0.05 drops boxes on a busy machine
@@ -85,34 +85,34 @@ class BatchDetector:
         facts: Any = self.model
         return {int(key): str(name) for key, name in facts.names.items()}
 
-    def find(self, pictures_bgr: Sequence[Picture], search: Search) -> list[tuple[Floats, Floats]]:
+    def find(self, images_bgr: Sequence[Image], search: Search) -> list[tuple[Floats, Floats]]:
         """Boxes (M,4) in pixels and scores (M,) of each image, best first.
 
-        Images of a size share a forward pass; so a picture's boxes do not depend on the others.
+        Images of a size share a forward pass; so an image's boxes do not depend on the others.
 
         Args:
-            pictures_bgr: (H,W,3) uint8 each; H and W may differ between them.
+            images_bgr: (H,W,3) uint8 each; H and W may differ between them.
             search: see :class:`Search`.
         """
         facts: Any = self.model
         stride = max(int(facts.stride.max()), 32)
         size_px = -(-search.imgsz // stride) * stride
-        found = [(np.empty((0, 4), np.float32), np.empty(0, np.float32)) for _ in pictures_bgr]
+        found = [(np.empty((0, 4), np.float32), np.empty(0, np.float32)) for _ in images_bgr]
         fit = LetterBox(new_shape=(size_px, size_px), auto=True, stride=stride)
-        groups: dict[tuple[int, ...], list[tuple[int, Picture]]] = {}
-        for place, picture in enumerate(pictures_bgr):
-            if min(picture.shape[:2]) * size_px >= max(picture.shape[:2]):  # else it is no pixel wide in the input
-                fitted = cv2.cvtColor(fit(image=picture), cv2.COLOR_BGR2RGB)
+        groups: dict[tuple[int, ...], list[tuple[int, Image]]] = {}
+        for place, image in enumerate(images_bgr):
+            if min(image.shape[:2]) * size_px >= max(image.shape[:2]):  # else it is no pixel wide in the input
+                fitted = cv2.cvtColor(fit(image=image), cv2.COLOR_BGR2RGB)
                 groups.setdefault(fitted.shape, []).append((place, fitted))
         with self._lock, torch.inference_mode():
             for group in groups.values():
                 boxes_m6 = self._forward(np.stack([fitted for _, fitted in group]), search)
                 for (place, fitted), each_m6 in zip(group, boxes_m6, strict=True):
-                    boxes_m4 = scale_boxes(fitted.shape[:2], each_m6[:, :4], pictures_bgr[place].shape)
+                    boxes_m4 = scale_boxes(fitted.shape[:2], each_m6[:, :4], images_bgr[place].shape)
                     found[place] = _as_floats(boxes_m4), _as_floats(each_m6[:, 4])
         return found
 
-    def _forward(self, fitted_nhwc: Picture, search: Search) -> list[Tensor]:
+    def _forward(self, fitted_nhwc: Image, search: Search) -> list[Tensor]:
         """Boxes, scores and classes (M,6) in pixels of the input, for each image."""
         facts: Any = self.model
         images_nchw = torch.from_numpy(fitted_nhwc).to(self.device).permute(0, 3, 1, 2)

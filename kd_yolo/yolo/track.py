@@ -65,18 +65,18 @@ class Follower:
                 f"{model}: the tracker cannot use this network. Make one with: kd-yolo reid export. It says: {why}"
             ) from error
 
-    def update(self, boxes_xyxy_m4: Floats, scores_m: Floats, picture_hw3: npt.NDArray[np.uint8]) -> Floats:
+    def update(self, boxes_xyxy_m4: Floats, scores_m: Floats, image_hw3: npt.NDArray[np.uint8]) -> Floats:
         """The next frame.
 
         Args:
             boxes_xyxy_m4: boxes that were found, with low scores too: a tracker knows what to do with them.
             scores_m: from 0 to 1.
-            picture_hw3: BGR.
+            image_hw3: BGR.
 
         Returns:
             (T, 6) corners as the tracker smooths them, number of the track from 1, score: of the tracks that are seen
             in this frame and confirmed.
         """
         rows_m6 = np.column_stack([boxes_xyxy_m4, scores_m, np.zeros(len(scores_m))]).astype(np.float32)
-        found = self.tracker.update(Boxes(rows_m6.reshape(-1, 6), picture_hw3.shape[:2]), picture_hw3)
+        found = self.tracker.update(Boxes(rows_m6.reshape(-1, 6), image_hw3.shape[:2]), image_hw3)
         return np.asarray(found, np.float32).reshape(-1, 8)[:, :6]

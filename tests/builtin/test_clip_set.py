@@ -123,7 +123,7 @@ def test_everybody_comes_and_most_pass_several_cameras_and_come_back(demo_views:
     assert any(len(places) > len(set(places)) for places in cameras), "somebody sees a camera twice"
 
 
-def test_people_come_in_from_beside_the_picture(demo_views: list[View]) -> None:
+def test_people_come_in_from_beside_the_image(demo_views: list[View]) -> None:
     for view in demo_views:
         for x, z in (walk.spots[end] for walk in view.walks for end in (0, -1)):
             assert abs(x) > half_width_m(view.camera, z) - 0.4  # a companion walks up to 0.7 m aside
@@ -171,7 +171,7 @@ def test_films_hold_the_frames(smoke: ClipReport, frames: list[Frame]) -> None:
     assert [video.name for video in smoke.videos] == ["cam1.mp4", "cam2.mp4"]
     assert smoke.images == {"cam1": SMOKE.frames, "cam2": SMOKE.frames}
     capture = cv2.VideoCapture(str(smoke.videos[1]))
-    decoded = [picture for ok, picture in iter(capture.read, (False, None)) if ok]
+    decoded = [image for ok, image in iter(capture.read, (False, None)) if ok]
     assert len(decoded) == SMOKE.frames
     assert capture.get(cv2.CAP_PROP_FPS) == SMOKE.fps
     assert np.abs(decoded[8].astype(float) - frames[8].image).mean() < 12

@@ -46,8 +46,8 @@ def names(report: CropsReport, folder: str) -> list[tuple[int, int]]:
 
 def as_blocks(sighting: Sighting) -> np.ndarray:
     """Mean colours of 6 x 3 parts."""
-    picture = cv2.resize(sighting.picture.astype(np.float32), (36, 72), interpolation=cv2.INTER_AREA)
-    return picture.reshape(6, 12, 3, 12, 3).mean((1, 3))
+    image = cv2.resize(sighting.image.astype(np.float32), (36, 72), interpolation=cv2.INTER_AREA)
+    return image.reshape(6, 12, 3, 12, 3).mean((1, 3))
 
 
 @pytest.mark.parametrize("golden", json.loads(GOLDEN.read_text()), ids=lambda g: f"{g['split']}{g['camera']}")
@@ -64,9 +64,9 @@ def test_golden_crops(golden: dict) -> None:
 def test_crops_depend_on_seed_split_and_camera_only(one_camera: list[Sighting]) -> None:
     again = list(draw_sightings(SMOKE, 0, "test", 1))
     assert [s.stem for s in again] == [s.stem for s in one_camera]
-    assert all(np.array_equal(a.picture, b.picture) for a, b in zip(again, one_camera, strict=True))
-    others = [next(draw_sightings(SMOKE, *key)).picture for key in ((1, "test", 1), (0, "train", 1), (0, "test", 0))]
-    assert all(not np.array_equal(one_camera[0].picture, other) for other in others)
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(again, one_camera, strict=True))
+    others = [next(draw_sightings(SMOKE, *key)).image for key in ((1, "test", 1), (0, "train", 1), (0, "test", 0))]
+    assert all(not np.array_equal(one_camera[0].image, other) for other in others)
 
 
 def test_everybody_comes_as_often_as_the_preset_says_in_different_scenes(one_camera: list[Sighting]) -> None:
@@ -79,7 +79,7 @@ def test_everybody_comes_as_often_as_the_preset_says_in_different_scenes(one_cam
 
 
 def test_crops_are_large_enough(one_camera: list[Sighting]) -> None:
-    sizes = np.array([sighting.picture.shape[:2] for sighting in one_camera])
+    sizes = np.array([sighting.image.shape[:2] for sighting in one_camera])
     # The box may lose a few per cent at each side, as a detector's does.
     assert (sizes >= (0.9 * HEIGHT_MIN_PX, 0.9 * WIDTH_MIN_PX)).all()
 

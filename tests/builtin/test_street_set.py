@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.builtin.picture import LONG_SIDE_MIN_PX, SHORT_SIDE_MIN_PX, VISIBLE_SHARE_MIN
 from kd_yolo.builtin.presets import SPLITS, get_preset
 from kd_yolo.builtin.street.actors import CLASS_NAMES
+from kd_yolo.builtin.street_image import LONG_SIDE_MIN_PX, SHORT_SIDE_MIN_PX, VISIBLE_SHARE_MIN
 from kd_yolo.builtin.street_set import StreetReport, make_street
 
 WIDTH, HEIGHT = get_preset("smoke").width_px, get_preset("smoke").height_px
@@ -30,10 +30,10 @@ def label_rows(folder: Path, record: dict) -> np.ndarray:
 def test_the_preset_gives_the_counts(smoke_set: StreetReport) -> None:
     preset = get_preset("smoke")
     for split in SPLITS:
-        pictures = sorted((smoke_set.folder / "images" / split).iterdir())
+        images = sorted((smoke_set.folder / "images" / split).iterdir())
         labels = sorted((smoke_set.folder / "labels" / split).iterdir())
-        assert [p.stem for p in pictures] == [p.stem for p in labels]
-        assert len(pictures) == preset.num_images(split) == smoke_set.images[split]
+        assert [p.stem for p in images] == [p.stem for p in labels]
+        assert len(images) == preset.num_images(split) == smoke_set.images[split]
     assert not smoke_set.reused
 
 
@@ -86,7 +86,7 @@ def test_meta_gives_what_later_sets_need(smoke_set: StreetReport) -> None:
         objects = record["objects"]
         assert record["camera"] == record["index"] % get_preset("smoke").cameras
         here = [o["identity"] for o in objects if o["class"] == "person"]
-        assert len(here) == len(set(here)), "nobody is twice in a picture"
+        assert len(here) == len(set(here)), "nobody is twice in an image"
         people[record["split"]] |= set(here)
         for place, item in enumerate(objects):
             assert (item["identity"] >= 0) == (item["class"] == "person")
@@ -175,13 +175,13 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert make_street(tmp_path, "smoke").images["train"] == 12
 
 
-def test_progress_counts_every_picture(tmp_path: Path) -> None:
+def test_progress_counts_every_image(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     make_street(tmp_path / "set", "smoke", progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 24) for done in range(1, 25)]
 
 
-def test_processes_do_not_change_the_pictures(smoke_set: StreetReport, tmp_path: Path) -> None:
+def test_processes_do_not_change_the_images(smoke_set: StreetReport, tmp_path: Path) -> None:
     report = make_street(tmp_path / "set", "smoke", workers=2)
     files = sorted(p.relative_to(smoke_set.folder) for p in smoke_set.folder.rglob("*.*") if p.is_file())
     assert files == sorted(p.relative_to(report.folder) for p in report.folder.rglob("*.*") if p.is_file())

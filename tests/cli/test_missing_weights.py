@@ -24,8 +24,8 @@ COMMANDS: dict[str, set[str]] = {
     "compare yolov8x.pt": set(),
     "compare {weights} yolov8x.pt data={data}": set(),
     "league --losses cwd --teacher yolov8x.pt data={data}": {"--teacher"},
-    "crops {picture} --weights yolov8x.pt": {"--weights"},
-    "search track {picture} --weights yolov8x.pt": {"--weights"},
+    "crops {image} --weights yolov8x.pt": {"--weights"},
+    "search track {image} --weights yolov8x.pt": {"--weights"},
 }
 
 
@@ -35,8 +35,8 @@ def test_advice_is_that_of_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    picture = tiny_data.parent / "images" / "val" / "0.png"
-    words = shlex.split(line.format(data=tiny_data, weights=make_weights("yolov8n.yaml"), picture=picture))
+    image = tiny_data.parent / "images" / "val" / "0.png"
+    words = shlex.split(line.format(data=tiny_data, weights=make_weights("yolov8n.yaml"), image=image))
     assert main(words) == 3
     said = capsys.readouterr()
     assert "yolov8x.pt is not here" in said.err

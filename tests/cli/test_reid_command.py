@@ -34,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 BEST = "runs/reid/net/weights/best.pt"
 
 
-def test_test_writes_metrics_and_pictures(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_test_writes_metrics_and_images(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--weights", BEST, "--name", "t", "--strips", "2", "data=crops", "rerank=true"]) == 0
     out = capsys.readouterr().out
     assert "| query | 4 | 12 | 3 |" in out
@@ -55,8 +55,8 @@ def test_eval_only_equals_test(place: Path) -> None:
 
 
 def test_rank_lists_and_draws(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = next((place / "crops" / "query").glob("*.jpg"))
-    assert main(["rank", "--weights", BEST, "--query", str(picture), "--out", "r.png", "data=crops"]) == 0
+    image = next((place / "crops" / "query").glob("*.jpg"))
+    assert main(["rank", "--weights", BEST, "--query", str(image), "--out", "r.png", "data=crops"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "bounding_box_test" in line]
     distances = [float(line.split()[0]) for line in lines]
     assert len(lines) == 10

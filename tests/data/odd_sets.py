@@ -15,7 +15,7 @@ from PIL import Image
 Draw = random.Random
 
 
-def picture(draw: Draw, size: tuple[int, int] = (16, 20), mode: str = "RGB") -> Image.Image:
+def drawing(draw: Draw, size: tuple[int, int] = (16, 20), mode: str = "RGB") -> Image.Image:
     depth = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
     pixels = np.random.default_rng(draw.randrange(1 << 30)).integers(0, 255, (*size, *depth), np.uint8)
     return Image.fromarray(pixels)
@@ -30,42 +30,42 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 def turned(draw: Draw) -> bytes:
     exif = Image.Exif()
     exif[274] = 6
-    return encoded(picture(draw), "JPEG", exif=exif)
+    return encoded(drawing(draw), "JPEG", exif=exif)
 
 
 def bad_crc(draw: Draw) -> bytes:
-    data = bytearray(encoded(picture(draw), "PNG"))
+    data = bytearray(encoded(drawing(draw), "PNG"))
     data[-20] ^= 255
     return bytes(data)
 
 
 # suffix and content; None makes something else of the name
 IMAGES: dict[str, tuple[str, Callable[[Draw], bytes] | str]] = {
-    "png": (".png", lambda d: encoded(picture(d), "PNG")),
-    "jpg": (".jpg", lambda d: encoded(picture(d), "JPEG")),
-    "capitals": (".JPG", lambda d: encoded(picture(d), "JPEG")),
-    "grey": (".png", lambda d: encoded(picture(d, mode="L"), "PNG")),
-    "rgba": (".png", lambda d: encoded(picture(d, mode="RGBA"), "PNG")),
-    "bmp": (".bmp", lambda d: encoded(picture(d), "BMP")),
-    "webp": (".webp", lambda d: encoded(picture(d), "WEBP")),
-    "tif": (".tif", lambda d: encoded(picture(d), "TIFF")),
+    "png": (".png", lambda d: encoded(drawing(d), "PNG")),
+    "jpg": (".jpg", lambda d: encoded(drawing(d), "JPEG")),
+    "capitals": (".JPG", lambda d: encoded(drawing(d), "JPEG")),
+    "grey": (".png", lambda d: encoded(drawing(d, mode="L"), "PNG")),
+    "rgba": (".png", lambda d: encoded(drawing(d, mode="RGBA"), "PNG")),
+    "bmp": (".bmp", lambda d: encoded(drawing(d), "BMP")),
+    "webp": (".webp", lambda d: encoded(drawing(d), "WEBP")),
+    "tif": (".tif", lambda d: encoded(drawing(d), "TIFF")),
     "turned": (".jpg", turned),
-    "png named jpg": (".jpg", lambda d: encoded(picture(d), "PNG")),
-    "two dots": (".b.jpg", lambda d: encoded(picture(d), "JPEG")),
-    "9 px": (".png", lambda d: encoded(picture(d, (30, 9)), "PNG")),
-    "10 px": (".png", lambda d: encoded(picture(d, (10, 10)), "PNG")),
-    "gif named jpg": (".jpg", lambda d: encoded(picture(d), "GIF")),
-    "ppm named png": (".png", lambda d: encoded(picture(d), "PPM")),
-    "cut jpg": (".jpg", lambda d: encoded(picture(d, (40, 40)), "JPEG")[:700]),
-    "cut header": (".jpg", lambda d: encoded(picture(d), "JPEG")[:30]),
-    "no end": (".jpg", lambda d: encoded(picture(d), "JPEG")[:-2]),
-    "bytes behind the end": (".jpg", lambda d: encoded(picture(d), "JPEG") + b"camera"),
-    "cut png": (".png", lambda d: encoded(picture(d), "PNG")[:-30]),
+    "png named jpg": (".jpg", lambda d: encoded(drawing(d), "PNG")),
+    "two dots": (".b.jpg", lambda d: encoded(drawing(d), "JPEG")),
+    "9 px": (".png", lambda d: encoded(drawing(d, (30, 9)), "PNG")),
+    "10 px": (".png", lambda d: encoded(drawing(d, (10, 10)), "PNG")),
+    "gif named jpg": (".jpg", lambda d: encoded(drawing(d), "GIF")),
+    "ppm named png": (".png", lambda d: encoded(drawing(d), "PPM")),
+    "cut jpg": (".jpg", lambda d: encoded(drawing(d, (40, 40)), "JPEG")[:700]),
+    "cut header": (".jpg", lambda d: encoded(drawing(d), "JPEG")[:30]),
+    "no end": (".jpg", lambda d: encoded(drawing(d), "JPEG")[:-2]),
+    "bytes behind the end": (".jpg", lambda d: encoded(drawing(d), "JPEG") + b"camera"),
+    "cut png": (".png", lambda d: encoded(drawing(d), "PNG")[:-30]),
     "bad crc": (".png", bad_crc),
     "text": (".jpg", lambda d: b"not an image"),
     "empty": (".png", lambda d: b""),
-    "hidden": ("hidden", lambda d: encoded(picture(d), "PNG")),
-    "jfif": (".jfif", lambda d: encoded(picture(d), "JPEG")),
+    "hidden": ("hidden", lambda d: encoded(drawing(d), "PNG")),
+    "jfif": (".jfif", lambda d: encoded(drawing(d), "JPEG")),
     "other": (".json", lambda d: b"{}"),
     "folder": (".jpg", "folder"),
     "lost link": (".jpg", "lost link"),
@@ -143,7 +143,7 @@ def write_image(draw: Draw, folder: Path, stem: str, kind: str) -> None:
         away = folder.parents[1] / "away"
         away.mkdir(exist_ok=True)
         target = away / f"{folder.name}-{stem}.png"
-        target.write_bytes(encoded(picture(draw), "PNG"))
+        target.write_bytes(encoded(drawing(draw), "PNG"))
         file.symlink_to(target)
     else:
         assert not isinstance(make, str)

@@ -33,7 +33,7 @@ def test_boxes_are_drawn(tiny_set: Path, tmp_path: Path) -> None:
     assert changed[:, 0].max() == 71
 
 
-def test_unreadable_pictures_are_passed_over(tiny_set: Path, tmp_path: Path) -> None:
+def test_unreadable_images_are_passed_over(tiny_set: Path, tmp_path: Path) -> None:
     (tiny_set.parent / "images" / "val" / "a.png").write_bytes(b"x")
     assert cv2.imread(str(contact_sheet(tiny_set, tmp_path / "a.png", columns=1, tile_width_px=64))).shape == (
         48,

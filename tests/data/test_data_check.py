@@ -156,9 +156,9 @@ def test_outlines_count_as_boxes(tiny_set: Path) -> None:
     assert check_detection_data(tiny_set).splits["train"].boxes == {"cat": 1, "cup": 2}
 
 
-def test_unreadable_pictures_are_listed(tiny_set: Path) -> None:
+def test_unreadable_images_are_listed(tiny_set: Path) -> None:
     broken, empty = (tiny_set.parent / "images" / "train" / name for name in ("a.png", "c.jpg"))
-    broken.write_bytes(b"not a picture")
+    broken.write_bytes(b"not an image")
     empty.touch()
     report = check_detection_data(tiny_set)
     assert report.unreadable == (broken, empty)
@@ -167,22 +167,22 @@ def test_unreadable_pictures_are_listed(tiny_set: Path) -> None:
     assert check_detection_data(tiny_set, decode=False).unreadable == (empty,)
 
 
-def test_listed_pictures_that_are_missing_are_unreadable(tiny_set: Path) -> None:
+def test_listed_images_that_are_missing_are_unreadable(tiny_set: Path) -> None:
     tiny_set.with_name("val.txt").write_text("images/val/a.png\nimages/val/gone.png\n")
     rewrite(tiny_set, val="val.txt")
     assert [p.name for p in check_detection_data(tiny_set).unreadable] == ["gone.png"]
 
 
 def test_nothing_readable_is_an_error(tiny_set: Path) -> None:
-    for picture in (tiny_set.parent / "images" / "val").iterdir():
-        picture.write_bytes(b"x")
+    for image in (tiny_set.parent / "images" / "val").iterdir():
+        image.write_bytes(b"x")
     with pytest.raises(InputError, match=r"none of the 2 'val' images .* can be read: .*a.png"):
         check_detection_data(tiny_set)
 
 
-def test_no_pictures_is_an_error(tiny_set: Path) -> None:
-    for picture in (tiny_set.parent / "images" / "val").iterdir():
-        picture.unlink()
+def test_no_images_is_an_error(tiny_set: Path) -> None:
+    for image in (tiny_set.parent / "images" / "val").iterdir():
+        image.unlink()
     with pytest.raises(InputError, match=r"'val' of .* has no images"):
         check_detection_data(tiny_set)
 
@@ -194,7 +194,7 @@ def test_no_labels_is_an_error_that_says_where_they_belong(tiny_set: Path) -> No
         check_detection_data(tiny_set)
 
 
-def test_a_picture_without_labels_is_background(tiny_set: Path) -> None:
+def test_a_image_without_labels_is_background(tiny_set: Path) -> None:
     (tiny_set.parent / "labels" / "train" / "a.txt").unlink()
     (tiny_set.parent / "labels" / "val" / "a.txt").write_text("")
     report = check_detection_data(tiny_set)

@@ -136,10 +136,10 @@ def test_what_would_end_a_training_is_refused(suffix: str, kind: str, tiny_set: 
 
     from ultralytics.utils.patches import imread
 
-    from tests.data.odd_sets import encoded, picture
+    from tests.data.odd_sets import drawing, encoded
 
     image = tiny_set.parent / "images" / "train" / f"c{suffix}"
-    image.write_bytes(encoded(picture(random.Random(0), (64, 64)), kind)[:400])
+    image.write_bytes(encoded(drawing(random.Random(0), (64, 64)), kind)[:400])
     kept = [label["im_file"] for label in upstream_reads(tiny_set, "detect")["train"].labels]
     refusal = ""
     try:

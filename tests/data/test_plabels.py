@@ -151,6 +151,6 @@ def test_what_cannot_be_written_is_told() -> None:
         format_plabels([0, 0], [box, box], [1, 0])
 
 
-def test_the_twin_of_a_picture() -> None:
+def test_the_twin_of_a_image() -> None:
     assert plabel_path(Path("/d/images/set/images/val/a.b.jpg")) == Path("/d/images/set/plabels/val/a.b.txt")
     assert plabel_path(Path("/d/a.jpg")) == Path("/d/a.txt")

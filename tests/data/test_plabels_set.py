@@ -11,7 +11,7 @@ from PIL import Image
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.data.plabels import format_plabels
-from kd_yolo.data.relation_set import read_picture, read_relation_set
+from kd_yolo.data.relation_set import read_bgr, read_relation_set
 
 BOXES, PARENTS, CLASSES = [(0.5, 0.5, 0.8, 0.6), (0.4, 0.5, 0.2, 0.2)], [-1, 0], [0, 1]
 
@@ -55,37 +55,37 @@ def test_a_folder_needs_neither_yaml_nor_labels(root: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", ["", "data.yaml"])
-def test_any_kind_of_picture(root: Path, entry: str) -> None:
-    picture = Image.new("RGB", (32, 24), (10, 20, 30))
+def test_any_kind_of_image(root: Path, entry: str) -> None:
+    original = Image.new("RGB", (32, 24), (10, 20, 30))
     text = (root / "plabels/val/a.txt").read_text()
     for ending in ("gif", "webp", "TIF", "ppm", "bmp", "jp2", "tga"):
-        picture.save(root / "images/val" / f"x{ending}.{ending}")
+        original.save(root / "images/val" / f"x{ending}.{ending}")
         (root / "plabels/val" / f"x{ending}.txt").write_text(text)
-    (root / "images/val/notes.md").write_text("no picture")
+    (root / "images/val/notes.md").write_text("no image")
     samples = read_relation_set(root / entry)
     assert len(samples) == 9
     for sample in samples:
-        image = read_picture(sample.image)
+        image = read_bgr(sample.image)
         assert image.shape == (24, 32, 3)
         if sample.image.name.startswith("x"):
             np.testing.assert_allclose(image.mean((0, 1)), (30, 20, 10), atol=4)
 
 
-def test_grey_and_transparent_pictures_get_three_channels(tmp_path: Path) -> None:
+def test_grey_and_transparent_images_get_three_channels(tmp_path: Path) -> None:
     for mode, name in (("L", "a.png"), ("RGBA", "b.png"), ("P", "c.gif"), ("1", "d.tif")):
         Image.new(mode, (8, 6)).save(tmp_path / name)
-        assert read_picture(tmp_path / name).shape == (6, 8, 3)
+        assert read_bgr(tmp_path / name).shape == (6, 8, 3)
 
 
-def test_a_picture_that_is_none_is_told(tmp_path: Path) -> None:
+def test_a_image_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(InputError, match=r"a\.png is not an image that can be read"):
-        read_picture(tmp_path / "a.png")
+        read_bgr(tmp_path / "a.png")
     (tmp_path / "empty.png").touch()
     with pytest.raises(InputError, match=r"empty\.png is not an image"):
-        read_picture(tmp_path / "empty.png")
+        read_bgr(tmp_path / "empty.png")
     with pytest.raises(InputError, match=r"gone\.png"):
-        read_picture(tmp_path / "gone.png")
+        read_bgr(tmp_path / "gone.png")
 
 
 def test_labels_without_a_twin_are_told(root: Path) -> None:
@@ -96,7 +96,7 @@ def test_labels_without_a_twin_are_told(root: Path) -> None:
         read_relation_set(root)
 
 
-def test_a_background_picture_needs_no_files(root: Path) -> None:
+def test_a_background_image_needs_no_files(root: Path) -> None:
     (root / "plabels/val/b.txt").unlink()
     (root / "labels/val/b.txt").write_text("\n")
     assert read_relation_set(root)[1].truth.parents.shape == (0,)
@@ -158,7 +158,7 @@ def test_missing_folders_are_told(root: Path, tmp_path: Path) -> None:
         read_relation_set(root, "holdout")
 
 
-def test_real_pictures_and_parents(shared: Path) -> None:
+def test_real_images_and_parents(shared: Path) -> None:
     samples = read_relation_set(shared / "data" / "diagram", "val")
     assert len(samples) == 141
     assert sum(int((s.truth.parents >= 0).sum()) for s in samples) == 1783

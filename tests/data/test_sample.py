@@ -12,7 +12,7 @@ from kd_yolo.data.sample import sample_classes, sample_detection
 from kd_yolo.data.spec import label_path, list_images, read_data_yaml
 
 
-def test_pictures_keep_their_labels(tiny_data: Path, tmp_path: Path) -> None:
+def test_images_keep_their_labels(tiny_data: Path, tmp_path: Path) -> None:
     chosen = read_data_yaml(sample_detection(tiny_data, "train", 3, 0, tmp_path / "set"))
     images = list_images(chosen, "train")
     assert len(images) == 3
@@ -35,7 +35,7 @@ def test_the_seed_chooses(tiny_data: Path, tmp_path: Path) -> None:
     assert len(contents(0, "d")) == len(set(contents(0, "e"))) == 4
 
 
-def test_all_pictures_when_there_are_not_more(tiny_data: Path, tmp_path: Path) -> None:
+def test_all_images_when_there_are_not_more(tiny_data: Path, tmp_path: Path) -> None:
     spec = read_data_yaml(sample_detection(tiny_data, "val", 100, 0, tmp_path / "set"))
     assert len(list_images(spec, "train")) == 8
 
@@ -55,7 +55,7 @@ def test_copies_where_links_are_not_allowed(tiny_data: Path, tmp_path: Path, mon
     assert all(file.is_file() and not file.is_symlink() for file in list_images(spec, "train"))
 
 
-def test_a_split_without_pictures_is_named(tiny_data: Path, tmp_path: Path) -> None:
+def test_a_split_without_images_is_named(tiny_data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no images in its split 'test'\. It has: train, val"):
         sample_detection(tiny_data, "test", 3, 0, tmp_path / "set")
 

@@ -1,4 +1,4 @@
-"""Pictures without labels: from a folder, glob, list, image or video, without those that are known or corrupt."""
+"""Images without labels: from a folder, glob, list, image or video, without those that are known or corrupt."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from kd_yolo.base.errors import InputError
 from kd_yolo.data import frames
 from kd_yolo.data.frames import video_frames
-from kd_yolo.data.unlabelled import UnlabelledPictures, find_unlabelled
+from kd_yolo.data.unlabelled import UnlabelledImages, find_unlabelled
 
 
-def write_picture(path: Path, value: int = 90) -> Path:
+def write_image(path: Path, value: int = 90) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), np.full((24, 32, 3), value, np.uint8))
     return path
@@ -35,16 +35,16 @@ def write_video(path: Path, count: int, suffix_codec: str = "MJPG") -> Path:
 def folder(tmp_path: Path) -> Path:
     """Four images, one in a folder below, and a file of another kind."""
     for name in ("a.png", "b.jpg", "c.PNG", "deep/d.bmp"):
-        write_picture(tmp_path / "pool" / name)
-    (tmp_path / "pool" / "readme.md").write_text("not a picture")
+        write_image(tmp_path / "pool" / name)
+    (tmp_path / "pool" / "readme.md").write_text("not an image")
     return tmp_path / "pool"
 
 
-def find(source: object, tmp_path: Path, exclude: tuple[Path, ...] = ()) -> UnlabelledPictures:
+def find(source: object, tmp_path: Path, exclude: tuple[Path, ...] = ()) -> UnlabelledImages:
     return find_unlabelled(str(source), frames_dir=tmp_path / "frames", exclude=exclude)
 
 
-def names(found: UnlabelledPictures) -> list[str]:
+def names(found: UnlabelledImages) -> list[str]:
     return [file.name for file in found.files]
 
 
@@ -66,11 +66,11 @@ def test_a_glob(folder: Path, tmp_path: Path, pattern: str, expected: list[str])
 
 
 def test_a_name_that_looks_like_a_glob_is_taken_as_it_is(tmp_path: Path) -> None:
-    write_picture(tmp_path / "pool[1]" / "a.png")
+    write_image(tmp_path / "pool[1]" / "a.png")
     assert names(find(tmp_path / "pool[1]", tmp_path)) == ["a.png"]
 
 
-def test_one_picture(folder: Path, tmp_path: Path) -> None:
+def test_one_image(folder: Path, tmp_path: Path) -> None:
     assert names(find(folder / "a.png", tmp_path)) == ["a.png"]
 
 
@@ -87,11 +87,11 @@ def test_paths_in_a_list_count_from_its_folder(folder: Path, tmp_path: Path, mon
 NO_IMAGE = "is no image that can be read"
 
 
-def test_corrupt_pictures_are_named_and_skipped(folder: Path, tmp_path: Path) -> None:
+def test_corrupt_images_are_named_and_skipped(folder: Path, tmp_path: Path) -> None:
     (folder / "e.png").write_bytes(b"")
     for i in range(6):
-        (folder / f"f{i}.jpg").write_bytes(b"no picture")
-    (folder / "g.heic").write_bytes(b"no picture")
+        (folder / f"f{i}.jpg").write_bytes(b"no image")
+    (folder / "g.heic").write_bytes(b"no image")
     found = find(folder, tmp_path)
     assert names(found) == ["a.png", "b.jpg", "c.PNG", "d.bmp"]
     assert [(file.name, why) for file, why in found.skipped] == [
@@ -100,10 +100,10 @@ def test_corrupt_pictures_are_named_and_skipped(folder: Path, tmp_path: Path) ->
     (note,) = found.notes
     assert note.startswith(f"8 of 12 images cannot be used and are skipped: {folder / 'e.png'} (empty), ")
     assert note.endswith(f"{folder / 'f3.jpg'} ({NO_IMAGE}) and 3 more")
-    assert (folder / "f0.jpg").read_bytes() == b"no picture"
+    assert (folder / "f0.jpg").read_bytes() == b"no image"
 
 
-def test_labelled_pictures_are_left_out_however_they_are_spelt(folder: Path, tmp_path: Path) -> None:
+def test_labelled_images_are_left_out_however_they_are_spelt(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder, target_is_directory=True)
     found = find(folder, tmp_path, exclude=(tmp_path / "link" / "a.png", folder / "deep" / ".." / "b.jpg"))
     assert names(found) == ["c.PNG", "d.bmp"]
@@ -112,7 +112,7 @@ def test_labelled_pictures_are_left_out_however_they_are_spelt(folder: Path, tmp
 
 def test_label_files_are_said_to_be_unread(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_picture(tmp_path / "images" / f"{name}.png")
+        write_image(tmp_path / "images" / f"{name}.png")
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     found = find(tmp_path / "images", tmp_path)
@@ -120,7 +120,7 @@ def test_label_files_are_said_to_be_unread(tmp_path: Path) -> None:
     assert found.notes == ("1 of 2 images have label files: they are not read",)
 
 
-def test_nothing_is_written_beside_the_pictures(folder: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_beside_the_images(folder: Path, tmp_path: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
     find(folder, tmp_path)
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
@@ -206,11 +206,11 @@ def test_a_cut_off_extraction_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     video, folder = write_video(tmp_path / "v.avi", 4), tmp_path / "frames"
     write, written = frames.write_image, []
 
-    def until_third(file: Path, picture: np.ndarray, **settings: bool) -> Path:
+    def until_third(file: Path, image: np.ndarray, **settings: bool) -> Path:
         written.append(file)
         if len(written) == 3:
             raise KeyboardInterrupt
-        return write(file, picture, **settings)
+        return write(file, image, **settings)
 
     monkeypatch.setattr(frames, "write_image", until_third)
     with pytest.raises(KeyboardInterrupt):
@@ -227,7 +227,7 @@ def test_a_file_that_is_no_video(tmp_path: Path) -> None:
     assert not (tmp_path / "frames").exists()
 
 
-def test_videos_among_pictures_are_passed_over(folder: Path, tmp_path: Path) -> None:
+def test_videos_among_images_are_passed_over(folder: Path, tmp_path: Path) -> None:
     write_video(folder / "v.avi", 2)
     found = find(folder, tmp_path)
     assert names(found) == ["a.png", "b.jpg", "c.PNG", "d.bmp"]

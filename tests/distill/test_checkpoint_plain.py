@@ -102,9 +102,9 @@ def test_a_finished_student_is_not_larger_than_a_plain_one(run: Any, again: Any)
 
 def test_opens_without_this_package(run: Any, tiny_data: Path, tmp_path: Path) -> None:
     """The finished student, and the last.pt of a run that was cut off."""
-    picture = next((tiny_data.parent / "images" / "val").iterdir())
+    image = next((tiny_data.parent / "images" / "val").iterdir())
     names = [str(run.wdir / name) for name in ("best.pt", "kept-last.pt")]
-    script = PLAIN.format(files=names, data=str(tiny_data), image=str(picture), out=str(tmp_path))
+    script = PLAIN.format(files=names, data=str(tiny_data), image=str(image), out=str(tmp_path))
     environment = {**os.environ, "YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "PYTHONPATH": ""}
     done = subprocess.run(
         [sys.executable, "-I", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

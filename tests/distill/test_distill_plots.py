@@ -29,8 +29,8 @@ def test_lines_are_the_columns(run: Path, monkeypatch: pytest.MonkeyPatch) -> No
     figures: list[Figure] = []
     write = distill_plots.write_figure
     monkeypatch.setattr(distill_plots, "write_figure", lambda path, fig: (figures.append(fig), write(path, fig))[1])
-    picture = draw_distillation(run)
-    assert cv2.imread(str(picture)).shape[1] > 1000
+    image = draw_distillation(run)
+    assert cv2.imread(str(image)).shape[1] > 1000
     lines = [{str(line.get_label()): list(line.get_ydata()) for line in axis.lines} for axis in figures[0].axes]
     assert lines[0] == {"kd_cwd": [0.5, 0.4], "kd_bkd": [0.02, 0.01]}
     assert lines[1]["of the loss"] == [10, 20]

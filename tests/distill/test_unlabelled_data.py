@@ -19,7 +19,7 @@ from ultralytics.data.build import build_dataloader, build_yolo_dataset
 from ultralytics.utils import DEFAULT_CFG
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.data.unlabelled import UnlabelledPictures
+from kd_yolo.data.unlabelled import UnlabelledImages
 from kd_yolo.distill.split import split_batch
 from kd_yolo.distill.unlabelled import mix_unlabelled
 
@@ -38,24 +38,24 @@ def label(task: str, x: float) -> str:
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> UnlabelledPictures:
+def pool(tmp_path: Path) -> UnlabelledImages:
     """Six pure green images; each has a label file, and a ``.npy`` that upstream would take for its cache."""
     for kind in ("images", "labels"):
         (tmp_path / "pool" / kind).mkdir(parents=True)
     files = []
     for i in range(6):
         file = tmp_path / "pool" / "images" / f"u{i}.png"
-        picture = np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8)
-        picture[..., 1] = 250
-        cv2.imwrite(str(file), picture)
+        image = np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8)
+        image[..., 1] = 250
+        cv2.imwrite(str(file), image)
         np.save(file.with_suffix(".npy"), np.zeros((3, 3, 1), np.float32))
         (tmp_path / "pool" / "labels" / f"u{i}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
         files.append(file)
-    return UnlabelledPictures(tuple(files))
+    return UnlabelledImages(tuple(files))
 
 
 @pytest.fixture
-def mixed(tmp_path: Path, pool: UnlabelledPictures) -> Mixed:
+def mixed(tmp_path: Path, pool: UnlabelledImages) -> Mixed:
     """Builds a labelled set of five pure red images, two of them without objects, and mixes the pool in."""
 
     def build(task: str = "detect", *, ratio: float = 1.0, batch: int = 4, **arguments: Any) -> Any:
@@ -64,9 +64,9 @@ def mixed(tmp_path: Path, pool: UnlabelledPictures) -> Mixed:
         for kind in ("images", "labels"):
             (folder / kind).mkdir(parents=True)
         for i in range(5):
-            picture = np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8)
-            picture[..., 2] = 250
-            cv2.imwrite(str(folder / "images" / f"{i}.png"), picture)
+            image = np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8)
+            image[..., 2] = 250
+            cv2.imwrite(str(folder / "images" / f"{i}.png"), image)
             rows = label(task, 0.3) + label(task, 0.6) if i < 3 else ""
             (folder / "labels" / f"{i}.txt").write_text(rows)
         data = {"names": {0: "a", 1: "b"}, "channels": 3, "kpt_shape": (2, 3), "flip_idx": [1, 0]}
@@ -89,7 +89,7 @@ def channel_max(images_nchw: torch.Tensor, channel: int) -> list[int]:
 @pytest.mark.parametrize("overlap_mask", [True, False])
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("augment", [STILL, {}, ALL_ON])
-def test_unlabelled_pictures_come_last_and_have_no_objects(
+def test_unlabelled_images_come_last_and_have_no_objects(
     mixed: Mixed, task: str, augment: dict[str, Any], overlap_mask: bool
 ) -> None:
     batch = batch_of(mixed(task, overlap_mask=overlap_mask, **augment))
@@ -134,7 +134,7 @@ def test_the_labelled_part_is_the_batch_without_mixing(mixed: Mixed, task: str, 
     assert len(mixed_batch["img"]) == 8
 
 
-def test_masks_of_objects_stay_when_there_are_as_many_as_pictures(mixed: Mixed) -> None:
+def test_masks_of_objects_stay_when_there_are_as_many_as_images(mixed: Mixed) -> None:
     dataset = mixed("segment", overlap_mask=False, ratio=0.5, **STILL)
     batch = batch_of(dataset)
     assert len(batch["masks"]) == len(batch["img"]) == 6
@@ -191,14 +191,14 @@ def test_augmentation_is_that_of_the_labelled_set(mixed: Mixed) -> None:
     assert described(unlabelled.transforms) == described(dataset.transforms)
 
 
-def test_without_augmentation_the_pictures_are_as_on_disk(mixed: Mixed) -> None:
+def test_without_augmentation_the_images_are_as_on_disk(mixed: Mixed) -> None:
     images = batch_of(mixed(**STILL))["img"]
     assert images[4:, 1].unique().tolist() == [250]
     assert images[4:, [0, 2]].unique().tolist() == [0]
 
 
 @pytest.mark.parametrize("cache", [False, True, "ram", "disk"])
-def test_nothing_is_written_or_read_beside_the_pictures(mixed: Mixed, tmp_path: Path, cache: bool | str) -> None:
+def test_nothing_is_written_or_read_beside_the_images(mixed: Mixed, tmp_path: Path, cache: bool | str) -> None:
     def state() -> dict[Path, tuple[int, bytes]]:
         files = (file for file in (tmp_path / "pool").rglob("*") if file.is_file())
         return {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in files}

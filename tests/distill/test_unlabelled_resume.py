@@ -60,7 +60,7 @@ class SplitLoss:
         return type(None), ()
 
 
-def write_pictures(folder: Path, count: int) -> Path:
+def write_images(folder: Path, count: int) -> Path:
     folder.mkdir()
     rng = np.random.default_rng(1)
     for i in range(count):
@@ -71,7 +71,7 @@ def write_pictures(folder: Path, count: int) -> Path:
 @pytest.fixture
 def run(tiny_data: Path, student: str, tmp_path: Path) -> Any:
     """Trains a tiny detector with twelve unlabelled images, two to a batch of four."""
-    pool = write_pictures(tmp_path / "pool", 12)
+    pool = write_images(tmp_path / "pool", 12)
 
     def train(model: str = student, on: dict[str, Any] | None = None, *, save: bool = False, **arguments: Any) -> Any:
         if "resume" not in arguments:
@@ -135,7 +135,7 @@ def mosaic_of(dataset: Any) -> float:
     return float(dataset.transforms.transforms[0].transforms[0].p)
 
 
-def test_pictures_of_the_labelled_set_are_left_out(run: Any, tiny_data: Path, logged: list[str]) -> None:
+def test_images_of_the_labelled_set_are_left_out(run: Any, tiny_data: Path, logged: list[str]) -> None:
     """Those that are validated on as well; with ``fraction``, the unused part of the training set is unlabelled."""
     images = tiny_data.parent / "images"
     trainer = run(name="run", epochs=1, unlabelled=str(images), fraction=0.5)

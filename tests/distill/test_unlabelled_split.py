@@ -28,7 +28,7 @@ def network(name: str) -> Any:
     return model
 
 
-def batch_of(name: str, pictures: int, model: Any) -> dict[str, Any]:
+def batch_of(name: str, num_images: int, model: Any) -> dict[str, Any]:
     """The first images of a set of five, the first three of which have two objects each, in ultralytics' layout."""
     torch.manual_seed(1)
     images, objects = torch.rand(LABELLED + UNLABELLED, 3, SIZE_PX, SIZE_PX), 2 * LABELLED
@@ -36,13 +36,13 @@ def batch_of(name: str, pictures: int, model: Any) -> dict[str, Any]:
     masks[:LABELLED, 2:9, 2:9], masks[:LABELLED, 5:12, 5:12] = 1, 2
     boxes = torch.tensor([[0.4, 0.4, 0.5, 0.5, 0.3], [0.5, 0.5, 0.4, 0.4, 0.6]]).repeat(LABELLED, 1)
     batch = {
-        "img": images[:pictures],
-        "im_file": tuple(str(i) for i in range(pictures)),
+        "img": images[:num_images],
+        "im_file": tuple(str(i) for i in range(num_images)),
         "cls": torch.arange(objects).float()[:, None] % model.model[-1].nc,
         "bboxes": boxes if name.endswith("obb") else boxes[:, :4],
         "batch_idx": torch.arange(LABELLED).repeat_interleave(2).float(),
-        "masks": masks[:pictures],
-        "sem_masks": masks[:pictures].clone(),
+        "masks": masks[:num_images],
+        "sem_masks": masks[:num_images].clone(),
     }
     if name.endswith("pose"):
         batch["keypoints"] = torch.rand(objects, *model.model[-1].kpt_shape)
@@ -80,7 +80,7 @@ def test_every_tensor_is_cut_and_the_rest_is_kept(name: str) -> None:
     assert split_predictions({"a": None, "b": (1, [torch.ones(4)])}, 2)["a"] is None
 
 
-def test_the_gradient_of_unlabelled_pictures_is_zero() -> None:
+def test_the_gradient_of_unlabelled_images_is_zero() -> None:
     model = network("yolo26n")
     mixed = {**batch_of("yolo26n", 5, model), "num_labelled": LABELLED, "num_labelled_masks": LABELLED}
     images = mixed["img"].requires_grad_()

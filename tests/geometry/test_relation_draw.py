@@ -41,7 +41,7 @@ def test_a_child_on_the_border_still_gets_an_arrow_to_be_seen() -> None:
     assert not has(image, _COLOURS[0], slice(108, 113), slice(40, 280))
 
 
-def test_the_picture_is_not_changed_and_grey_ones_will_do() -> None:
+def test_the_image_is_not_changed_and_grey_ones_will_do() -> None:
     before = WHITE.copy()
     out = draw_relations(before, [POOL], [-1])
     assert np.array_equal(before, WHITE)
@@ -70,7 +70,7 @@ def test_boxes_far_outside_do_no_harm() -> None:
     assert has(image, _COLOURS[1], slice(100, 102), slice(58, 63))
 
 
-def test_lines_grow_with_the_picture() -> None:
+def test_lines_grow_with_the_image() -> None:
     large = np.full((2400, 3200, 3), 255, np.uint8)
     ink = [(draw_relations(im, [box], [-1]) != 255).any(-1).sum() for im, box in
            ((WHITE, POOL), (large, tuple(10 * v for v in POOL)))]  # fmt: skip

@@ -147,7 +147,7 @@ def test_a_set_compares_classes_where_both_sides_have_them() -> None:
     assert evaluate_relations([("a", truth, Relations(TRUE[:2], [-1, 0]))]).total.correct == 1
 
 
-def test_the_picture_of_a_fault_is_named() -> None:
+def test_the_image_of_a_fault_is_named() -> None:
     with pytest.raises(InputError, match=r"b\.png: predicted parents\[0\] is 7"):
         evaluate_relations([("b.png", Relations(TRUE[:1], [-1]), Relations(TRUE[:1], [7]))])
 

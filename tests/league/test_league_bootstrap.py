@@ -49,7 +49,7 @@ def upstream(scores: ImageScores, counts: Any) -> float:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), images=st.integers(1, 12), skill=st.sampled_from([0.0, 0.3, 0.9, 1.0]))
-def test_equals_ultralytics_on_copied_pictures(seed: int, images: int, skill: float) -> None:
+def test_equals_ultralytics_on_copied_images(seed: int, images: int, skill: float) -> None:
     scores = random_scores(seed, images, skill)
     counts = np.random.default_rng(seed).integers(0, 4, (5, images))
     assert scores.mean_ap(counts) == pytest.approx([upstream(scores, row) for row in counts], abs=1e-12)
@@ -76,7 +76,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(scores.mean_ap(counts), whole)
 
 
-def test_pictures_without_anything() -> None:
+def test_images_without_anything() -> None:
     empty = random_scores(0, images=3, classes=1)
     nothing = {key: getattr(empty, key)[:0] for key in ("tp", "conf", "pred_class", "pred_image")}
     blind = ImageScores(**nothing, target_class=np.zeros(2, int), target_image=np.array([0, 2]), names=empty.names)
@@ -139,7 +139,7 @@ def test_all_pairs_that_share_a_seed() -> None:
     assert compare_pairs({}) == []
 
 
-def test_other_pictures_are_refused(tmp_path: Path) -> None:
+def test_other_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"b-s0 and a-s0 were not evaluated on the same images \(8 and 9\)"):
         compare_pairs({("a", 0): random_scores(0), ("b", 0): random_scores(0, images=8)})
     (tmp_path / "images.npz").write_bytes(b"no archive")

@@ -43,8 +43,8 @@ def test_recipes_of_the_configuration_folder() -> None:
 
 
 def test_no_paths_of_this_machine() -> None:
-    recipe = Recipe(name="a", loss="cwd", flags={"unlabelled": "/home/me/pictures"})
-    assert str(recipe) == "cwd:unlabelled=pictures"
+    recipe = Recipe(name="a", loss="cwd", flags={"unlabelled": "/home/me/images"})
+    assert str(recipe) == "cwd:unlabelled=images"
     assert "/home" not in json.dumps(recipe.resolved())
 
 

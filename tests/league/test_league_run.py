@@ -103,12 +103,12 @@ def test_nothing_in_the_results_says_where_they_were_made(done: Path, tiny_data:
             assert str(tiny_data.parent) not in text
 
 
-def test_statistics_of_pictures_stay_beside_the_run(done: Path) -> None:
+def test_statistics_of_images_stay_beside_the_run(done: Path) -> None:
     assert [file.parent.name for file in sorted(done.rglob("images.npz"))] == sorted([*RUNS, "teacher"])
     assert list((done / "results").rglob("*.npz")) == []
 
 
-def test_all_start_from_the_same_weights_and_see_the_same_pictures(done: Path) -> None:
+def test_all_start_from_the_same_weights_and_see_the_same_images(done: Path) -> None:
     """With a rate of 0: weights are the initial ones, BatchNorm statistics tell which images came in which order."""
     states = [load_checkpoint(done / f"runs/league/tiny/{name}/weights/best.pt")[0].state_dict() for name in RUNS]
     fresh = load_checkpoint(done / "runs/league/tiny/none-s0/weights/best.pt")[0]

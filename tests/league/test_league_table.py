@@ -96,9 +96,9 @@ def test_files(out: Path) -> None:
     assert [row["recipe"] for row in rows] == ["shipped", "cwd", "none"]
     assert float(rows[1]["gap_closed"]) == pytest.approx(0.07 / 0.18)
     assert json.loads((out / "league.json").read_text())["rows"][2]["gain_none"] is None
-    picture = cv2.imread(str(out / "league.png"))
-    assert picture is not None
-    assert picture.std() > 5
+    image = cv2.imread(str(out / "league.png"))
+    assert image is not None
+    assert image.std() > 5
 
 
 def with_images(out: Path, runs: Path) -> None:
@@ -131,7 +131,7 @@ def test_verdicts_and_their_survival_on_another_machine(tmp_path: Path) -> None:
     assert [{pair.better, pair.other} for pair in changed.pairs] == [{"cwd", "none"}]
 
 
-def test_pictures_of_another_training_are_left_out(tmp_path: Path) -> None:
+def test_images_of_another_training_are_left_out(tmp_path: Path) -> None:
     out, runs = tmp_path / "out", tmp_path / "runs"
     with_images(out, runs)
     write(out, "cwd", 0, 0.4321)

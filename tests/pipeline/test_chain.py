@@ -68,7 +68,7 @@ def test_the_sparse_weights_are_handed_on_not_the_best(done: ChainResult) -> Non
     assert state["stages"]["prune"]["result"]["path"].endswith("pruned.pt")
 
 
-def test_tables_and_pictures_are_there(done: ChainResult) -> None:
+def test_tables_and_images_are_there(done: ChainResult) -> None:
     names = [f"compare.{kind}" for kind in ("csv", "md", "json", "png")]
     names += ["channels.png", "gammas.png", "timeline.png"]
     assert [name for name in names if not (done.folder / name).stat().st_size] == []

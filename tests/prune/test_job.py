@@ -133,9 +133,9 @@ def test_images_are_as_in_training_for_statistics_and_plain_for_taylor(
     asked: list[tuple[bool, int]] = []
     original = networks.batches
 
-    def batches(model: Any, pictures: Any, count: int) -> Any:
-        asked.append((pictures.augment, count))
-        return original(model, pictures, count)
+    def batches(model: Any, images: Any, count: int) -> Any:
+        asked.append((images.augment, count))
+        return original(model, images, count)
 
     monkeypatch.setattr(networks, "batches", batches)
     prune(settings(data=data, batches=2, recalibration_images=6), tmp_path / "run")

@@ -15,12 +15,12 @@ def test_draws_a_bar_a_layer(tmp_path: Path) -> None:
     heights = []
     for count in (3, 40):
         drops = {f"model.{i}.cv1.conv": 0.01 * i - 0.01 for i in range(count)}
-        picture = cv2.imread(str(draw_sensitivity(drops, "mAP50-95(B)", 0.4, tmp_path / f"{count}.png")))
-        assert picture is not None
-        assert picture.std() > 10
-        orange = (picture[..., 2] > 180) & (picture[..., 0] < 60)
+        image = cv2.imread(str(draw_sensitivity(drops, "mAP50-95(B)", 0.4, tmp_path / f"{count}.png")))
+        assert image is not None
+        assert image.std() > 10
+        orange = (image[..., 2] > 180) & (image[..., 0] < 60)
         assert orange.any() == (count == 40)  # only there a layer costs more than a twentieth
-        heights.append(picture.shape[0])
+        heights.append(image.shape[0])
     assert heights[1] > 2 * heights[0]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from kd_yolo.reid.data.sample import Sample
 
 
-def write_picture(path: Path, value: int = 0, size_hw: tuple[int, int] = (16, 8)) -> Path:
+def write_image(path: Path, value: int = 0, size_hw: tuple[int, int] = (16, 8)) -> Path:
     """Noise that depends on ``value``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(value).integers(0, 255, (*size_hw, 3), np.uint8)
@@ -27,7 +27,7 @@ def write_market(folder: Path, **subsets: Iterable[str]) -> Path:
         (folder / names[subset]).mkdir(parents=True, exist_ok=True)
         for number, stem in enumerate(stems):
             value = zlib.crc32(f"{subset} {number}".encode())  # no image is in two subsets
-            write_picture(folder / names[subset] / f"{stem}s1_{number:06d}_00.jpg", value)
+            write_image(folder / names[subset] / f"{stem}s1_{number:06d}_00.jpg", value)
     return folder
 
 

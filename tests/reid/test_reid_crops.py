@@ -17,18 +17,18 @@ from kd_yolo.reid.data.decode import is_readable, read_rgb
 from kd_yolo.reid.data.sample import Sample
 from kd_yolo.reid.data.sampler import Draw, PKSampler
 from kd_yolo.reid.data.transforms import Augment
-from tests.reid.data_helpers import write_picture
+from tests.reid.data_helpers import write_image
 
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    return [Sample(write_picture(tmp_path / f"{n}.png", n), 10 + n // 3, n % 2 + 1) for n in range(9)]
+    return [Sample(write_image(tmp_path / f"{n}.png", n), 10 + n // 3, n % 2 + 1) for n in range(9)]
 
 
 def pixel(path: Path) -> tuple[int, ...]:
-    picture = read_rgb(path)
-    assert picture.mode == "RGB"
-    return picture.getpixel((0, 0))
+    image = read_rgb(path)
+    assert image.mode == "RGB"
+    return image.getpixel((0, 0))
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,16 @@ def test_16_bit_greys_are_scaled_and_not_clipped(tmp_path: Path, ending: str) ->
 
 
 def test_a_camera_held_sideways(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (16, 8))
+    image = Image.new("RGB", (16, 8))
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
-    picture.save(tmp_path / "a.jpg", exif=exif)
+    image.save(tmp_path / "a.jpg", exif=exif)
     assert read_rgb(tmp_path / "a.jpg").size == (8, 16)
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", None])
+@pytest.mark.parametrize("content", [b"", b"no image", None])
 def test_what_does_not_decode_is_named(tmp_path: Path, content: bytes | None) -> None:
-    file = write_picture(tmp_path / "0001_c1.jpg", size_hw=(64, 64))
+    file = write_image(tmp_path / "0001_c1.jpg", size_hw=(64, 64))
     file.write_bytes(file.read_bytes()[:1500] if content is None else content)
     with pytest.raises(InputError, match=r"0001_c1\.jpg cannot be read as an image \(.+\): replace or remove it"):
         read_rgb(file)

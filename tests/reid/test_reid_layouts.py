@@ -8,7 +8,7 @@ import pytest
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.reid.data.layouts import Listing, read_layout
-from tests.reid.data_helpers import write_market, write_picture
+from tests.reid.data_helpers import write_image, write_market
 
 
 def facts(listing: Listing) -> dict[str, list[tuple[str, int, int]]]:
@@ -21,7 +21,7 @@ def test_market_names_junk_and_distractors(tmp_path: Path) -> None:
     write_market(
         tmp_path, train=["0002_c1", "0007_c6"], query=["0003_c2"], gallery=["0003_c5", "0000_c1", "-1_c3", "-1_c3"]
     )
-    (tmp_path / "query" / "Thumbs.db").write_text("no picture")
+    (tmp_path / "query" / "Thumbs.db").write_text("no image")
     listing = read_layout(tmp_path)
     assert facts(listing) == {
         "train": [("0002_c1s1_000000_00.jpg", 2, 1), ("0007_c6s1_000001_00.jpg", 7, 6)],
@@ -33,15 +33,15 @@ def test_market_names_junk_and_distractors(tmp_path: Path) -> None:
 
 
 def test_duke_and_flat_msmt17_names(tmp_path: Path) -> None:
-    write_picture(tmp_path / "bounding_box_train" / "0001_c2_f0046182.jpg")
-    write_picture(tmp_path / "bounding_box_train" / "0017_c15_0034.jpg")
+    write_image(tmp_path / "bounding_box_train" / "0001_c2_f0046182.jpg")
+    write_image(tmp_path / "bounding_box_train" / "0017_c15_0034.jpg")
     assert [(s.identity, s.camera) for s in read_layout(tmp_path).subsets["train"]] == [(1, 2), (17, 15)]
 
 
 def test_names_that_say_nothing_are_counted(tmp_path: Path) -> None:
     write_market(tmp_path, train=["0001_c1", "0002_c1"])
     for name in ("alice.jpg", "1-2_c1.jpg", "-7_c1.jpg", "x_c1.jpg", "._0001_c1.jpg"):
-        write_picture(tmp_path / "bounding_box_train" / name)
+        write_image(tmp_path / "bounding_box_train" / name)
     (note,) = read_layout(tmp_path).notes
     assert note == (
         "bounding_box_train: 4 image(s) passed over, no name as 0002_c1s1_000451_03.jpg (identity, camera):"
@@ -58,7 +58,7 @@ def test_identity_0_in_training_is_said(tmp_path: Path) -> None:
 
 def test_plain_names_of_the_subsets(tmp_path: Path) -> None:
     for place, name in (("train", "0003_c1s1_1_0"), ("query", "0018_c1s1_1_0"), ("gallery", "0018_c2s1_1_0")):
-        write_picture(tmp_path / place / f"{name}.png")
+        write_image(tmp_path / place / f"{name}.png")
     assert {k: v[0][1:] for k, v in facts(read_layout(tmp_path)).items()} == {
         "train": (3, 1), "query": (18, 1), "gallery": (18, 2)
     }  # fmt: skip
@@ -99,9 +99,9 @@ def test_a_bad_line_of_a_list_is_named(tmp_path: Path, line: str) -> None:
 def test_identity_folders_with_numbers(tmp_path: Path) -> None:
     for identity, count in (("007", 2), ("12", 1)):
         for number in range(count):
-            write_picture(tmp_path / identity / f"{number}.jpg")
+            write_image(tmp_path / identity / f"{number}.jpg")
     (tmp_path / "empty").mkdir()
-    write_picture(tmp_path / "loose.jpg")
+    write_image(tmp_path / "loose.jpg")
     (tmp_path / "empty").rename(tmp_path / "99")
     listing = read_layout(tmp_path)
     assert facts(listing) == {"train": [("0.jpg", 7, 0), ("1.jpg", 7, 0), ("0.jpg", 12, 0)]}
@@ -114,7 +114,7 @@ def test_identity_folders_with_numbers(tmp_path: Path) -> None:
 
 def test_identity_folders_with_names_in_three_subsets(tmp_path: Path) -> None:
     for place in ("train/alice", "train/bob", "query/carol", "gallery/carol", "gallery/7"):
-        write_picture(tmp_path / place / "1.jpg")
+        write_image(tmp_path / place / "1.jpg")
     listing = read_layout(tmp_path)
     assert listing.names == {0: "7", 1: "alice", 2: "bob", 3: "carol"}
     assert [s.identity for s in listing.subsets["train"]] == [1, 2]
@@ -124,7 +124,7 @@ def test_identity_folders_with_names_in_three_subsets(tmp_path: Path) -> None:
 
 def test_the_same_number_written_twice_is_two_people(tmp_path: Path) -> None:
     for name in ("1", "01"):
-        write_picture(tmp_path / name / "1.jpg")
+        write_image(tmp_path / name / "1.jpg")
     assert read_layout(tmp_path).names == {0: "01", 1: "1"}
 
 
@@ -134,7 +134,7 @@ def test_no_folder() -> None:
 
 
 def test_an_unknown_layout_lists_what_was_looked_for(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.jpg")
+    write_image(tmp_path / "a.jpg")
     with pytest.raises(InputError) as caught:
         read_layout(tmp_path)
     text = str(caught.value)
@@ -157,7 +157,7 @@ def test_a_folder_too_high_is_corrected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("here", "gone"), [("query", "bounding_box_test"), ("bounding_box_test", "query")])
 def test_half_a_ranking_is_none(tmp_path: Path, here: str, gone: str) -> None:
     for place in ("bounding_box_train", here):
-        write_picture(tmp_path / place / "0001_c1s1_1_1.jpg")
+        write_image(tmp_path / place / "0001_c1s1_1_1.jpg")
     with pytest.raises(InputError, match=rf"has {here}/ but no {gone}/: a ranking needs both"):
         read_layout(tmp_path)
 

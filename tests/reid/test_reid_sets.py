@@ -11,7 +11,7 @@ from kd_yolo.base.errors import InputError
 from kd_yolo.reid.data.sample import Sample
 from kd_yolo.reid.data.sets import read_reid_set
 from kd_yolo.reid.data.statistics import Counts, as_markdown, as_table, count
-from tests.reid.data_helpers import good_set, made_up, write_market, write_picture
+from tests.reid.data_helpers import good_set, made_up, write_image, write_market
 
 
 def test_a_good_set_has_no_notes(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_short_gallery(tmp_path: Path) -> None:
     assert note.startswith("the gallery has 2 images, fewer than test.max_rank=50: the CMC curve is filled up")
 
 
-def test_corrupt_pictures_are_counted_named_and_left_out(tmp_path: Path) -> None:
+def test_corrupt_images_are_counted_named_and_left_out(tmp_path: Path) -> None:
     good_set(tmp_path)
     files = sorted((tmp_path / "bounding_box_train").iterdir())[::2]
     files[0].write_bytes(files[0].read_bytes()[:300])
@@ -48,15 +48,15 @@ def test_headers_alone_do_not_find_a_cut_file(tmp_path: Path) -> None:
     assert "1 of 2 query" in read_reid_set(tmp_path, max_rank=1, decode=True).notes[0]
 
 
-def test_a_subset_without_a_readable_picture(tmp_path: Path) -> None:
+def test_a_subset_without_a_readable_image(tmp_path: Path) -> None:
     good_set(tmp_path)
     for file in (tmp_path / "bounding_box_test").iterdir():
-        file.write_text("no picture")
+        file.write_text("no image")
     with pytest.raises(InputError, match=r"2 of 2 gallery image\(s\) of .* cannot be read: .* Copy the data again"):
         read_reid_set(tmp_path)
 
 
-def test_a_listed_picture_that_is_missing(tmp_path: Path) -> None:
+def test_a_listed_image_that_is_missing(tmp_path: Path) -> None:
     for name, line in (
         ("train", "a_0_1_.jpg 0\nb_0_1_.jpg 1\nc_0_1_.jpg 2"),
         ("query", "d_0_1_.jpg 0"),
@@ -64,7 +64,7 @@ def test_a_listed_picture_that_is_missing(tmp_path: Path) -> None:
     ):
         (tmp_path / f"list_{name}.txt").write_text(line)
     for place in ("train/a", "train/b", "test/d", "test/e"):
-        write_picture(tmp_path / f"{place}_0_{2 if place[-1] == 'e' else 1}_.jpg")
+        write_image(tmp_path / f"{place}_0_{2 if place[-1] == 'e' else 1}_.jpg")
     assert any("1 of 3 train image(s)" in note and "c_0_1_.jpg" in note for note in read_reid_set(tmp_path).notes)
 
 
@@ -104,7 +104,7 @@ def test_people_in_train_and_test(tmp_path: Path) -> None:
     assert "1 query and 1 more gallery identities are also in train" in read_reid_set(tmp_path, max_rank=1).notes[-1]
 
 
-def test_one_picture_an_identity(tmp_path: Path) -> None:
+def test_one_image_an_identity(tmp_path: Path) -> None:
     good_set(tmp_path, train=["0001_c1", "0002_c1", "0002_c2"])
     (note,) = read_reid_set(tmp_path, max_rank=1).notes
     assert note.startswith("1 of 2 train identities have one image: a batch repeats it")

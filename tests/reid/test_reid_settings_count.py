@@ -27,7 +27,7 @@ from kd_yolo.reid.train.objective import Objective
 from kd_yolo.reid.train.optimizer import learning_rate, make_optimizer
 from kd_yolo.reid.train.start import network_of
 from kd_yolo.reid.train.teachers import Teacher
-from tests.reid.data_helpers import made_up, write_picture
+from tests.reid.data_helpers import made_up, write_image
 
 NUM_IDS = 4
 SMALL = {"network.backbone": "resnet18", "network.pretrained": "none", "network.height": 128, "network.width": 32}
@@ -82,9 +82,9 @@ def test_no_setting_is_left_out() -> None:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     folder = tmp_path_factory.mktemp("crops")
-    return [Sample(write_picture(folder / f"{i}.png", i, (128, 32)), i // 4, i % 2) for i in range(4 * NUM_IDS)]
+    return [Sample(write_image(folder / f"{i}.png", i, (128, 32)), i // 4, i % 2) for i in range(4 * NUM_IDS)]
 
 
 def config_of(name: str, value: Any, more: dict[str, Any]) -> ReIDConfig:
@@ -109,10 +109,10 @@ def loss_facts(config: ReIDConfig) -> Any:
     return {key: round(float(value), 6) for key, value in step.parts.items()}
 
 
-def train_facts(config: ReIDConfig, pictures: list[Sample]) -> Any:
+def train_facts(config: ReIDConfig, images: list[Sample]) -> Any:
     train = config.train
     augment = Augment(flip=train.flip, pad=train.pad, erase=train.erase, jitter=train.jitter, seed=train.seed)
-    crops = Crops(pictures, [sample.identity for sample in pictures], (128, 32), augment=augment)
+    crops = Crops(images, [sample.identity for sample in images], (128, 32), augment=augment)
     sampler = PKSampler(crops.targets, min(train.ids, NUM_IDS), train.images, seed=train.seed)
     batch = next(iter(DataLoader(crops, batch_sampler=sampler)))
     group = make_optimizer(torch.nn.Linear(2, 2), train)
@@ -136,21 +136,21 @@ def ranking_facts(settings: TestSettings) -> Any:
     return found.round(5).tolist(), result.cmc.tolist(), round(result.map, 6), result.num_valid_queries
 
 
-def facts(section: str, config: ReIDConfig, pictures: list[Sample]) -> Any:
+def facts(section: str, config: ReIDConfig, images: list[Sample]) -> Any:
     if section == "network":
         return network_facts(config)
     if section in ("loss", "self_kd", "distill"):
         return loss_facts(config)
-    return train_facts(config, pictures) if section == "train" else ranking_facts(config.test)
+    return train_facts(config, images) if section == "train" else ranking_facts(config.test)
 
 
 @pytest.mark.parametrize("name", OTHER)
-def test_another_value_changes_something(name: str, pictures: list[Sample]) -> None:
+def test_another_value_changes_something(name: str, images: list[Sample]) -> None:
     value, more = OTHER[name]
     section, _, key = name.partition(".")
     before, after = resolve_reid(None, {**SMALL, **more}), config_of(name, value, more)
     assert getattr(getattr(after, section), key) != getattr(getattr(before, section), key)
-    assert facts(section, before, pictures) != facts(section, after, pictures)
+    assert facts(section, before, images) != facts(section, after, images)
 
 
 @pytest.mark.parametrize(("names", "needed"), [(names, needed) for names, _, needed in RULES])

@@ -32,7 +32,7 @@ def test_a_share_of_the_identities_is_held_out(share: float, held: int) -> None:
     )
 
 
-def test_one_picture_of_each_identity_and_camera_is_a_query() -> None:
+def test_one_image_of_each_identity_and_camera_is_a_query() -> None:
     split = hold_out(PEOPLE, 0.2, seed=0)
     views = Counter((sample.identity, sample.camera) for sample in split.query)
     assert set(views) == {(identity, camera) for identity in ids(split.query) for camera in (1, 2, 3)}

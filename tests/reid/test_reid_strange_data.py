@@ -16,7 +16,7 @@ from kd_yolo.reid.data.decode import is_readable, read_rgb
 from kd_yolo.reid.data.sample import Sample
 from kd_yolo.reid.data.sets import read_reid_set
 from kd_yolo.reid.data.split import HELD_OUT_FEW, hold_out
-from tests.reid.data_helpers import good_set, made_up, write_picture
+from tests.reid.data_helpers import good_set, made_up, write_image
 
 
 def png_header(path: Path, width: int, height: int) -> Path:
@@ -37,7 +37,7 @@ def png_header(path: Path, width: int, height: int) -> Path:
 )
 def test_images_that_are_none(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "0001_c1.png"
-    whole = write_picture(tmp_path / "whole.png").read_bytes()
+    whole = write_image(tmp_path / "whole.png").read_bytes()
     makers = {
         "pipe": lambda: os.mkfifo(path), "folder": path.mkdir, "huge": lambda: png_header(path, 60_000, 60_000),
         "cut": lambda: path.write_bytes(whole[: len(whole) // 2]), "text": lambda: path.write_text("text"),
@@ -77,7 +77,7 @@ NAMES = [
 def test_strange_names_are_passed_over_or_read(tmp_path: Path) -> None:
     good_set(tmp_path)
     for number, name in enumerate(NAMES):
-        shutil.copy(write_picture(tmp_path / "spare.jpg", 100 + number), tmp_path / "bounding_box_test" / name)
+        shutil.copy(write_image(tmp_path / "spare.jpg", 100 + number), tmp_path / "bounding_box_test" / name)
     (tmp_path / "spare.jpg").unlink()
     found = read_reid_set(tmp_path, max_rank=1)
     assert all(abs(sample.identity) < 2**53 and sample.camera < 2**53 for sample in found.gallery)
@@ -141,7 +141,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
 
 def test_copies_are_counted(tmp_path: Path) -> None:
     """Two of three queries are in the gallery and one in training, under other names; a larger file is like none."""
-    train, query, gallery = ([Sample(write_picture(tmp_path / part / f"{i}.png", 10 * n + i), i, 1) for i in range(3)]
+    train, query, gallery = ([Sample(write_image(tmp_path / part / f"{i}.png", 10 * n + i), i, 1) for i in range(3)]
                              for n, part in enumerate(("train", "query", "gallery")))  # fmt: skip
     assert copy_notes(train, query, gallery) == []
     shutil.copy(query[0].path, gallery[2].path)

@@ -75,8 +75,8 @@ def test_the_global_generator_is_left_as_it_was() -> None:
 
 @pytest.mark.parametrize("size_hw", [(256, 128), (33, 57)])
 def test_any_size(size_hw: tuple[int, int]) -> None:
-    picture = Image.fromarray(np.full((20, 10, 3), (10, 20, 30), np.uint8))
-    x_chw = resize(picture, size_hw)
+    image = Image.fromarray(np.full((20, 10, 3), (10, 20, 30), np.uint8))
+    x_chw = resize(image, size_hw)
     assert x_chw.shape == (3, *size_hw)
     assert x_chw.dtype == torch.uint8
     assert torch.equal(x_chw[:, 0, 0], torch.tensor([10, 20, 30], dtype=torch.uint8))

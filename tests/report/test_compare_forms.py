@@ -99,7 +99,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return seen
 
 
-def test_the_picture_shows_points_and_bars(result: Comparison, tmp_path: Path, figures: list[Figure]) -> None:
+def test_the_image_shows_points_and_bars(result: Comparison, tmp_path: Path, figures: list[Figure]) -> None:
     path = result.plot(tmp_path / "x.png")
     assert cv2.imread(str(path)).shape[1] > 1200
     points, bars = figures[0].axes

@@ -17,9 +17,9 @@ def test_draws_labels_and_each_model(tiny_data: Path, tmp_path: Path, monkeypatc
     seen = {"a.pt": box, "b.pt": nothing}
     monkeypatch.setattr(module, "predict_boxes", lambda w, files, imgsz: ([seen[w]] * len(files), {0: "thing"}))
     out = module.side_by_side([("a", "a.pt"), ("b", "b.pt")], tiny_data, tmp_path / "out.png", imgsz=64, rows=2)
-    picture = cv2.imread(str(out)).astype(int)
-    assert picture.shape == (2 * 320, 3 * 320, 3)
-    with_box, without = picture[320:, 320:640], picture[320:, 640:]
+    image = cv2.imread(str(out)).astype(int)
+    assert image.shape == (2 * 320, 3 * 320, 3)
+    with_box, without = image[320:, 320:640], image[320:, 640:]
     rows, columns = np.nonzero(np.abs(with_box - without).sum(-1))
     assert abs(int(columns.min()) - 80) <= 2  # 16 px of 64 on a tile of 320
     assert abs(int(rows.max()) - 239) <= 2

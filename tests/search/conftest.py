@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from kd_yolo.cli import run as frame
-from tests.reid.data_helpers import write_picture
+from tests.reid.data_helpers import write_image
 from tests.search.bad_helpers import CROPS, code_of, png_of
 from tests.search.crops_helpers import BrightDetector, write_video
 from tests.search.gallery_helpers import save_network
@@ -23,7 +23,7 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_network(folder / "reid.pt")
     for part in ("query", "bounding_box_test"):
         for number, name in enumerate(CROPS):
-            write_picture(folder / "set" / part / name, number)
+            write_image(folder / "set" / part / name, number)
     words = ["search", "index", str(folder / "set"), "--weights", str(folder / "reid.pt"), "--gallery"]
     assert code_of([*words, str(folder / "g")]) == 0
     write_video(folder / "cam1.avi", two_walk(8))

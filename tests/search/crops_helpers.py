@@ -13,7 +13,7 @@ import polars
 import pytest
 
 from kd_yolo.search.crops.run import CropsReport, write_crops
-from kd_yolo.search.frames.records import People, Picture
+from kd_yolo.search.frames.records import ImageHW3, People
 from kd_yolo.search.networks.detector import PersonDetector
 from kd_yolo.search.settings import CropsConfig, DetectorSettings
 
@@ -34,39 +34,39 @@ class BrightDetector:
         """It has none."""
         return Path(self.settings.weights)
 
-    def detect(self, pictures_bgr: Sequence[Picture], conf: float) -> list[People]:
+    def detect(self, images_bgr: Sequence[ImageHW3], conf: float) -> list[People]:
         """Bounding boxes of connected bright pixels, left to right."""
-        self.num_seen += len(pictures_bgr)
-        return [self._people(picture) for picture in pictures_bgr]
+        self.num_seen += len(images_bgr)
+        return [self._people(image) for image in images_bgr]
 
     @staticmethod
-    def _people(picture_hw3: Picture) -> People:
-        bright = (picture_hw3.max(2) > 128).astype(np.uint8)
+    def _people(image_hw3: ImageHW3) -> People:
+        bright = (image_hw3.max(2) > 128).astype(np.uint8)
         _, _, stats, _ = cv2.connectedComponentsWithStats(bright)
         boxes = sorted([x, y, x + w, y + h] for x, y, w, h, _ in stats[1:].tolist())
         return People(np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), 0.9, np.float32))
 
 
-def picture_of(*corners: tuple[int, int, int, int], size_hw: tuple[int, int] = SIZE_HW) -> Picture:
+def image_of(*corners: tuple[int, int, int, int], size_hw: tuple[int, int] = SIZE_HW) -> ImageHW3:
     """A dark image with a bright box for each person."""
-    picture = np.zeros((*size_hw, 3), np.uint8)
+    image = np.zeros((*size_hw, 3), np.uint8)
     for x1, y1, x2, y2 in corners:
-        picture[y1:y2, x1:x2] = (250, 200, 160)
-    return picture
+        image[y1:y2, x1:x2] = (250, 200, 160)
+    return image
 
 
-def walk(count: int) -> list[Picture]:
+def walk(count: int) -> list[ImageHW3]:
     """One person walks to the right; every fifth frame is empty, every third has two people."""
     frames = []
     for index in range(count):
         people = [(8 + 2 * (index % 20), 10, 24 + 2 * (index % 20), 60)]
         if index % 3 == 0:
             people.append((90, 30, 110, 80))
-        frames.append(picture_of(*(people if index % 5 else [])))
+        frames.append(image_of(*(people if index % 5 else [])))
     return frames
 
 
-def write_video(path: Path, frames: Sequence[Picture], rate: float = 10.0) -> Path:
+def write_video(path: Path, frames: Sequence[ImageHW3], rate: float = 10.0) -> Path:
     """A motion JPEG in AVI."""
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (width, height))
@@ -77,7 +77,7 @@ def write_video(path: Path, frames: Sequence[Picture], rate: float = 10.0) -> Pa
     return path
 
 
-def write_pictures(folder: Path, frames: Sequence[Picture]) -> Path:
+def write_images(folder: Path, frames: Sequence[ImageHW3]) -> Path:
     """PNG files ``000.png``, ...; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, frame in enumerate(frames):

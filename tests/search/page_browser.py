@@ -34,7 +34,7 @@ def opened(browser: Any, address: str, width: int = 1280, height: int = 800) -> 
     found.on("request", lambda request: asked.append(request.url))
     found.on("pageerror", lambda error: failed.append(str(error)))
     found.goto(address)
-    found.wait_for_selector("#picture button")
+    found.wait_for_selector("#image button")
     yield found
     found.close()
     assert asked
@@ -42,7 +42,7 @@ def opened(browser: Any, address: str, width: int = 1280, height: int = 800) -> 
     assert failed == []
 
 
-def send(page: Any, file: Path, place: str = "#picture") -> None:
+def send(page: Any, file: Path, place: str = "#image") -> None:
     page.set_input_files(f"{place} input[type=file]", str(file))
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from kd_yolo.search.frames.records import Floats, People, Picture
+from kd_yolo.search.frames.records import Floats, ImageHW3, People
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.page.finder import Finder
 from kd_yolo.search.page.upload import Limits
@@ -25,17 +25,17 @@ HEIGHT, WIDTH = 240, 320
 SMALL = Limits(size_mb=0.5, megapixels=2)
 
 
-def scene(*people: tuple[int, tuple[int, int, int]]) -> Picture:
+def scene(*people: tuple[int, tuple[int, int, int]]) -> ImageHW3:
     """A BGR image with people of 40 x 120 pixels: their left edge and their colour."""
-    picture = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)
+    image = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)
     for left, colour in people:
-        picture[60:180, left : left + 40] = colour
-    return picture
+        image[60:180, left : left + 40] = colour
+    return image
 
 
-def encoded(picture: Picture, ending: str = ".png") -> bytes:
+def encoded(image: ImageHW3, ending: str = ".png") -> bytes:
     """An image as a file."""
-    done, data = cv2.imencode(ending, picture)
+    done, data = cv2.imencode(ending, image)
     assert done
     return data.tobytes()
 
@@ -43,11 +43,11 @@ def encoded(picture: Picture, ending: str = ".png") -> bytes:
 class FakeDetector:
     """Finds everything that is not grey."""
 
-    def detect(self, pictures_bgr: Sequence[Picture], conf: float) -> list[People]:
-        return [self._people(picture) for picture in pictures_bgr]
+    def detect(self, images_bgr: Sequence[ImageHW3], conf: float) -> list[People]:
+        return [self._people(image) for image in images_bgr]
 
-    def _people(self, picture: Picture) -> People:
-        coloured = (np.ptp(picture.astype(int), axis=2) > 60).astype(np.uint8)
+    def _people(self, image: ImageHW3) -> People:
+        coloured = (np.ptp(image.astype(int), axis=2) > 60).astype(np.uint8)
         _, _, facts, _ = cv2.connectedComponentsWithStats(coloured)
         boxes = [(x, y, x + w, y + h) for x, y, w, h, area in facts[1:] if area > 400]
         return People(np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), 0.9, np.float32))
@@ -60,23 +60,23 @@ class FakeEmbedder:
     hash: str = "feedfacefeedface"
     dim: int = 3
 
-    def embed(self, pictures_rgb: Sequence[Picture], batch: int = 64) -> Floats:
-        middles = [p[p.shape[0] // 2, p.shape[1] // 2].astype(np.float32) - GREY + 0.5 for p in pictures_rgb]
+    def embed(self, images_rgb: Sequence[ImageHW3], batch: int = 64) -> Floats:
+        middles = [p[p.shape[0] // 2, p.shape[1] // 2].astype(np.float32) - GREY + 0.5 for p in images_rgb]
         found_nd = np.array(middles, np.float32).reshape(-1, 3)
         return found_nd / np.linalg.norm(found_nd, axis=1, keepdims=True)
 
 
-def fill(finder: Finder, picture: Picture, **row: Any) -> int:
+def fill(finder: Finder, image: ImageHW3, **row: Any) -> int:
     """Adds everybody in a frame to the gallery; ``row`` says where it comes from."""
-    crops = finder.people(picture)
+    crops = finder.people(image)
     rows = [
         {"file": "", "frame": 0, "seconds": None, "camera": 1, "track": -1, "score": 0.9,
          **dict(zip(("x1", "y1", "x2", "y2"), crop.box_xyxy, strict=True)), **row}
         for crop in crops
     ]  # fmt: skip
-    pictures = [encoded(np.ascontiguousarray(crop.picture_hw3[..., ::-1]), ".jpg") for crop in crops]
-    vectors_nd = finder.embedder.embed([crop.picture_hw3 for crop in crops])
-    return finder.gallery.add(vectors_nd, rows, pictures)
+    images = [encoded(np.ascontiguousarray(crop.image_hw3[..., ::-1]), ".jpg") for crop in crops]
+    vectors_nd = finder.embedder.embed([crop.image_hw3 for crop in crops])
+    return finder.gallery.add(vectors_nd, rows, images)
 
 
 def empty_finder(folder: Path) -> Finder:
@@ -89,16 +89,16 @@ def empty_finder(folder: Path) -> Finder:
 def filled_finder(folder: Path) -> Finder:
     """Red and green in an image of camera 1, red in frame 7 of a video of camera 2, blue in a file that is gone."""
     finder = empty_finder(folder / "gallery")
-    picture, video = folder / "hall 1.png", folder / "yard.avi"
-    cv2.imwrite(str(picture), scene((30, RED), (200, GREEN)))
+    image, video = folder / "hall 1.png", folder / "yard.avi"
+    cv2.imwrite(str(image), scene((30, RED), (200, GREEN)))
     write_video(video, [scene((10 * k, RED)) for k in range(12)])
-    fill(finder, scene((30, RED), (200, GREEN)), source=str(picture), camera=1)
+    fill(finder, scene((30, RED), (200, GREEN)), source=str(image), camera=1)
     fill(finder, scene((70, RED)), source=str(video), camera=2, frame=7, seconds=0.7)
     fill(finder, scene((100, BLUE)), source=str(folder / "gone.png"), camera=3)
     return finder
 
 
-def write_video(file: Path, frames: Sequence[Picture]) -> None:
+def write_video(file: Path, frames: Sequence[ImageHW3]) -> None:
     """Ten frames a second, each an image of its own."""
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
@@ -108,11 +108,11 @@ def write_video(file: Path, frames: Sequence[Picture]) -> None:
     writer.release()
 
 
-def turned_jpeg(picture: Picture, orientation: int) -> bytes:
+def turned_jpeg(image: ImageHW3, orientation: int) -> bytes:
     """A JPEG with an EXIF orientation."""
     exif, buffer = Image.Exif(), io.BytesIO()
     exif[274] = orientation
-    Image.fromarray(np.ascontiguousarray(picture[..., ::-1])).save(buffer, "JPEG", quality=95, exif=exif)
+    Image.fromarray(np.ascontiguousarray(image[..., ::-1])).save(buffer, "JPEG", quality=95, exif=exif)
     return buffer.getvalue()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kd_yolo.search.crops.ray import plan as ray_plan
 from kd_yolo.search.crops.ray import worker as ray_worker
-from kd_yolo.search.frames.records import People, Picture
+from kd_yolo.search.frames.records import ImageHW3, People
 from kd_yolo.search.networks import detector
 from kd_yolo.search.settings import DetectorSettings
 from tests.search.crops_helpers import BrightDetector
@@ -26,10 +26,10 @@ def write_weights(path: Path, **orders: Any) -> Path:
 class MortalDetector(BrightDetector):
     """Kills its process in the middle of a batch."""
 
-    def detect(self, pictures_bgr: Sequence[Picture], conf: float) -> list[People]:
+    def detect(self, images_bgr: Sequence[ImageHW3], conf: float) -> list[People]:
         """See :class:`BrightDetector`."""
         orders, pid = json.loads(self.file.read_text()), os.getpid()
-        found = super().detect(pictures_bgr, conf)
+        found = super().detect(images_bgr, conf)
         if self.num_seen > orders.get("die_at", 1e9):
             graves = self.file.parent / "graves"
             graves.mkdir(exist_ok=True)

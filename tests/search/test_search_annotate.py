@@ -12,7 +12,7 @@ import pytest
 from kd_yolo.base.errors import InputError
 from kd_yolo.search.tracks.annotate import Drawing, annotate_video
 from kd_yolo.search.tracks.follow import Tracks, track_video
-from tests.search.crops_helpers import write_pictures
+from tests.search.crops_helpers import write_images
 from tests.search.track_helpers import tools, two_walk, write_two
 
 GREY = np.full((96, 160, 3), 90, np.uint8)
@@ -25,24 +25,24 @@ def tracks(tmp_path: Path) -> Tracks:
 
 def read(video: Path) -> list[np.ndarray]:
     capture = cv2.VideoCapture(str(video))
-    return [picture for ok, picture in iter(capture.read, (False, None)) if ok]
+    return [image for ok, image in iter(capture.read, (False, None)) if ok]
 
 
 def test_frames_and_rate_are_those_of_the_video(tracks: Tracks, tmp_path: Path) -> None:
     target = annotate_video(tracks, {number: number for number in tracks.numbers()}, tmp_path / "out é" / "a.mp4")
-    pictures = read(target)
-    assert len(pictures) == 20
-    assert pictures[0].shape == (96, 160, 3)
+    images = read(target)
+    assert len(images) == 20
+    assert images[0].shape == (96, 160, 3)
     assert cv2.VideoCapture(str(target)).get(cv2.CAP_PROP_FPS) == 10
     assert [file.name for file in target.parent.iterdir()] == ["a.mp4"]
-    drawn = np.abs(pictures[12].astype(int) - two_walk()[12]).max(2)
+    drawn = np.abs(images[12].astype(int) - two_walk()[12]).max(2)
     assert drawn[60:90, :50].max() < 60 or drawn.max() > 60, "something is drawn"
     assert (drawn > 60).sum() > 50
 
 
 def test_boxes_are_drawn_where_people_are() -> None:
-    picture = Drawing(10)(GREY, np.array([[20, 30, 60, 80]], float), np.array([1]))
-    changed = np.abs(picture.astype(int) - 90).max(2) > 0
+    image = Drawing(10)(GREY, np.array([[20, 30, 60, 80]], float), np.array([1]))
+    changed = np.abs(image.astype(int) - 90).max(2) > 0
     assert changed[50, 20]
     assert changed[50, 60]
     assert changed[80, 40]
@@ -53,8 +53,8 @@ def test_boxes_are_drawn_where_people_are() -> None:
 def test_a_person_has_one_colour_everywhere_and_others_have_another() -> None:
     colours = []
     for number in (3, 3, 4):
-        picture = Drawing(10)(GREY, np.array([[20, 30, 60, 80]], float), np.array([number]))
-        colours.append(tuple(picture[55, 20].tolist()))
+        image = Drawing(10)(GREY, np.array([[20, 30, 60, 80]], float), np.array([number]))
+        colours.append(tuple(image[55, 20].tolist()))
     assert colours[0] == colours[1] != colours[2]
 
 
@@ -71,10 +71,10 @@ def test_only_what_was_tracked_is_drawn(tracks: Tracks, tmp_path: Path) -> None:
     assert len(read(annotate_video(part, {number: 1 for number in tracks.numbers()}, tmp_path / "a.mp4"))) == 7
 
 
-def test_pictures_of_several_sizes_make_one_film(tmp_path: Path) -> None:
+def test_images_of_several_sizes_make_one_film(tmp_path: Path) -> None:
     frames = two_walk(6)
     frames[3] = np.ascontiguousarray(cv2.resize(frames[3], (320, 192)))
-    write_pictures(tmp_path / "frames", frames)
+    write_images(tmp_path / "frames", frames)
     found = track_video(str(tmp_path / "frames"), 1, tmp_path / "tracks", tools(), lambda line: None)
     persons = {number: number for number in found.numbers()}
     assert len(read(annotate_video(found, persons, tmp_path / "a.mp4"))) == 6

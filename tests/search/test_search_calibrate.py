@@ -16,13 +16,13 @@ from kd_yolo.search.gallery.calibrate import calibrate
 from tests.search.gallery_helpers import vectors
 
 
-def people(count: int, pictures: int, spread: float = 0.4, seed: int = 0) -> tuple[Floats, list[str | None]]:
+def people(count: int, images: int, spread: float = 0.4, seed: int = 0) -> tuple[Floats, list[str | None]]:
     """Vectors that lie around one direction a person."""
     rng = np.random.default_rng(seed)
-    middle_nd = np.repeat(vectors(count, seed, 16), pictures, axis=0)
+    middle_nd = np.repeat(vectors(count, seed, 16), images, axis=0)
     found_nd = middle_nd + spread * rng.standard_normal(middle_nd.shape) / 4
     found_nd /= np.linalg.norm(found_nd, axis=1, keepdims=True)
-    return found_nd.astype(np.float32), [str(person) for person in range(count) for _ in range(pictures)]
+    return found_nd.astype(np.float32), [str(person) for person in range(count) for _ in range(images)]
 
 
 def rates(vectors_nd: Floats, who: list[str | None], threshold: float, cameras: list[int] | None = None) -> list[float]:

@@ -15,7 +15,7 @@ from kd_yolo.cli.run import parse_flags
 from kd_yolo.cli.search import gallery as search_gallery
 from kd_yolo.cli.search.app import main
 from kd_yolo.cli.search.flags import ABOUT, Query
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
 from kd_yolo.search.gallery.calibrate import is_worse
 from kd_yolo.search.gallery.files import Threshold
@@ -36,9 +36,9 @@ def test_what_looks_like_a_crop(width: int, height: int, is_crop: bool, tmp_path
 
 
 def test_a_person_of_a_whole_image(tmp_path: Path) -> None:
-    picture = scene((30, RED), (200, GREEN))
-    picture[60:70, 200:240] = 128  # green is smaller
-    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    image = scene((30, RED), (200, GREEN))
+    image[60:70, 200:240] = 128  # green is smaller
+    cv2.imwrite(str(tmp_path / "a.png"), image)
     said: list[str] = []
     for nth, colour in ((None, RED), (1, RED), (2, GREEN)):
         crop_hw3 = person_in(tmp_path / "a.png", FakeDetector(), nth, said.append)
@@ -53,7 +53,7 @@ def test_a_person_of_a_whole_image(tmp_path: Path) -> None:
         person_in(tmp_path / "b.png", FakeDetector(), None, said.append)
 
 
-def asked(*words: str) -> Picture:
+def asked(*words: str) -> ImageHW3:
     flags = parse_flags(Query, words, prog="kd-yolo search query", description=ABOUT["query"])
     return search_gallery._asked(flags, None)
 
@@ -134,14 +134,14 @@ def test_calibrate_keeps_the_good_threshold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from kd_yolo.search.gallery.gallery import Gallery
-    from tests.reid.data_helpers import write_picture
+    from tests.reid.data_helpers import write_image
     from tests.search.gallery_helpers import save_network
 
     monkeypatch.chdir(tmp_path)
     save_network(Path("reid.pt"))
     for number in range(8):
-        write_picture(Path(f"set/bounding_box_test/000{number % 4 + 1}_c{number // 4 + 1}s1_000001_00.jpg"), number)
-        write_picture(Path(f"set/query/000{number % 4 + 1}_c{number // 4 + 1}s1_000001_00.jpg"), number)
+        write_image(Path(f"set/bounding_box_test/000{number % 4 + 1}_c{number // 4 + 1}s1_000001_00.jpg"), number)
+        write_image(Path(f"set/query/000{number % 4 + 1}_c{number // 4 + 1}s1_000001_00.jpg"), number)
     assert main(["index", "set", "--weights", "reid.pt", "--gallery", "g"]) == 0
     Gallery.open(Path("g")).set_threshold(threshold(50_000))
     assert main(["calibrate", "--pairs", "set", "--gallery", "g"]) == 3

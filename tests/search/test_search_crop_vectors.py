@@ -50,8 +50,8 @@ def test_they_are_those_of_the_files_and_index_takes_them(
     assert stored.find("crops/other.jpg") is None
     plain = embed_crops(Embedder.open(save_network(tmp_path / "other.pt", seed=1)), list_crops(out).sources)[0]
     embedded = []
-    monkeypatch.setattr(Embedder, "embed", lambda self, pictures, batch=64: (
-        embedded.append(len(pictures)) or np.empty((len(pictures), self.dim), np.float32)
+    monkeypatch.setattr(Embedder, "embed", lambda self, images, batch=64: (
+        embedded.append(len(images)) or np.empty((len(images), self.dim), np.float32)
     ))  # fmt: skip
     gallery = Gallery.create(tmp_path / "gallery", embedder.hash, embedder.dim)
     report = index_crops(gallery, embedder, list_crops(out).sources, print)

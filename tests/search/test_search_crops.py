@@ -23,11 +23,11 @@ from tests.search.crops_helpers import (
     CONFIG,
     BrightDetector,
     content,
-    picture_of,
+    image_of,
     run,
     use_bright_detector,
     walk,
-    write_pictures,
+    write_images,
     write_video,
 )
 
@@ -53,13 +53,13 @@ def test_rows_and_crops_are_what_a_naive_loop_finds(tmp_path: Path, video: Path)
     for moment in read_video(str(video)):
         if moment.index % 2:
             continue
-        found = BrightDetector._people(moment.picture_hw3)
+        found = BrightDetector._people(moment.image_hw3)
         for place, box in enumerate(found.boxes_xyxy_m4.astype(int).tolist()):
             file = f"crops/0000_c5s1_{moment.index:06d}_{place:02d}.jpg"
             expected.append([file, str(video), moment.index, moment.index / 10, 5, -1, *box, 0.9])
             x1, y1, x2, y2 = box
             crop = cv2.imdecode(np.frombuffer(files[file], np.uint8), cv2.IMREAD_COLOR)
-            difference = crop.astype(int) - moment.picture_hw3[y1:y2, x1:x2].astype(int)
+            difference = crop.astype(int) - moment.image_hw3[y1:y2, x1:x2].astype(int)
             assert np.abs(difference).mean() < 4, "BGR in the file as in the frame"
     assert [list(row.values()) for row in rows] == expected
     assert list(rows[0]) == list(COLUMNS)
@@ -69,8 +69,8 @@ def test_rows_and_crops_are_what_a_naive_loop_finds(tmp_path: Path, video: Path)
 
 def test_names_are_market_names_and_unique_over_a_mixed_folder(tmp_path: Path) -> None:
     source = tmp_path / "in put ü"
-    write_pictures(source / "a", walk(5)[1:])
-    write_pictures(source / "b", walk(5)[1:])
+    write_images(source / "a", walk(5)[1:])
+    write_images(source / "b", walk(5)[1:])
     cv2.imwrite(str(source / "a" / "0002_c4s1_000451_03.png"), walk(2)[1])
     write_video(source / "cam9.avi", walk(6))
     write_video(source / "other.avi", walk(6))
@@ -87,7 +87,7 @@ def test_names_are_market_names_and_unique_over_a_mixed_folder(tmp_path: Path) -
 
 
 def test_boxes_left_out_are_counted_by_reason(tmp_path: Path) -> None:
-    source = write_pictures(tmp_path / "in", [picture_of((0, 10, 20, 60), (40, 10, 60, 60), (80, 10, 83, 60))])
+    source = write_images(tmp_path / "in", [image_of((0, 10, 20, 60), (40, 10, 60, 60), (80, 10, 83, 60))])
     config = CONFIG.model_copy(update={"rules": CONFIG.rules.model_copy(update={"max_truncated": 0})})
     report, text = run(source, tmp_path / "out", config)
     assert dict(report.totals.rejected) == {"truncated": 1, "small": 1}
@@ -95,21 +95,21 @@ def test_boxes_left_out_are_counted_by_reason(tmp_path: Path) -> None:
 
 
 def test_nobody_is_an_empty_index_and_no_error(tmp_path: Path) -> None:
-    _, text = run(write_pictures(tmp_path / "in", [picture_of()] * 3), tmp_path / "out", csv=True)
+    _, text = run(write_images(tmp_path / "in", [image_of()] * 3), tmp_path / "out", csv=True)
     assert content(tmp_path / "out") == ([], {})
     assert polars.read_parquet(tmp_path / "out" / "crops.parquet").schema == polars.DataFrame(schema=COLUMNS).schema
     assert (tmp_path / "out" / "crops.csv").read_text().startswith("file,source,frame")
     assert "no person found: the index is empty" in text
 
 
-def test_bad_pictures_are_skipped_and_odd_ones_are_read(tmp_path: Path) -> None:
-    source = write_pictures(tmp_path / "in", walk(3)[1:])
+def test_bad_images_are_skipped_and_odd_ones_are_read(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "in", walk(3)[1:])
     (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     (source / "empty.mp4").write_bytes(b"")
     cv2.imwrite(str(source / "one.png"), np.full((1, 1, 3), 255, np.uint8))
-    Image.fromarray(picture_of((10, 10, 30, 60))).convert("CMYK").save(source / "cmyk.jpg", quality=95)
-    Image.fromarray(picture_of((10, 10, 30, 60))).convert("L").save(source / "grey.png")
-    cv2.imwrite(str(source / "wide.png"), picture_of((19_900, 10, 19_950, 90), size_hw=(100, 20_000)))
+    Image.fromarray(image_of((10, 10, 30, 60))).convert("CMYK").save(source / "cmyk.jpg", quality=95)
+    Image.fromarray(image_of((10, 10, 30, 60))).convert("L").save(source / "grey.png")
+    cv2.imwrite(str(source / "wide.png"), image_of((19_900, 10, 19_950, 90), size_hw=(100, 20_000)))
     report, text = run(source, tmp_path / "out")
     assert len(report.skipped) == 2
     assert "warning: 2 inputs could not be read" in text
@@ -131,10 +131,10 @@ def test_a_detector_that_fails_leaves_what_was_done(
 ) -> None:
     detect = BrightDetector.detect
 
-    def failing(self: BrightDetector, pictures: list[np.ndarray], conf: float) -> Any:
+    def failing(self: BrightDetector, images: list[np.ndarray], conf: float) -> Any:
         if self.num_seen >= 12:
             raise RuntimeError("out of memory")
-        return detect(self, pictures, conf)
+        return detect(self, images, conf)
 
     monkeypatch.setattr(BrightDetector, "detect", failing)
     with pytest.raises(RuntimeError, match="out of memory"):

@@ -16,7 +16,7 @@ from kd_yolo.cli.run import parse_flags
 from kd_yolo.config.base import RECIPES, read_yaml
 from kd_yolo.search.crops import ledger
 from kd_yolo.search.settings import CropRules, CropsConfig, DetectorSettings, resolve_crops
-from tests.search.crops_helpers import picture_of, use_bright_detector, walk, write_pictures, write_video
+from tests.search.crops_helpers import image_of, use_bright_detector, walk, write_images, write_video
 
 SHIPPED = sorted(path.stem for path in (RECIPES / "search").glob("*.yaml"))
 
@@ -85,7 +85,7 @@ def test_the_end_says_where_and_what_next(here: Path, capsys: pytest.CaptureFixt
 
 
 def test_nobody_there_is_no_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_pictures(here / "in", [picture_of()])
+    write_images(here / "in", [image_of()])
     assert main(["crops", "in"]) == 0
     assert "no person found" in capsys.readouterr().out
 

@@ -19,7 +19,7 @@ from tests.search.crops_helpers import (
     run,
     use_bright_detector,
     walk,
-    write_pictures,
+    write_images,
     write_video,
 )
 
@@ -39,7 +39,7 @@ def video(tmp_path: Path) -> Path:
 
 
 def test_again_does_nothing_twice_and_takes_what_is_new(tmp_path: Path, detector: BrightDetector) -> None:
-    source = write_pictures(tmp_path / "in", walk(6))
+    source = write_images(tmp_path / "in", walk(6))
     run(source, tmp_path / "out")
     before = content(tmp_path / "out")
     first_seen = detector.num_seen
@@ -59,7 +59,7 @@ def test_again_does_nothing_twice_and_takes_what_is_new(tmp_path: Path, detector
 def test_stopped_and_continued_equals_undisturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path, kind: str, stop_at: int
 ) -> None:
-    source = video if kind == "video" else write_pictures(tmp_path / "in", walk(FRAMES))
+    source = video if kind == "video" else write_images(tmp_path / "in", walk(FRAMES))
     whole, _ = run(source, tmp_path / "whole")
     add, count = ledger.Ledger.add, [0]
 

@@ -16,7 +16,7 @@ from kd_yolo.search.frames.records import Frame, People
 from kd_yolo.search.settings import CropRules, resolve_crops
 
 RNG = np.random.default_rng(0)
-PICTURE = RNG.integers(0, 256, (60, 80, 3), np.uint8)
+IMAGE = RNG.integers(0, 256, (60, 80, 3), np.uint8)
 LOOSE = CropRules(conf=0.1, min_height=1, min_width=1, pad=0)
 
 
@@ -24,28 +24,28 @@ def people(*boxes: tuple[float, ...], score: float = 0.9) -> People:
     return People(np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), score, np.float32))
 
 
-def frame(picture: np.ndarray = PICTURE) -> Frame:
-    return Frame("v.mp4", 7, 0.7, 2, picture)
+def frame(image: np.ndarray = IMAGE) -> Frame:
+    return Frame("v.mp4", 7, 0.7, 2, image)
 
 
-def left_out(rules: CropRules, *boxes: tuple[float, ...], picture: np.ndarray = PICTURE) -> dict[str, int]:
+def left_out(rules: CropRules, *boxes: tuple[float, ...], image: np.ndarray = IMAGE) -> dict[str, int]:
     rejected: Counter[str] = Counter()
-    crops = cut(frame(picture), people(*boxes), rules, rejected)
+    crops = cut(frame(image), people(*boxes), rules, rejected)
     assert len(crops) + sum(rejected.values()) == len(boxes)
     assert set(rejected) <= set(REASONS)
     return dict(rejected)
 
 
 def test_a_crop_is_the_rgb_of_its_box_and_owns_its_pixels() -> None:
-    picture = PICTURE.copy()
+    image = IMAGE.copy()
     seen = People(np.array([[10.4, 5.6, 30.2, 45.5]], np.float32), np.array([0.75], np.float32), np.array([3]))
-    (crop,) = cut(frame(picture), seen, LOOSE)
+    (crop,) = cut(frame(image), seen, LOOSE)
     assert crop.box_xyxy == (10, 6, 30, 46)
-    assert np.array_equal(crop.picture_hw3, PICTURE[6:46, 10:30, ::-1])
+    assert np.array_equal(crop.image_hw3, IMAGE[6:46, 10:30, ::-1])
     assert (crop.source, crop.index, crop.seconds, crop.camera, crop.track) == ("v.mp4", 7, 0.7, 2, 3)
     assert crop.score == 0.75
-    picture[:] = 0
-    assert crop.picture_hw3.any()
+    image[:] = 0
+    assert crop.image_hw3.any()
 
 
 def test_no_people() -> None:
@@ -55,7 +55,7 @@ def test_no_people() -> None:
 def test_boxes_beyond_the_frame_are_clipped() -> None:
     (crop,) = cut(frame(), people((-20, -30, 200, 300)), LOOSE)
     assert crop.box_xyxy == (0, 0, 80, 60)
-    assert np.array_equal(crop.picture_hw3, PICTURE[:, :, ::-1])
+    assert np.array_equal(crop.image_hw3, IMAGE[:, :, ::-1])
 
 
 @pytest.mark.parametrize(
@@ -95,27 +95,27 @@ def test_blur() -> None:
     assert sharpness(half) == pytest.approx(sharpness(sharp), rel=0.05), "size does not matter"
     rules = CropRules(blur_min=100)
     box = (0, 0, 128, 256)
-    assert left_out(rules, box, picture=soft) == {"blurred": 1}
-    assert left_out(rules, box, picture=sharp) == {}
+    assert left_out(rules, box, image=soft) == {"blurred": 1}
+    assert left_out(rules, box, image=sharp) == {}
 
 
 def test_padding_goes_as_far_as_the_frame() -> None:
     rules = CropRules(conf=0.1, min_height=1, min_width=1, pad=0.1)
     (crop,) = cut(frame(), people((1, 20, 21, 50)), rules)
     assert crop.box_xyxy == (1, 20, 21, 50), "the index has the box itself"
-    assert np.array_equal(crop.picture_hw3, PICTURE[17:53, 0:23, ::-1])
+    assert np.array_equal(crop.image_hw3, IMAGE[17:53, 0:23, ::-1])
 
 
 def test_aspect_takes_pixels_of_the_frame_and_grey_beyond() -> None:
     rules = LOOSE.model_copy(update={"aspect": 2.0})
     (inside,) = cut(frame(), people((30, 10, 40, 50)), rules)
-    assert np.array_equal(inside.picture_hw3, PICTURE[10:50, 25:45, ::-1])
+    assert np.array_equal(inside.image_hw3, IMAGE[10:50, 25:45, ::-1])
     (beyond,) = cut(frame(), people((0, 10, 10, 50)), rules)
-    assert beyond.picture_hw3.shape == (40, 20, 3)
-    assert (beyond.picture_hw3[:, :5] == GREY).all()
-    assert np.array_equal(beyond.picture_hw3[:, 5:], PICTURE[10:50, 0:15, ::-1])
+    assert beyond.image_hw3.shape == (40, 20, 3)
+    assert (beyond.image_hw3[:, :5] == GREY).all()
+    assert np.array_equal(beyond.image_hw3[:, 5:], IMAGE[10:50, 0:15, ::-1])
     (flat,) = cut(frame(), people((10, 20, 50, 40)), rules)
-    assert flat.picture_hw3.shape == (80, 40, 3)
+    assert flat.image_hw3.shape == (80, 40, 3)
 
 
 CORNERS = st.integers(-30, 110)
@@ -132,7 +132,7 @@ def test_every_crop_follows_the_rules(box: tuple[int, ...], pad: float, aspect: 
         x1, y1, x2, y2 = crop.box_xyxy
         assert 0 <= x1 < x2 <= 80
         assert 0 <= y1 < y2 <= 60
-        height, width = crop.picture_hw3.shape[:2]
+        height, width = crop.image_hw3.shape[:2]
         assert height >= y2 - y1
         assert width >= x2 - x1
         if aspect is None:
@@ -140,10 +140,10 @@ def test_every_crop_follows_the_rules(box: tuple[int, ...], pad: float, aspect: 
             assert width <= 80
         else:
             assert abs(height - width * aspect) <= max(1, aspect)
-        wide = widen(Box(*crop.box_xyxy), rules, PICTURE.shape)
+        wide = widen(Box(*crop.box_xyxy), rules, IMAGE.shape)
         top, left = y1 - wide.y1, x1 - wide.x1
-        inner = crop.picture_hw3[top : top + y2 - y1, left : left + x2 - x1]
-        assert np.array_equal(inner, PICTURE[y1:y2, x1:x2, ::-1]), "the box itself is always whole"
+        inner = crop.image_hw3[top : top + y2 - y1, left : left + x2 - x1]
+        assert np.array_equal(inner, IMAGE[y1:y2, x1:x2, ::-1]), "the box itself is always whole"
 
 
 @pytest.mark.parametrize(

@@ -57,12 +57,12 @@ def test_boxes_are_those_of_ultralytics(shared: Path, person: str) -> None:
 
     weights = str(shared / "weights" / "yolov8n.pt")
     files = sorted((shared / "data" / "coco128" / "images").rglob("*.jpg"))[:6]
-    pictures = [cv2.imread(str(file)) for file in files]
+    images = [cv2.imread(str(file)) for file in files]
     detector = PersonDetector.open(DetectorSettings(weights=weights, person=person, imgsz=150, device="cpu"))
     model, num = YOLO(weights), 0
-    for picture, found in zip(pictures, detector.detect(pictures, 0.2), strict=True):
+    for image, found in zip(images, detector.detect(images, 0.2), strict=True):
         (wanted,) = model.predict(
-            picture, imgsz=160, conf=0.2, iou=0.7, classes=[detector.class_id], device="cpu", verbose=False
+            image, imgsz=160, conf=0.2, iou=0.7, classes=[detector.class_id], device="cpu", verbose=False
         )
         assert np.allclose(found.boxes_xyxy_m4, wanted.boxes.xyxy.numpy(), atol=0.05)
         assert np.allclose(found.scores_m, wanted.boxes.conf.numpy(), atol=1e-3)
@@ -70,16 +70,16 @@ def test_boxes_are_those_of_ultralytics(shared: Path, person: str) -> None:
     assert num > 0 or person == "truck"
 
 
-def test_what_is_beside_a_picture_changes_nothing(official: PersonDetector, shared: Path) -> None:
+def test_what_is_beside_a_image_changes_nothing(official: PersonDetector, shared: Path) -> None:
     files = sorted((shared / "data" / "coco128" / "images").rglob("*.jpg"))[:24]
-    pictures = [cv2.imread(str(file)) for file in files]
-    assert len({picture.shape for picture in pictures}) > 3
-    together, num = official.detect(pictures, 0.3), 0
-    for picture, found in zip(pictures, together, strict=True):
-        (alone,) = official.detect([picture], 0.3)
+    images = [cv2.imread(str(file)) for file in files]
+    assert len({image.shape for image in images}) > 3
+    together, num = official.detect(images, 0.3), 0
+    for image, found in zip(images, together, strict=True):
+        (alone,) = official.detect([image], 0.3)
         assert np.allclose(alone.boxes_xyxy_m4, found.boxes_xyxy_m4, atol=1e-2)
         assert np.allclose(alone.scores_m, found.scores_m, atol=1e-4)
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         assert (found.boxes_xyxy_m4 >= 0).all()
         assert (found.boxes_xyxy_m4 <= [width, height, width, height]).all()
         num += len(found.scores_m)
@@ -87,7 +87,7 @@ def test_what_is_beside_a_picture_changes_nothing(official: PersonDetector, shar
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20_000), (20_000, 3), (2, 90)])
-def test_pictures_that_can_hold_nobody(untrained: PersonDetector, shape: tuple[int, int]) -> None:
+def test_images_that_can_hold_nobody(untrained: PersonDetector, shape: tuple[int, int]) -> None:
     (found,) = untrained.detect([np.zeros((*shape, 3), np.uint8)], 0.3)
     assert found.boxes_xyxy_m4.shape == (0, 4)
     assert found.scores_m.shape == (0,)
@@ -97,13 +97,13 @@ def test_nothing_asked_nothing_found(untrained: PersonDetector) -> None:
     assert untrained.detect([], 0.5) == []
 
 
-def test_people_in_a_large_picture(official: PersonDetector, shared: Path) -> None:
+def test_people_in_a_large_image(official: PersonDetector, shared: Path) -> None:
     video = cv2.VideoCapture(str(shared / "data" / "video" / "one-by-one-person-detection.mp4"))
     for _ in range(301):
-        _, picture = video.read()
-    (small,) = official.detect([picture], 0.5)
+        _, image = video.read()
+    (small,) = official.detect([image], 0.5)
     assert len(small.scores_m) == 1
-    large = cv2.resize(picture, None, fx=6, fy=6)
+    large = cv2.resize(image, None, fx=6, fy=6)
     (found,) = official.detect([large], 0.5)
     assert np.allclose(found.boxes_xyxy_m4, small.boxes_xyxy_m4 * 6, atol=60)
     assert not len(found.tracks_m)
@@ -117,10 +117,10 @@ def test_end_to_end_and_segment_heads_find_the_same_class(make_weights: Callable
     YOLO("yolov8n-seg.yaml").save(str(tmp_path / "seg.pt"))
     for weights, task in ((make_weights("yolov10n.yaml", 3), "detect"), (str(tmp_path / "seg.pt"), "segment")):
         detector = PersonDetector.open(DetectorSettings(weights=weights, person="2", imgsz=96, device="cpu"))
-        picture = noise(96, 96)
-        (found,) = detector.detect([picture], 0.001)
+        image = noise(96, 96)
+        (found,) = detector.detect([image], 0.001)
         (wanted,) = YOLO(weights, task=task).predict(
-            picture, imgsz=96, conf=0.001, classes=[2], device="cpu", verbose=False, max_det=300
+            image, imgsz=96, conf=0.001, classes=[2], device="cpu", verbose=False, max_det=300
         )
         assert found.boxes_xyxy_m4.shape == wanted.boxes.xyxy.shape
         assert np.allclose(found.boxes_xyxy_m4, wanted.boxes.xyxy.numpy(), atol=0.1)

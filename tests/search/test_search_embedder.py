@@ -17,13 +17,13 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.data.transforms import as_unit, resize
 from kd_yolo.reid.export import export
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 from kd_yolo.search.networks.embedder import Embedder
 from kd_yolo.search.networks.embedder_onnx import open_onnx
 from tests.search.gallery_helpers import save_network
 
 
-def pictures(count: int) -> list[Picture]:
+def images(count: int) -> list[ImageHW3]:
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (20 + 9 * i, 12 + 5 * i, 3), dtype=np.uint8) for i in range(count)]
 
@@ -36,7 +36,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_vectors_are_those_of_the_network(weights: Path) -> None:
-    embedder, crops = Embedder.open(weights, "cpu"), pictures(5)
+    embedder, crops = Embedder.open(weights, "cpu"), images(5)
     model = ReIDModel.load(weights)
     with torch.no_grad():
         expected = [model.embed(as_unit(resize(Image.fromarray(crop), (64, 32)))[None])[0].numpy() for crop in crops]
@@ -50,18 +50,18 @@ def test_vectors_are_those_of_the_network(weights: Path) -> None:
 def test_the_export_gives_the_same(weights: Path) -> None:
     ours, theirs = Embedder.open(weights, "cpu"), Embedder.open(weights.with_suffix(".onnx"), "cpu")
     assert (theirs.dim, theirs.size_hw) == (ours.dim, ours.size_hw) == (512, (64, 32))
-    np.testing.assert_allclose(theirs.embed(pictures(3)), ours.embed(pictures(3)), atol=1e-4)
+    np.testing.assert_allclose(theirs.embed(images(3)), ours.embed(images(3)), atol=1e-4)
     assert theirs.hash != ours.hash
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".onnx"])
 def test_the_batch_changes_nothing(weights: Path, suffix: str) -> None:
     embedder = Embedder.open(weights.with_suffix(suffix), "cpu")
-    whole_nd = embedder.embed(pictures(5))
-    np.testing.assert_allclose(embedder.embed(pictures(5), batch=2), whole_nd, atol=1e-5)
+    whole_nd = embedder.embed(images(5))
+    np.testing.assert_allclose(embedder.embed(images(5), batch=2), whole_nd, atol=1e-5)
     assert embedder.embed([]).shape == (0, embedder.dim)
     with pytest.raises(ConfigError, match="batch=0"):
-        embedder.embed(pictures(1), batch=0)
+        embedder.embed(images(1), batch=0)
 
 
 def test_the_hash_is_that_of_the_file(weights: Path, tmp_path: Path) -> None:

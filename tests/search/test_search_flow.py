@@ -115,16 +115,16 @@ def test_batches_hold_every_frame_once_within_bounds(count: int, size: int, byte
     batches = list(in_batches(frames(count), size, bytes_max))
     assert [frame.index for batch in batches for frame in batch] == list(range(count))
     assert all(1 <= len(batch) <= size for batch in batches)
-    assert all(len(batch) == 1 or sum(f.picture_hw3.nbytes for f in batch) <= bytes_max for batch in batches)
+    assert all(len(batch) == 1 or sum(f.image_hw3.nbytes for f in batch) <= bytes_max for batch in batches)
 
 
 def test_people_of_gives_each_frame_its_own_people() -> None:
-    pictures = walk(11)
-    source = (Frame("v", index, None, 1, picture) for index, picture in enumerate(pictures))
+    images = walk(11)
+    source = (Frame("v", index, None, 1, image) for index, image in enumerate(images))
     detector = BrightDetector()
     for index, (frame, people) in enumerate(people_of(source, detector, 0.4, 4)):  # type: ignore[arg-type]
         assert frame.index == index
-        alone = detector.detect([pictures[index]], 0.4)[0]
+        alone = detector.detect([images[index]], 0.4)[0]
         assert np.array_equal(people.boxes_xyxy_m4, alone.boxes_xyxy_m4)
 
 

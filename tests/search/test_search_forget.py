@@ -13,7 +13,7 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.search.gallery import index as gallery_index
 from kd_yolo.search.gallery.forget import Which, find, forget
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.shards import picture_name
+from kd_yolo.search.gallery.shards import image_name
 from tests.search.gallery_helpers import DIM, HASH, add, jpeg, row, vectors
 
 
@@ -51,7 +51,7 @@ def holds(folder: Path, piece: bytes) -> bool:
 def test_who_is_meant(gallery: Gallery, which: Which, gone: list[int]) -> None:
     kept = [place for place in range(8) if place not in gone]
     before, lines = gallery.vectors(kept), gallery.rows(kept)
-    removed = [(gallery.vectors([place])[0].tobytes(), gallery.picture_path(place)) for place in gone]
+    removed = [(gallery.vectors([place])[0].tobytes(), gallery.image_path(place)) for place in gone]
     assert all(holds(gallery.folder, piece) and path.is_file() for piece, path in removed)
     assert find(gallery.folder, which).places == tuple(gone)
     assert len(Gallery.open(gallery.folder)) == 8
@@ -68,8 +68,8 @@ def test_who_is_meant(gallery: Gallery, which: Which, gone: list[int]) -> None:
         assert again.rows(kept) == lines
         with pytest.raises(InputError, match=f"has no crop {gone[0]}"):
             again.rows(gone)
-    pictures = {path.relative_to(gallery.folder).as_posix() for path in gallery.folder.glob("pictures/*/*")}
-    assert pictures == {line["file"] for line in lines}
+    images = {path.relative_to(gallery.folder).as_posix() for path in gallery.folder.glob("pictures/*/*")}
+    assert images == {line["file"] for line in lines}
 
 
 def test_a_query_in_another_process_does_not_find_them(gallery: Gallery) -> None:
@@ -123,7 +123,7 @@ def test_any_order_of_adding_and_forgetting(tmp_path_factory: pytest.TempPathFac
         assert len(gallery) == len(known)
         np.testing.assert_allclose(gallery.vectors(places), np.array(list(known.values())).reshape(-1, DIM), atol=1e-6)
         keys = {path.name for path in gallery.folder.glob("pictures/*/*")}
-        assert keys == {Path(picture_name(key)).name for key in gallery.table()["key"]}
+        assert keys == {Path(image_name(key)).name for key in gallery.table()["key"]}
 
 
 def test_nobody_is_meant(gallery: Gallery) -> None:

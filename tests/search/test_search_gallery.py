@@ -61,7 +61,7 @@ def test_an_empty_gallery_finds_nothing(gallery: Gallery) -> None:
     assert gallery.rows([]) == []
 
 
-def test_rows_pictures_and_vectors_come_back(gallery: Gallery) -> None:
+def test_rows_images_and_vectors_come_back(gallery: Gallery) -> None:
     made_nd = add(gallery, 3, first=5, identity="18")
     again = Gallery.open(gallery.folder)
     (line,) = again.rows([1])
@@ -69,8 +69,8 @@ def test_rows_pictures_and_vectors_come_back(gallery: Gallery) -> None:
         key: value for key, value in row(6, identity="18").items() if key != "file"
     }
     assert line["place"] == 1
-    assert gallery.folder / line["file"] == again.picture_path(1)
-    assert again.picture_path(1).read_bytes() == jpeg(6)
+    assert gallery.folder / line["file"] == again.image_path(1)
+    assert again.image_path(1).read_bytes() == jpeg(6)
     np.testing.assert_allclose(again.vectors([2, 0]), made_nd[[2, 0]], atol=1e-7)
 
 
@@ -243,7 +243,7 @@ def test_a_place_that_is_not_there(gallery: Gallery) -> None:
         with pytest.raises(InputError, match=f"has no crop {place}"):
             gallery.rows([0, place])
         with pytest.raises(InputError, match=f"has no crop {place}"):
-            gallery.picture_path(place)
+            gallery.image_path(place)
     with pytest.raises(ConfigError, match="top=0"):
         gallery.query(vectors(1), 0)
 

@@ -15,7 +15,7 @@ from kd_yolo.search.frames.crop_files import LARGEST_PX
 from kd_yolo.search.gallery import indexing
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.intake import list_crops, load_crop
-from tests.reid.data_helpers import write_picture
+from tests.reid.data_helpers import write_image
 from tests.search.gallery_helpers import row, save_network
 
 CROPS = [
@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_network(folder / "other.pt", seed=1)
     for part, names in (("query", CROPS[:2]), ("bounding_box_test", CROPS), ("bounding_box_train", CROPS[:4])):
         for number, name in enumerate(names):
-            write_picture(folder / "set" / part / name, number)
+            write_image(folder / "set" / part / name, number)
     assert (
         main(["index", str(folder / "set"), "--weights", str(folder / "reid.pt"), "--gallery", str(folder / "g")]) == 0
     )
@@ -130,7 +130,7 @@ def test_forget(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_crops_with_their_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["0000_c1s1_000001_00.jpg", "0000_c1s1_000002_00.jpg", "0000_c1s1_000003_00.jpg"]
     for value, name in enumerate(names):
-        write_picture(place / "cut" / "crops" / name, value)
+        write_image(place / "cut" / "crops" / name, value)
     rows = [row(frame, file=f"crops/{name}", track=frame) for frame, name in enumerate(names)]
     pl.DataFrame(rows).write_parquet(place / "cut" / "crops.parquet")
     (place / "cut" / "crops" / names[2]).write_bytes(b"broken")
@@ -142,7 +142,7 @@ def test_crops_with_their_table(place: Path, capsys: pytest.CaptureFixture[str])
     assert [(line["source"], line["frame"], line["track"]) for line in gallery.rows([0, 1])] == [
         ("cam1.mp4", 0, 0), ("cam1.mp4", 1, 1),
     ]  # fmt: skip
-    assert gallery.picture_path(0).read_bytes() == (place / "cut" / "crops" / names[0]).read_bytes()
+    assert gallery.image_path(0).read_bytes() == (place / "cut" / "crops" / names[0]).read_bytes()
     assert main(["forget", "--gallery", "h", "--source", "cam1.mp4", "--from", "0.5", "--to", "9"]) == 0
     assert len(Gallery.open(Path("h"))) == 1
 
@@ -155,7 +155,7 @@ def test_a_table_without_lines_is_no_error(place: Path, capsys: pytest.CaptureFi
 
 
 def test_a_table_that_leads_elsewhere_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_picture(place / "private.jpg")
+    write_image(place / "private.jpg")
     (place / "cut").mkdir()
     pl.DataFrame([row(0, file="../private.jpg")]).write_parquet(place / "cut" / "crops.parquet")
     assert main(["index", "cut", "--weights", "reid.pt"]) == 3
@@ -165,7 +165,7 @@ def test_a_table_that_leads_elsewhere_is_refused(place: Path, capsys: pytest.Cap
 def test_plain_folders_and_what_their_names_say(place: Path) -> None:
     folder = place / "my images é"
     for name in ("0018_c2s1_000001_00.jpg", "-1_c1.jpg", "0000_c3.jpg", "sub/anna.png", ".hidden/no.jpg"):
-        write_picture(folder / name)
+        write_image(folder / name)
     found = list_crops(folder)
     assert found.what == "images"
     known = {source.path.name: (source.row["identity"], source.row["camera"]) for source in found.sources}
@@ -177,13 +177,13 @@ def test_plain_folders_and_what_their_names_say(place: Path) -> None:
 
 def test_folders_of_people_keep_their_names(place: Path) -> None:
     for name in ("anna", "bert"):
-        write_picture(place / "team" / name / "1.jpg")
+        write_image(place / "team" / name / "1.jpg")
     found = list_crops(place / "team")
     assert found.what == "train set (identity folders)"
     assert [source.row["identity"] for source in found.sources] == ["anna", "bert"]
 
 
-def test_pictures_of_all_kinds_become_jpegs(place: Path) -> None:
+def test_images_of_all_kinds_become_jpegs(place: Path) -> None:
     folder = place / "kinds"
     folder.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (40, 20, 4), np.uint8)
@@ -199,13 +199,13 @@ def test_pictures_of_all_kinds_become_jpegs(place: Path) -> None:
     crops = {source.path.stem: load_crop(source) for source in list_crops(folder).sources}
     for name, crop in crops.items():
         assert crop.jpeg.startswith(b"\xff\xd8\xff")
-        assert crop.picture_hw3.ndim == 3
+        assert crop.image_hw3.ndim == 3
         expected = {"turned": (20, 40), "large": (LARGEST_PX, 171)}.get(name, (40, 20))
-        assert crop.picture_hw3.shape[:2] == expected
+        assert crop.image_hw3.shape[:2] == expected
     assert (crops["turned"].row["x2"], crops["turned"].row["y2"]) == (40, 20)
     assert crops["plain"].jpeg == (folder / "plain.jpg").read_bytes()
     assert crops["turned"].jpeg != (folder / "turned.jpg").read_bytes()
-    np.testing.assert_allclose(crops["deep"].picture_hw3, crops["grey"].picture_hw3, atol=1)
+    np.testing.assert_allclose(crops["deep"].image_hw3, crops["grey"].image_hw3, atol=1)
 
 
 @pytest.mark.parametrize(

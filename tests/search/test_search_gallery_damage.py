@@ -20,15 +20,15 @@ def gallery(tmp_path: Path) -> Gallery:
     return Gallery.create(tmp_path / "gallery", HASH, DIM)
 
 
-def test_no_picture_outside_the_gallery_is_opened(gallery: Gallery, tmp_path: Path) -> None:
+def test_no_image_outside_the_gallery_is_opened(gallery: Gallery, tmp_path: Path) -> None:
     add(gallery, 1)
-    picture = gallery.picture_path(0)
+    image = gallery.image_path(0)
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(b"private")
-    picture.unlink()
-    picture.symlink_to(secret)
+    image.unlink()
+    image.symlink_to(secret)
     with pytest.raises(InputError, match="leads out of the gallery"):
-        gallery.picture_path(0)
+        gallery.image_path(0)
 
 
 def change(file: Path) -> None:

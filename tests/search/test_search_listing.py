@@ -61,7 +61,7 @@ def test_every_kind_of_image_is_read_and_the_rest_is_said(tmp_path: Path) -> Non
     assert "2 that are no files (pipes, devices, links to nothing)" in found.notes[-1]
     said: list[str] = []
     inputs = find_inputs(str(tmp_path / "in"), say=said.append)
-    assert [one.kind for one in inputs] == ["picture"] * 3 + ["video"] + ["picture"] * 3, "a GIF is a film"
+    assert [one.kind for one in inputs] == ["image"] * 3 + ["video"] + ["image"] * 3, "a GIF is a film"
     assert "6 files passed over" in said[0]
     assert len(list(Reader(say=silent).read(inputs))) == 7
 
@@ -122,13 +122,13 @@ def test_pipes_in_a_list_are_skipped(tmp_path: Path) -> None:
 
 def test_frames_of_a_folder_count_as_those_of_a_film(tmp_path: Path) -> None:
     """A track of a folder keeps several crops, each with its number; so does the run as a whole."""
-    picture = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
     kept = []
     for is_film in (True, False):
         best = BestCrops(8)
         for index in range(24):
             person = People(np.array([[10, 10, 40, 90]], np.float32), np.array([0.9], np.float32), np.array([1]))
-            best.offer(Frame("x", index * is_film, None, 1, picture), person)
+            best.offer(Frame("x", index * is_film, None, 1, image), person)
         kept.append([crop.index for crop in best.of(1)])
     assert kept[0] == kept[1]
     assert len(kept[0]) == 8

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("faiss", reason="needs the extra search")
 pytest.importorskip("polars", reason="needs the extra search")
 
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 from kd_yolo.search.page.comparison import Comparison, Model, Seen
 from kd_yolo.search.page.draw import Shown, draw_classes
 from tests.search.page_browser import THUMBNAIL, chromium, crops, opened, say, send
@@ -27,11 +27,11 @@ TWO = scene((40, RED), (220, GREEN))
 class FakeComparison(Comparison):
     """Every model sees as many boxes as its place says."""
 
-    def see(self, picture_hw3: Picture, conf: float) -> list[Seen]:
+    def see(self, image_hw3: ImageHW3, conf: float) -> list[Seen]:
         seen = []
         for place, model in enumerate(self.models, 1):
             boxes = np.array([(20 * k, 20, 20 * k + 15, 100) for k in range(place)])
-            drawn = draw_classes(Shown.of(picture_hw3), boxes, [0] * place, {0: "person"})
+            drawn = draw_classes(Shown.of(image_hw3), boxes, [0] * place, {0: "person"})
             seen.append(Seen(model, place, drawn))
         return seen
 
@@ -66,7 +66,7 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     yield from opened(browser, address)
 
 
-def pixels(page: Any, selector: str) -> Picture:
+def pixels(page: Any, selector: str) -> ImageHW3:
     """RGB image of what an element shows, as the browser has it."""
     import cv2
 
@@ -74,9 +74,9 @@ def pixels(page: Any, selector: str) -> Picture:
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
-def show_of(picture: Picture, colour: tuple[int, int, int]) -> float:
+def show_of(image: ImageHW3, colour: tuple[int, int, int]) -> float:
     """Share of an image that has a colour (BGR)."""
-    return float((np.abs(picture.astype(int) - colour[::-1]).max(axis=2) < 40).mean())
+    return float((np.abs(image.astype(int) - colour[::-1]).max(axis=2) < 40).mean())
 
 
 def test_a_person_is_found_again_and_seen_in_the_frame(page: Any, folder: Path) -> None:
@@ -93,19 +93,19 @@ def test_a_person_is_found_again_and_seen_in_the_frame(page: Any, folder: Path) 
     assert cells == ["1", "1", "\N{EN DASH}", "0.000", "hall 1.png", "\N{EN DASH}"]
     page.locator(THUMBNAIL).first.click()
     say(page, "#frame-text", "Match 1: hall 1.png, camera 1")
-    page.wait_for_selector("#frame-picture img")
-    page.wait_for_function("document.querySelector('#frame-picture img').naturalWidth == 800")
-    assert show_of(pixels(page, "#frame-picture img"), GREEN) > 0.04
+    page.wait_for_selector("#frame-image img")
+    page.wait_for_function("document.querySelector('#frame-image img').naturalWidth == 800")
+    assert show_of(pixels(page, "#frame-image img"), GREEN) > 0.04
     page.click("#close")
     page.wait_for_selector("#frame", state="hidden")
 
 
 @pytest.mark.e2e
-def test_a_person_is_chosen_in_the_picture_and_shown_in_a_video(page: Any, folder: Path) -> None:
+def test_a_person_is_chosen_in_the_image_and_shown_in_a_video(page: Any, folder: Path) -> None:
     send(page, folder / "two.png")
     say(page, "#state", "2 people found")
-    page.wait_for_function("document.querySelector('#picture img')?.naturalWidth == 800")
-    box = page.locator("#picture img").bounding_box()
+    page.wait_for_function("document.querySelector('#image img')?.naturalWidth == 800")
+    box = page.locator("#image img").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 60 / 320, box["y"] + box["height"] * 120 / 240)
     say(page, "#found", "4 matches")
     page.wait_for_selector("#person label.selected:has-text('Person 1')")
@@ -138,21 +138,21 @@ def test_all_of_it_works_by_keyboard(page: Any, folder: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_pictures_have_texts_and_steps_have_headings(page: Any, folder: Path) -> None:
+def test_images_have_texts_and_steps_have_headings(page: Any, folder: Path) -> None:
     send(page, folder / "one.png")
     say(page, "#found", "4 matches")  # a single person needs no choosing
     page.locator(THUMBNAIL).first.click()
     say(page, "#frame-text", "Match 1:")
-    page.wait_for_selector("#frame-picture img")
+    page.wait_for_selector("#frame-image img")
     assert all(page.eval_on_selector_all("img", "all => all.map(each => each.alt)"))
     assert page.locator("h1").all_inner_texts() == ["Person search"]
     assert [text.split("\n")[-1] for text in page.locator("h2.kd-step:visible").all_inner_texts()] == [
-        "Picture", "Person", "Matches", "Frame",
+        "Image", "Person", "Matches", "Frame",
     ]  # fmt: skip
 
 
 @pytest.mark.e2e
-def test_nobody_found_is_said_and_the_whole_picture_can_be_asked_for(page: Any, folder: Path) -> None:
+def test_nobody_found_is_said_and_the_whole_image_can_be_asked_for(page: Any, folder: Path) -> None:
     send(page, folder / "none.png")
     say(page, "#state", "No person found.")
     page.click("#person label:has-text('Whole image')")
@@ -164,7 +164,7 @@ def test_nobody_found_is_said_and_the_whole_picture_can_be_asked_for(page: Any, 
     ("name", "reason"),
     [("page.jpg", "not an image"), ("large.png", "exceed the maximum allowed size"), ("pixels.png", "megapixels")],
 )
-def test_what_is_no_picture_is_refused_with_a_reason(page: Any, folder: Path, name: str, reason: str) -> None:
+def test_what_is_no_image_is_refused_with_a_reason(page: Any, folder: Path, name: str, reason: str) -> None:
     send(page, folder / name)
     say(page, ".toast-body", reason)
     assert page.locator("#person").count() == 0
@@ -206,7 +206,7 @@ def test_a_damaged_gallery_is_said_to_the_visitor_without_its_path(browser: Any,
 @pytest.mark.e2e
 def test_detectors_are_compared_under_a_slider(page: Any, folder: Path) -> None:
     page.click("button[role=tab]:has-text('Compare')")
-    send(page, folder / "two.png", "#compare-picture")
+    send(page, folder / "two.png", "#compare-image")
     say(page, "#legend", "Left: teacher, 1 box. Right: distilled, 3 boxes.")
     page.wait_for_function("[...document.querySelectorAll('#slider img')].filter(i => i.naturalWidth).length == 2")
     page.wait_for_selector("#compare-table td:has-text('3')")
@@ -226,7 +226,7 @@ def test_the_page_fits_its_window(browser: Any, address: str, folder: Path, tmp_
         send(page, folder / "one.png")
         say(page, "#found", "4 matches")
         page.locator(THUMBNAIL).first.click()
-        page.wait_for_selector("#frame-picture img")
+        page.wait_for_selector("#frame-image img")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         file = tmp_path / f"page-{width}.png"
         page.screenshot(path=str(file), full_page=True)

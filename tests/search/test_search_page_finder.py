@@ -30,7 +30,7 @@ def finder(tmp_path: Path) -> Finder:
 
 def match_of(finder: Finder, colour: tuple[int, int, int], place: int = 0) -> Match:
     crop = finder.people(scene((90, colour)))[0]
-    return finder.matches(crop.picture_hw3, 10)[place]
+    return finder.matches(crop.image_hw3, 10)[place]
 
 
 def test_people_are_numbered_from_left_to_right(finder: Finder) -> None:
@@ -41,18 +41,18 @@ def test_people_are_numbered_from_left_to_right(finder: Finder) -> None:
 
 def test_matches_are_those_of_the_same_colour_first(finder: Finder) -> None:
     crop = finder.people(scene((90, RED)))[0]
-    found = finder.matches(crop.picture_hw3, 10)
+    found = finder.matches(crop.image_hw3, 10)
     assert [match.row["camera"] for match in found[:2]] in ([1, 2], [2, 1])
     assert [match.distance for match in found] == sorted(match.distance for match in found)
     assert found[1].distance < 0.01 < 0.5 < found[2].distance
-    assert len(finder.matches(crop.picture_hw3, 2)) == 2
+    assert len(finder.matches(crop.image_hw3, 2)) == 2
     middle = found[0].crop_hw3[60, 20]  # type: ignore[index]
     assert np.abs(middle.astype(int) - RED[::-1]).max() < 20
 
 
 def test_an_empty_gallery_gives_no_match_and_follows_what_is_added(tmp_path: Path) -> None:
     finder = empty_finder(tmp_path / "gallery")
-    crop = finder.people(scene((90, RED)))[0].picture_hw3
+    crop = finder.people(scene((90, RED)))[0].image_hw3
     assert finder.matches(crop, 5) == []
     other = empty_finder(tmp_path / "gallery")
     fill(other, scene((10, RED)), source="a.png")
@@ -72,23 +72,23 @@ def test_a_forgotten_match_is_known_as_such(finder: Finder) -> None:
     assert not finder.is_kept(match)
 
 
-def test_a_picture_is_shown_with_the_box(finder: Finder, tmp_path: Path) -> None:
+def test_a_image_is_shown_with_the_box(finder: Finder, tmp_path: Path) -> None:
     match = match_of(finder, GREEN)
-    picture, line = show_match(match)
+    image, line = show_match(match)
     assert line == "hall 1.png, camera 1"
-    assert picture is not None
-    assert picture.shape == (600, 800, 3)
-    np.testing.assert_allclose(picture[300, 550], GREEN[::-1], atol=3)  # the person as it was
-    assert np.abs(picture[300, 125].astype(int) - np.array(RED[::-1]) * 0.62).max() < 3  # the other one darker
+    assert image is not None
+    assert image.shape == (600, 800, 3)
+    np.testing.assert_allclose(image[300, 550], GREEN[::-1], atol=3)  # the person as it was
+    assert np.abs(image[300, 125].astype(int) - np.array(RED[::-1]) * 0.62).max() < 3  # the other one darker
 
 
 def test_a_video_is_shown_at_its_frame(finder: Finder) -> None:
     found = [match_of(finder, RED, place) for place in (0, 1)]
     match = next(match for match in found if match.row["camera"] == 2)
-    picture, line = show_match(match)
+    image, line = show_match(match)
     assert line == "yard.avi, camera 2, 0:00.7 (frame 7)"
-    assert picture is not None
-    red = np.flatnonzero(np.abs(picture[300].astype(int) - RED[::-1]).max(axis=1) < 40)
+    assert image is not None
+    red = np.flatnonzero(np.abs(image[300].astype(int) - RED[::-1]).max(axis=1) < 40)
     assert abs(red.min() / 2.5 - 70) < 3  # 10 pixels a frame: not the frame before or after
 
 
@@ -121,29 +121,29 @@ def test_a_frame_is_counted_where_the_container_lies(finder: Finder, monkeypatch
 
 def test_without_the_source_the_crop_is_shown(finder: Finder) -> None:
     match = match_of(finder, BLUE)
-    picture, line = show_match(match)
-    assert picture is match.crop_hw3
+    image, line = show_match(match)
+    assert image is match.crop_hw3
     assert line == "gone.png, camera 3. The source is no longer here, or cannot be read: this is the crop."
 
 
 def test_a_source_of_another_size_is_not_drawn_on(finder: Finder, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "hall 1.png"), scene()[:100, :100])
-    picture, line = show_match(match_of(finder, GREEN))
+    image, line = show_match(match_of(finder, GREEN))
     assert "has changed" in line
-    assert picture is not None
-    assert picture.shape[0] < 200
+    assert image is not None
+    assert image.shape[0] < 200
 
 
 @pytest.mark.parametrize(
     "source", ["/etc/passwd", "/dev/zero", "/proc/self/environ", "rtsp://a:b@cam/1", "0", "", "\0"]
 )
-def test_a_row_opens_nothing_but_pictures_and_videos(finder: Finder, source: str) -> None:
+def test_a_row_opens_nothing_but_images_and_videos(finder: Finder, source: str) -> None:
     match = match_of(finder, BLUE)
     match.row["source"] = source
     assert show_match(match)[0] is match.crop_hw3
 
 
-def test_a_text_that_is_called_a_picture_or_video_is_not_shown(finder: Finder, tmp_path: Path) -> None:
+def test_a_text_that_is_called_a_image_or_video_is_not_shown(finder: Finder, tmp_path: Path) -> None:
     match = match_of(finder, BLUE)
     for name in ("a.png", "a.mp4", "a.avi"):
         (tmp_path / name).write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
@@ -156,10 +156,10 @@ def test_frames_of_turned_cameras_are_upright(finder: Finder, tmp_path: Path) ->
     file.write_bytes(turned_jpeg(scene((30, BLUE)), 6))
     match = match_of(finder, BLUE)
     match.row.update(source=str(file), x1=60, y1=30, x2=180, y2=70)
-    picture, _ = show_match(match)
-    assert picture is not None
-    assert picture.shape == (800, 600, 3)
-    np.testing.assert_allclose(picture[125, 300], BLUE[::-1], atol=10)
+    image, _ = show_match(match)
+    assert image is not None
+    assert image.shape == (800, 600, 3)
+    np.testing.assert_allclose(image[125, 300], BLUE[::-1], atol=10)
 
 
 @pytest.mark.parametrize(
@@ -182,22 +182,22 @@ def test_the_smallest_person_at_a_point_is_meant(finder: Finder) -> None:
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
-def test_pictures_are_shown_in_a_size_that_can_be_read(height: int, width: int) -> None:
+def test_images_are_shown_in_a_size_that_can_be_read(height: int, width: int) -> None:
     shown = Shown.of(np.broadcast_to(np.uint8(7), (height, width, 3)))
-    longer = max(shown.picture_hw3.shape)
+    longer = max(shown.image_hw3.shape)
     assert longer <= LONG_SIDE_PX
     assert longer >= min(800, 4 * max(height, width)) - 1
-    assert shown.picture_hw3.min() == shown.picture_hw3.max() == 7
+    assert shown.image_hw3.min() == shown.image_hw3.max() == 7
 
 
 @given(st.lists(st.tuples(*[st.integers(-50, 400)] * 4), max_size=4), st.integers(1, 60), st.integers(1, 60))
 def test_boxes_anywhere_can_be_drawn(boxes: list[Any], height: int, width: int) -> None:
     shown = Shown.of(np.full((height, width, 3), GREY, np.uint8))
-    before = shown.picture_hw3.copy()
+    before = shown.image_hw3.copy()
     assert draw_people(shown, boxes, 0).shape == before.shape
     assert draw_classes(shown, np.array(boxes).reshape(-1, 4), [k for k, _ in enumerate(boxes)], {0: "dĕg"}).any()
     assert draw_match(shown, (0, 0, width, height)).shape == before.shape
-    np.testing.assert_array_equal(shown.picture_hw3, before)
+    np.testing.assert_array_equal(shown.image_hw3, before)
 
 
 def test_the_chosen_person_looks_different() -> None:
@@ -229,7 +229,7 @@ def test_models_are_named_as_short_as_tells_them_apart() -> None:
     assert titles([Path("a.pt"), Path("a.pt")]) == ["1: a", "2: a"]
 
 
-def test_very_large_pictures_are_kept_smaller() -> None:
+def test_very_large_images_are_kept_smaller() -> None:
     pytest.importorskip("gradio", reason="needs the extra ui")
     from kd_yolo.search.page.compare_tab import KEPT_PX, kept
 

@@ -103,7 +103,7 @@ def test_other_methods_are_not_answered(guard: Guard, method: str) -> None:
     assert ask(guard, "/", method)[0] == 405
 
 
-def test_pictures_of_the_page_are_served(guard: Guard) -> None:
+def test_images_of_the_page_are_served(guard: Guard) -> None:
     assert ask(guard, f"{API}/file={guard.cache}/a/crop 1.webp")[0] == 200
 
 
@@ -172,7 +172,7 @@ def test_a_long_event_is_refused(guard: Guard) -> None:
     assert ask(guard, JOIN, "POST", b" " * (EVENT_BYTES + 1))[0] == 413
 
 
-def test_a_picture_is_handed_on_as_it_was_sent(guard: Guard) -> None:
+def test_a_image_is_handed_on_as_it_was_sent(guard: Guard) -> None:
     body, kind = form(encoded(scene((30, RED))))
     assert ask(guard, f"{API}/upload", "POST", [body[:50], body[50:]], content_type=kind)[0] == 200
     assert guard.app.seen == [(f"{API}/upload", body)]  # type: ignore[attr-defined]
@@ -183,7 +183,7 @@ def test_a_picture_is_handed_on_as_it_was_sent(guard: Guard) -> None:
     [(b"<html>", 415), (b"", 415), (encoded(scene(), ".jpg")[:900], 415), (b"x" * (SMALL.size_bytes + 1), 413),
      (b"x" * (SMALL.size_bytes * 10), 413)],
 )  # fmt: skip
-def test_uploads_that_are_no_picture_are_refused(guard: Guard, data: bytes, status: int) -> None:
+def test_uploads_that_are_no_image_are_refused(guard: Guard, data: bytes, status: int) -> None:
     body, kind = form(data)
     found, _, text = ask(guard, f"{API}/upload", "POST", body, content_type=kind)
     assert found == status
@@ -191,7 +191,7 @@ def test_uploads_that_are_no_picture_are_refused(guard: Guard, data: bytes, stat
     assert guard.app.seen == []  # type: ignore[attr-defined]
 
 
-def test_one_picture_at_a_time(guard: Guard) -> None:
+def test_one_image_at_a_time(guard: Guard) -> None:
     body, kind = form(encoded(scene()), count=2)
     assert ask(guard, f"{API}/upload", "POST", body, content_type=kind)[0] == 400
     assert ask(guard, f"{API}/upload", "POST", b"a=1", content_type="application/x-www-form-urlencoded")[0] == 400
@@ -213,8 +213,8 @@ def test_headers_keep_the_browser_on_this_host(guard: Guard) -> None:
     _, page, _ = ask(guard, "/")
     assert {key: page[key] for key in HEADERS} == HEADERS
     assert "default-src 'self'" in page["content-security-policy"]
-    _, picture, _ = ask(guard, f"{API}/file={guard.cache}/a/crop 1.webp")
-    assert picture["cache-control"] == "no-store"
+    _, image, _ = ask(guard, f"{API}/file={guard.cache}/a/crop 1.webp")
+    assert image["cache-control"] == "no-store"
 
 
 def test_web_sockets_are_closed(guard: Guard) -> None:

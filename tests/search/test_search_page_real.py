@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("faiss", reason="needs the extra search")
 pytest.importorskip("polars", reason="needs the extra search")
 
-from kd_yolo.search.frames.images import read_picture
+from kd_yolo.search.frames.images import read_bgr
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.networks.detector import PersonDetector
 from kd_yolo.search.networks.embedder import Embedder
@@ -38,12 +38,12 @@ def test_real_networks_find_the_same_person(browser: Any, shared: Path, tmp_path
     settings = DetectorSettings(weights=str(shared / "weights" / "yolov8n.pt"), imgsz=320, device="cpu")
     gallery = Gallery.create(tmp_path / "gallery", embedder.hash, embedder.dim)
     finder = Finder(PersonDetector.open(settings), embedder, gallery, CropRules())
-    picture = shared / "data" / "coco128" / "images" / "train2017" / "000000000113.jpg"
-    assert fill(finder, read_picture(picture), source=str(picture)) == 3
+    image = shared / "data" / "coco128" / "images" / "train2017" / "000000000113.jpg"
+    assert fill(finder, read_bgr(image), source=str(image)) == 3
     weights = [str(shared / "weights" / name) for name in ("yolov8s.pt", "yolov8n.pt")]
     with served(finder, comparison=Comparison.open(weights, 320, "cpu")) as address:
         for page in opened(browser, address):
-            send(page, picture)
+            send(page, image)
             say(page, "#state", "3 people found")
             page.click("#person label:has-text('Person 2')")
             say(page, "#found", "3 matches")
@@ -51,6 +51,6 @@ def test_real_networks_find_the_same_person(browser: Any, shared: Path, tmp_path
             crops(page, 3).first.click()
             say(page, "#frame-text", "Match 1: 000000000113.jpg")
             page.click("button[role=tab]:has-text('Compare')")
-            send(page, picture, "#compare-picture")
+            send(page, image, "#compare-image")
             say(page, "#legend", "Left: yolov8s, ")
             assert "11,166,560" in page.inner_text("#compare-table")

@@ -105,17 +105,17 @@ def test_nothing_can_be_called_or_read_beside_the_page(page: str) -> None:
     assert json.loads(ask(page, "/config")[1])["api_prefix"] == "/gradio_api"
 
 
-def test_a_picture_that_was_sent_is_served_to_its_sender(page: str) -> None:
-    picture = encoded(scene((30, RED)))
-    status, body = send(page, picture, "../../../a b/../c.png")
+def test_a_image_that_was_sent_is_served_to_its_sender(page: str) -> None:
+    image = encoded(scene((30, RED)))
+    status, body = send(page, image, "../../../a b/../c.png")
     assert status == 200
     (path,) = json.loads(body)
     assert ".." not in path
     assert Path(path).name.endswith("c.png")
-    assert ask(page, FILE + path.replace(" ", "%20")) == (200, picture)
+    assert ask(page, FILE + path.replace(" ", "%20")) == (200, image)
 
 
-def test_a_picture_under_another_name_is_never_served_as_a_page(page: str) -> None:
+def test_a_image_under_another_name_is_never_served_as_a_page(page: str) -> None:
     status, body = send(page, encoded(scene((30, RED))) + b"<script>alert(1)</script>", "a.html")
     assert status == 200
     assert ask(page, FILE + json.loads(body)[0])[0] == 403

@@ -14,7 +14,7 @@ from kd_yolo.reid.evaluation.rerank import rerank
 from kd_yolo.search.gallery.files import Threshold
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.query import ask
-from kd_yolo.search.gallery.ranking_picture import draw_ranking, time_of
+from kd_yolo.search.gallery.ranking_image import draw_ranking, time_of
 from tests.search.gallery_helpers import DIM, HASH, add, vectors
 
 
@@ -30,7 +30,7 @@ def test_the_nearest_in_their_order(gallery: Gallery) -> None:
     assert [match.place for match in matches] == order.tolist()
     assert [match.rank for match in matches] == [1, 2, 3, 4, 5, 6]
     assert [match.distance for match in matches] == pytest.approx((1 - made_nd @ asked_d)[order], abs=1e-6)
-    assert all(match.picture == gallery.picture_path(match.place) for match in matches)
+    assert all(match.image == gallery.image_path(match.place) for match in matches)
     assert all(match.row["frame"] == match.place and match.is_same is None for match in matches)
 
 
@@ -70,14 +70,14 @@ def test_bad_questions(gallery: Gallery) -> None:
         ask(gallery, vectors(1, dim=5)[0])
 
 
-def test_the_drawing_shows_pictures_and_verdicts(gallery: Gallery, tmp_path: Path) -> None:
+def test_the_drawing_shows_images_and_verdicts(gallery: Gallery, tmp_path: Path) -> None:
     red = np.zeros((40, 20, 3), np.uint8)
     red[..., 0] = 255
     add(gallery, 12)
     distances = [match.distance for match in ask(gallery, vectors(1)[0], 12)]
     matches = ask(gallery, vectors(1)[0], 12, threshold=distances[0])
-    Image.fromarray(red).save(matches[0].picture, "PNG")
-    matches[1].picture.unlink()
+    Image.fromarray(red).save(matches[0].image, "PNG")
+    matches[1].image.unlink()
     drawn = cv2.imread(str(draw_ranking(red, matches, tmp_path / "new" / "ranking.png")))
     assert drawn is not None
     height, width = drawn.shape[:2]

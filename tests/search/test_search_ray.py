@@ -16,7 +16,7 @@ from kd_yolo.search.crops.ray.cluster import LOOPBACK, STORE_BYTES, require_ray
 from kd_yolo.search.frames.crop_vectors import StoredVectors
 from kd_yolo.search.networks.detector import PersonDetector
 from kd_yolo.search.settings import CropsConfig
-from tests.search.crops_helpers import CONFIG, content, run, walk, write_pictures, write_video
+from tests.search.crops_helpers import CONFIG, content, run, walk, write_images, write_video
 from tests.search.gallery_helpers import save_network
 from tests.search.ray_workers import MortalDetector, prepare_worker, write_weights
 
@@ -52,7 +52,7 @@ def _mortal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Two videos, images, and a file that is none."""
-    folder = write_pictures(tmp_path / "in", walk(7))
+    folder = write_images(tmp_path / "in", walk(7))
     write_video(folder / "long.avi", walk(71))
     write_video(folder / "short.avi", walk(5))
     (folder / "no.mp4").write_bytes(b"no video")
@@ -64,7 +64,7 @@ def with_weights(path: Path, engine: str, **changes: Any) -> CropsConfig:
     return CONFIG.model_copy(update={"detector": detector, "engine": engine, **changes})
 
 
-def test_rows_pictures_and_vectors_are_those_of_one_process(ray: Any, tmp_path: Path, source: Path) -> None:
+def test_rows_images_and_vectors_are_those_of_one_process(ray: Any, tmp_path: Path, source: Path) -> None:
     weights, network = write_weights(tmp_path / "w.pt"), save_network(tmp_path / "reid.pt")
     local, _ = run(source, tmp_path / "local", with_weights(weights, "local", embed=str(network)))
     report, text = run(source, tmp_path / "ray", with_weights(weights, "ray", embed=str(network), workers=2))

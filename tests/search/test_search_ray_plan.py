@@ -72,9 +72,9 @@ def test_ranges_cover_each_frame_once_and_begin_where_batches_do(
     assert len(tasks) <= ray_plan.RANGES_EACH * workers + len(inputs)
 
 
-def test_pictures_go_by_whole_batches_and_videos_alone() -> None:
-    pictures = [Input(f"{place}.png", "picture", Number(1, 1, place)) for place in range(70)]
-    tasks = plan([*pictures, video("none.mp4"), *pictures[:2]], {}, CONFIG, 4)
+def test_images_go_by_whole_batches_and_videos_alone() -> None:
+    images = [Input(f"{place}.png", "image", Number(1, 1, place)) for place in range(70)]
+    tasks = plan([*images, video("none.mp4"), *images[:2]], {}, CONFIG, 4)
     assert [len(task.inputs) for task in tasks] == [66, 4, 1, 2]
     assert [task.chain for task in tasks] == [0, 1, 2, 3]
 

@@ -20,7 +20,7 @@ from kd_yolo.search.crops.ray.cluster import Share
 from kd_yolo.search.crops.ray.engine import RayEngine
 from kd_yolo.search.crops.ray.plan import Task
 from kd_yolo.search.crops.ray.worker import Job, Worker
-from tests.search.crops_helpers import CONFIG, content, run, use_bright_detector, walk, write_pictures, write_video
+from tests.search.crops_helpers import CONFIG, content, run, use_bright_detector, walk, write_images, write_video
 from tests.search.gallery_helpers import save_network
 
 RAY = CONFIG.model_copy(update={"engine": "ray"})
@@ -75,7 +75,7 @@ def dealt(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
 
 def mixed(folder: Path) -> Path:
     """Videos, one that is cut off, and images, one of them damaged."""
-    write_pictures(folder / "a", walk(7))
+    write_images(folder / "a", walk(7))
     (folder / "a" / "bad.png").write_bytes(b"\x89PNG no more")
     write_video(folder / "long.avi", walk(53))
     write_video(folder / "z.avi", walk(5))
@@ -175,7 +175,7 @@ def test_a_full_disk_on_a_worker_is_an_error_of_the_run(
     def full(*args: Any) -> Note:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ray_worker, "write_pictures", full)
+    monkeypatch.setattr(ray_worker, "write_images", full)
     with pytest.raises(OSError, match="No space left"):
         run(write_video(tmp_path / "v.avi", walk(5)), tmp_path / "out", RAY)
 
@@ -202,7 +202,7 @@ def test_an_error_that_nobody_thought_of_is_told_and_ends_the_run(
 def test_a_task_that_ends_one_worker_after_the_other_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dealt: list[Task]
 ) -> None:
-    source = write_pictures(tmp_path / "in", walk(3))
+    source = write_images(tmp_path / "in", walk(3))
     monkeypatch.setattr(ray_worker, "TRIES_MAX", 0)
     with pytest.raises(KDYoloError, match=r"0 workers died at .*000\.png and 3 files\. .*--engine local says which"):
         run(source, tmp_path / "out", RAY)

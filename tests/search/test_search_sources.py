@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.search.frames import images as pictures
-from kd_yolo.search.frames.images import read_picture
+from kd_yolo.search.frames import images as images
+from kd_yolo.search.frames.images import read_bgr
 from kd_yolo.search.frames.numbers import camera_said, number_all
 from kd_yolo.search.frames.records import Frame
 from kd_yolo.search.frames.sources import find_inputs, open_source
 from kd_yolo.search.frames.video import read_video
-from tests.search.crops_helpers import picture_of, walk, write_pictures, write_video
+from tests.search.crops_helpers import image_of, walk, write_images, write_video
 
 
 def read(source: str | Path, **options: object) -> tuple[list[Frame], list[str]]:
@@ -32,36 +32,36 @@ def names(frames: list[Frame]) -> list[str]:
     return [Path(frame.source).name for frame in frames]
 
 
-def test_a_picture(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "a.png"), picture_of((10, 10, 20, 40)))
+def test_a_image(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), image_of((10, 10, 20, 40)))
     (frame,), said = read(tmp_path / "a.png")
     assert (frame.source, frame.index, frame.seconds, frame.camera) == (str(tmp_path / "a.png"), 0, None, 1)
-    assert np.array_equal(frame.picture_hw3, picture_of((10, 10, 20, 40)))
+    assert np.array_equal(frame.image_hw3, image_of((10, 10, 20, 40)))
     assert said == []
 
 
 def test_a_folder_with_all_under_it_sorted_and_nothing_hidden(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "b", walk(2))
-    write_pictures(tmp_path / "a ü 人", walk(1))
-    write_pictures(tmp_path / ".hidden", walk(1))
+    write_images(tmp_path / "b", walk(2))
+    write_images(tmp_path / "a ü 人", walk(1))
+    write_images(tmp_path / ".hidden", walk(1))
     write_video(tmp_path / "c.avi", walk(3))
-    (tmp_path / "notes.md").write_text("no picture")
+    (tmp_path / "notes.md").write_text("no image")
     frames, _ = read(tmp_path)
     assert names(frames) == ["000.png", "000.png", "001.png", "c.avi", "c.avi", "c.avi"]
     assert [frame.camera for frame in frames] == [1, 2, 2, 3, 3, 3]
     assert [frame.index for frame in frames[3:]] == [0, 1, 2]
-    found = [source.name for source in find_inputs(str(tmp_path)) if source.kind == "picture"]
+    found = [source.name for source in find_inputs(str(tmp_path)) if source.kind == "image"]
     assert found == [frame.source for frame in frames[:3]]
 
 
 def test_the_folder_of_the_results_is_left_out(tmp_path: Path) -> None:
-    write_pictures(tmp_path, walk(1))
-    write_pictures(tmp_path / "out" / "crops", walk(2))
+    write_images(tmp_path, walk(1))
+    write_images(tmp_path / "out" / "crops", walk(2))
     assert len(find_inputs(str(tmp_path), leave_out=tmp_path / "out")) == 1
 
 
 def test_a_glob_and_a_list(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "in put", walk(4))
+    write_images(tmp_path / "in put", walk(4))
     assert names(read(f"{tmp_path}/*/00[13].png")[0]) == ["001.png", "003.png"]
     (tmp_path / "list.txt").write_text("﻿in put/002.png\n\n  in put/000.png  \nin put/002.png\nin put/gone.png\n")
     frames, said = read(tmp_path / "list.txt")
@@ -75,8 +75,8 @@ def test_a_video_with_stride_and_time(tmp_path: Path) -> None:
     frames, said = read(video, stride=4)
     assert [(frame.index, frame.seconds) for frame in frames] == [(0, 0.0), (4, 0.4), (8, 0.8)]
     assert said == []
-    whole = {moment.index: moment.picture_hw3 for moment in read_video(str(video))}
-    assert all(np.array_equal(frame.picture_hw3, whole[frame.index]) for frame in frames)
+    whole = {moment.index: moment.image_hw3 for moment in read_video(str(video))}
+    assert all(np.array_equal(frame.image_hw3, whole[frame.index]) for frame in frames)
     later = list(read_video(str(video), start=5, stride=2))
     assert [moment.index for moment in later] == [6, 8]
     assert [moment.seconds for moment in later] == [0.6, 0.8]
@@ -93,8 +93,8 @@ def test_a_video_that_is_cut_off_gives_what_it_has_and_says_so(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["v.mp4", "p.jpg", "strange.xyz"])
 def test_what_cannot_be_read_is_an_error_alone_and_a_warning_among_others(tmp_path: Path, name: str) -> None:
-    folder = write_pictures(tmp_path / "in", walk(2))
-    (folder / name).write_bytes(b"neither a picture nor a video")
+    folder = write_images(tmp_path / "in", walk(2))
+    (folder / name).write_bytes(b"neither an image nor a video")
     with pytest.raises(InputError, match=f"nothing there can be read.*{name}"):
         read(folder / name)
     frames, said = read(folder)
@@ -167,14 +167,14 @@ def test_every_mode_becomes_bgr(
     tmp_path: Path, mode: str, colour: int | tuple[int, ...], expected_rgb: tuple[int, int, int]
 ) -> None:
     Image.new(mode, (3, 2), colour).save(tmp_path / "p.png")  # type: ignore[arg-type]
-    picture = read_picture(tmp_path / "p.png")
-    assert picture.shape == (2, 3, 3)
-    assert tuple(picture[0, 0]) == expected_rgb[::-1]
+    image = read_bgr(tmp_path / "p.png")
+    assert image.shape == (2, 3, 3)
+    assert tuple(image[0, 0]) == expected_rgb[::-1]
 
 
-def test_cmyk_and_turned_pictures(tmp_path: Path) -> None:
+def test_cmyk_and_turned_images(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "p.jpg", quality=100)
-    blue, green, red = (int(value) for value in read_picture(tmp_path / "p.jpg")[4, 4])
+    blue, green, red = (int(value) for value in read_bgr(tmp_path / "p.jpg")[4, 4])
     assert red > 200
     assert max(blue, green) < 60
     upright = Image.new("RGB", (8, 4))
@@ -182,22 +182,22 @@ def test_cmyk_and_turned_pictures(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by 90 degrees to the right
     upright.save(tmp_path / "t.png", exif=exif)
-    picture = read_picture(tmp_path / "t.png")
-    assert picture.shape == (8, 4, 3)
-    assert tuple(picture[0, 3]) == (0, 0, 255)
+    image = read_bgr(tmp_path / "t.png")
+    assert image.shape == (8, 4, 3)
+    assert tuple(image[0, 3]) == (0, 0, 255)
 
 
-def test_a_single_pixel_and_a_very_large_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_pixel_and_a_very_large_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cv2.imwrite(str(tmp_path / "one.png"), np.full((1, 1, 3), 9, np.uint8))
-    assert read_picture(tmp_path / "one.png").shape == (1, 1, 3)
-    monkeypatch.setattr(pictures, "LARGE_PX", 1000)
+    assert read_bgr(tmp_path / "one.png").shape == (1, 1, 3)
+    monkeypatch.setattr(images, "LARGE_PX", 1000)
     wide = np.zeros((8, 20_000, 3), np.uint8)
     wide[:, 19_000:] = (1, 2, 3)
     cv2.imwrite(str(tmp_path / "wide.png"), wide)
-    assert np.array_equal(read_picture(tmp_path / "wide.png"), wide)
+    assert np.array_equal(read_bgr(tmp_path / "wide.png"), wide)
     (tmp_path / "torn.png").write_bytes((tmp_path / "wide.png").read_bytes()[:60])
     with pytest.raises(InputError, match="is not an image that can be read"):
-        read_picture(tmp_path / "torn.png")
+        read_bgr(tmp_path / "torn.png")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_cameras_that_names_say(name: str, camera: int | None) -> None:
 
 def test_cameras_in_order_fill_the_gaps_between_those_that_are_said() -> None:
     places = {"/a/x.mp4": "/a/x.mp4", "/a/cam1.mp4": "/a/cam1.mp4", "/p/1.jpg": "/p", "/p/2.jpg": "/p"}
-    found = {name: (n.camera, n.sequence, n.picture) for name, n in number_all(places).items()}
+    found = {name: (n.camera, n.sequence, n.image) for name, n in number_all(places).items()}
     assert found == {
         "/a/x.mp4": (2, 1, 0), "/a/cam1.mp4": (1, 1, 0), "/p/1.jpg": (3, 1, 0), "/p/2.jpg": (3, 1, 1),
     }  # fmt: skip

@@ -20,7 +20,7 @@ from kd_yolo.search.tracks.mot import read_mot
 from kd_yolo.search.tracks.rules import TrackRules
 from kd_yolo.search.tracks.settings import least_score, settings_of
 from kd_yolo.yolo.track import Follower
-from tests.search.crops_helpers import picture_of, write_pictures, write_video
+from tests.search.crops_helpers import image_of, write_images, write_video
 from tests.search.track_helpers import tools, truth_text, two_walk, write_two
 
 
@@ -130,14 +130,14 @@ def test_somebody_elses_folder_is_left_alone(video: str, tmp_path: Path) -> None
 
 def test_short_tracks_are_left_out(tmp_path: Path) -> None:
     flash = (100, 50, 118, 90)
-    frames = [picture_of((10 + 2 * i, 10, 28 + 2 * i, 46), *([flash] if i < 3 else [])) for i in range(15)]
+    frames = [image_of((10 + 2 * i, 10, 28 + 2 * i, 46), *([flash] if i < 3 else [])) for i in range(15)]
     video = str(write_video(tmp_path / "a.avi", frames))
     assert len(follow(video, tmp_path / "all", min_frames=1)[0].numbers()) == 2
     assert len(follow(video, tmp_path / "long", min_frames=4)[0].numbers()) == 1
 
 
 def test_a_video_without_people_has_no_tracks(tmp_path: Path) -> None:
-    video = str(write_video(tmp_path / "a.avi", [picture_of()] * 5))
+    video = str(write_video(tmp_path / "a.avi", [image_of()] * 5))
     found, _ = follow(video, tmp_path / "out")
     assert (found.numbers(), found.num_frames, len(found.vectors_td)) == ([], 5, 0)
     assert (tmp_path / "out" / "tracks.txt").read_text() == ""
@@ -145,7 +145,7 @@ def test_a_video_without_people_has_no_tracks(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_frames_is_a_video(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "frames", two_walk(12))
+    write_images(tmp_path / "frames", two_walk(12))
     found, _ = follow(str(tmp_path / "frames"), tmp_path / "out")
     assert (len(found.numbers()), found.num_frames, found.fps) == (2, 12, 0.0)
     truth = tmp_path / "truth.csv"
@@ -168,7 +168,7 @@ def test_folders_that_hold_no_tracks(tmp_path: Path) -> None:
 def test_the_better_crop_is_kept() -> None:
     best = BestCrops(2)
     for index, score in enumerate((0.5, 0.9, 0.6, 0.7, 0.3, 0.8, 0.95)):
-        frame = Frame("a", 10 * index, None, 1, picture_of((10, 10, 40, 70)))
+        frame = Frame("a", 10 * index, None, 1, image_of((10, 10, 40, 70)))
         boxes = np.array([[10, 10, 40, 70]], np.float32)
         best.offer(frame, People(boxes, np.array([score], np.float32), np.array([3])))
     assert [crop.score for crop in best.of(3)] == pytest.approx([0.95, 0.9])
@@ -178,7 +178,7 @@ def test_the_better_crop_is_kept() -> None:
 def test_neighbouring_frames_give_one_crop() -> None:
     best = BestCrops(5)
     for index, score in enumerate((0.5, 0.9, 0.6)):
-        frame = Frame("a", index, None, 1, picture_of((10, 10, 40, 70)))
+        frame = Frame("a", index, None, 1, image_of((10, 10, 40, 70)))
         boxes = np.array([[10, 10, 40, 70]], np.float32)
         best.offer(frame, People(boxes, np.array([score], np.float32), np.array([3])))
     assert [crop.index for crop in best.of(3)] == [1]

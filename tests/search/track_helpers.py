@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_yolo.search.frames.records import Floats, Picture
+from kd_yolo.search.frames.records import Floats, ImageHW3
 from kd_yolo.search.tracks.follow import TrackTools
 from kd_yolo.search.tracks.rules import TrackRules
 from tests.search.crops_helpers import BrightDetector, write_video
@@ -24,22 +24,22 @@ class ColourEmbedder:
     hash: str = "colour"
     dim: int = 3
 
-    def embed(self, pictures_rgb: Sequence[Picture]) -> Floats:
+    def embed(self, images_rgb: Sequence[ImageHW3]) -> Floats:
         """(N, 3)."""
-        middles = [p[p.shape[0] // 3 : -p.shape[0] // 3, p.shape[1] // 3 : -p.shape[1] // 3] for p in pictures_rgb]
+        middles = [p[p.shape[0] // 3 : -p.shape[0] // 3, p.shape[1] // 3 : -p.shape[1] // 3] for p in images_rgb]
         means_n3 = np.array([m.reshape(-1, 3).mean(0) for m in middles]).reshape(-1, 3)
         return (means_n3 / np.linalg.norm(means_n3, axis=1, keepdims=True)).astype(np.float32)
 
 
-def two_walk(count: int = 20, *, swap: bool = False) -> list[Picture]:
+def two_walk(count: int = 20, *, swap: bool = False) -> list[ImageHW3]:
     """A red person walks to the right above, a blue one to the left below; ``swap`` changes their colours."""
     colours = (BLUE, RED) if swap else (RED, BLUE)
     frames = []
     for index in range(count):
-        picture = np.zeros((*SIZE_HW, 3), np.uint8)
-        picture[8:44, 10 + 4 * index : 28 + 4 * index] = colours[0]
-        picture[52:88, 130 - 4 * index : 148 - 4 * index] = colours[1]
-        frames.append(picture)
+        image = np.zeros((*SIZE_HW, 3), np.uint8)
+        image[8:44, 10 + 4 * index : 28 + 4 * index] = colours[0]
+        image[52:88, 130 - 4 * index : 148 - 4 * index] = colours[1]
+        frames.append(image)
     return frames
 
 

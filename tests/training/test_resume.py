@@ -180,7 +180,7 @@ def test_a_run_that_was_cut_off_behind_its_last_epoch(command: str, run: Any, mo
     assert (last.parents[1] / "side_by_side.png").is_file() is (command == "distill")
 
 
-def test_pictures_that_are_missing_at_the_very_end(run: Any) -> None:
+def test_images_that_are_missing_at_the_very_end(run: Any) -> None:
     last = run("distill")
     assert main(["distill", "--resume", str(last)]) == 0
     (last.parents[1] / "side_by_side.png").unlink()

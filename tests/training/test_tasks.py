@@ -33,10 +33,10 @@ def data(tiny_data: Path, tmp_path: Path) -> Callable[[str], str]:
         folder = tmp_path / "data"
         shutil.copytree(tiny_data.parent, folder, ignore=shutil.ignore_patterns("*.cache"))
         if task == "classify":
-            for picture in (folder / "images").rglob("*.png"):
-                target = folder / "classes" / picture.parent.name / f"c{int(picture.stem) % 2}" / picture.name
+            for image in (folder / "images").rglob("*.png"):
+                target = folder / "classes" / image.parent.name / f"c{int(image.stem) % 2}" / image.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(picture, target)
+                shutil.copy(image, target)
             return str(folder / "classes")
         for file in (folder / "labels").rglob("*.txt") if task in EXTRA else ():
             file.write_text("".join(label(task, row) + "\n" for row in file.read_text().splitlines()))

@@ -138,7 +138,7 @@ def test_a_fused_network(trainer: Callable[..., Any], build: Callable[..., Any])
         trainer().get_model(cfg=fused.yaml, weights=fused)
 
 
-def test_pictures_of_another_kind(trainer: Callable[..., Any], build: Callable[..., Any]) -> None:
+def test_images_of_another_kind(trainer: Callable[..., Any], build: Callable[..., Any]) -> None:
     ready = trainer()
     ready.data["channels"] = 1
     with pytest.raises(ConfigError, match="images of 3 channels, the data has 1"):

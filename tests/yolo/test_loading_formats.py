@@ -53,7 +53,7 @@ CONTENTS = {
     "openvino": (b'<?xml version="1.0"?>\n<net name="yolo" version="11">', "is an OpenVINO model"),
     "safetensors": (safetensors(), "is a safetensors file"),
     "tflite": (b"\x1c\x00\x00\x00TFL3", "is a TensorFlow Lite export"),
-    "picture": (b"\xff\xd8\xff\xe0\x00\x10JFIF" * 20, "is not a PyTorch checkpoint"),
+    "image": (b"\xff\xd8\xff\xe0\x00\x10JFIF" * 20, "is not a PyTorch checkpoint"),
     "other zip": (zip_of("readme.txt"), "is a zip archive, but not"),
     "cut off": (saved({"w": torch.ones(5000)})[:9000], "damaged or was cut off"),
     "cut pickle": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9", "damaged or was cut off"),

@@ -22,7 +22,7 @@ class Sheet:
 
     Args:
         matrix: page units to pixels, a homography (3,3).
-        size_px: width and height of the picture.
+        size_px: width and height of the image.
         colour: of the paper, blue, green, red.
         ruling: "plain", "lines", "squares" or "dots".
         spacing: of the ruling in page units.
@@ -50,7 +50,7 @@ class Sheet:
 
 
 def sample_sheet(rng: Rng, width_px: int, height_px: int) -> Sheet:
-    """A random sheet, more or less straight in the picture."""
+    """A random sheet, more or less straight in the image."""
     photographed = chance(rng, 0.6)
     turn = rng.normal() * (0.022 if photographed else 0.006)
     shrink = between(rng, 0.9, 1.0) if photographed else between(rng, 0.97, 1.0)
@@ -78,7 +78,7 @@ def draw_sheet(sheet: Sheet, rng: Rng) -> Floats:
     width, height = sheet.size_px
     canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = pick(rng, _TABLES) if sheet.photographed else (252, 252, 252)
-    # The sheet is larger than the part that is drawn on, sometimes larger than the picture.
+    # The sheet is larger than the part that is drawn on, sometimes larger than the image.
     edge = between(rng, 0, 45) if sheet.photographed else 30.0
     x1, y1 = PAGE_WIDTH + edge, PAGE_HEIGHT + edge
     corners = sheet.to_pixels(np.array([(-edge, -edge), (x1, -edge), (x1, y1), (-edge, y1)]))
@@ -117,12 +117,12 @@ def _ruling(sheet: Sheet, edge: float) -> list[Points]:
     return lines
 
 
-def expose(picture: Floats, sheet: Sheet, rng: Rng) -> Floats:
+def expose(image: Floats, sheet: Sheet, rng: Rng) -> Floats:
     """What a camera or a scanner makes of the sheet, (h, w, 3) in 0..255."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     grain = rng.normal(0, 1, (height, width, 1)).astype(np.float32)
     if not sheet.photographed:
-        return np.asarray(np.clip(picture + grain * between(rng, 0.5, 2.5), 0, 255), np.float32)
+        return np.asarray(np.clip(image + grain * between(rng, 0.5, 2.5), 0, 255), np.float32)
     light = rng.normal(between(rng, 0.72, 0.98), between(rng, 0.02, 0.1), (3, 4)).astype(np.float32)
     shade = cv2.resize(light, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
     if chance(rng, 0.25):  # somebody's shadow
@@ -135,7 +135,7 @@ def expose(picture: Floats, sheet: Sheet, rng: Rng) -> Floats:
         shadow = cv2.GaussianBlur(shadow, (0, 0), between(rng, 8, 25) * sheet.scale)
         shade = shade * (1 - 0.25 * shadow[..., None])
     tint = np.array([between(rng, 0.85, 1.05), 1.0, between(rng, 0.92, 1.08)], np.float32)
-    seen = picture * shade * tint
+    seen = image * shade * tint
     blur = between(rng, 0.0, 0.9) * max(1.0, sheet.scale)
     if blur > 0.3:
         seen = cv2.GaussianBlur(seen, (0, 0), blur)

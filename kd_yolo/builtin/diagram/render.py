@@ -1,4 +1,4 @@
-"""A planned diagram to a picture, its boxes and their parents."""
+"""A planned diagram to an image, its boxes and their parents."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _SHIFT = 4  # fractional bits of OpenCV's fixed-point coordinates
 
 @dataclass(frozen=True)
 class Drawing:
-    """One picture and its truth.
+    """One image and its truth.
 
     Args:
         image: (h, w, 3), BGR uint8.
-        boxes_xyxy: (M,4) in pixels, inside the picture.
+        boxes_xyxy: (M,4) in pixels, inside the image.
         classes: class id of each box.
         parents: index of each box's parent in the plan, -1 for none.
     """
@@ -45,11 +45,11 @@ def draw_diagram(seed: int, split: str, index: int, width_px: int, height_px: in
     rng = stream(seed, "diagram", split, index)
     diagram, style = plan_diagram(rng), sample_style(rng)
     sheet = sample_sheet(rng, width_px, height_px)
-    picture = draw_sheet(sheet, rng)
+    drawn = draw_sheet(sheet, rng)
     outlines = [outline(node, rng, style) for node in diagram.nodes]
     strokes = [stroke for part in outlines for stroke in part] + _beside(diagram, rng, style)
-    _ink(picture, strokes, sheet, style, rng)
-    image = np.round(expose(picture, sheet, rng)).astype(np.uint8)
+    _ink(drawn, strokes, sheet, style, rng)
+    image = np.round(expose(drawn, sheet, rng)).astype(np.uint8)
     boxes = np.array([_box(part, sheet, style) for part in outlines])
     # Nothing about the order of the lines tells who is whose parent.
     order = rng.permutation(len(boxes))
@@ -73,15 +73,15 @@ def _beside(diagram: Diagram, rng: Rng, style: Style) -> list[Stroke]:
 
 
 def _box(strokes: list[Stroke], sheet: Sheet, style: Style) -> tuple[float, float, float, float]:
-    """The box around strokes in pixels, half a line wider, cut at the picture's border."""
+    """The box around strokes in pixels, half a line wider, cut at the image's border."""
     x0, y0, x1, y1 = box_of([Stroke(sheet.to_pixels(stroke.points)) for stroke in strokes])
     half = style.pen_width * sheet.scale / 2
     width, height = sheet.size_px
     return max(0.0, x0 - half), max(0.0, y0 - half), min(float(width), x1 + half), min(float(height), y1 + half)
 
 
-def _ink(picture: Floats, strokes: list[Stroke], sheet: Sheet, style: Style, rng: Rng) -> None:
-    """Draws strokes into the picture, with a pressure that comes and goes."""
+def _ink(drawn: Floats, strokes: list[Stroke], sheet: Sheet, style: Style, rng: Rng) -> None:
+    """Draws strokes into the image, with a pressure that comes and goes."""
     width, height = sheet.size_px
     cover = np.zeros((height * _SUPERSAMPLE, width * _SUPERSAMPLE), np.uint8)
     for stroke in strokes:
@@ -96,4 +96,4 @@ def _ink(picture: Floats, strokes: list[Stroke], sheet: Sheet, style: Style, rng
         rng.normal(style.pressure, 0.1, (height // 8, width // 8)).astype(np.float32), (width, height)
     )
     alpha *= np.clip(pressure, 0.25, 1.0)
-    picture += alpha[..., None] * (np.array(style.ink, np.float32) - picture)
+    drawn += alpha[..., None] * (np.array(style.ink, np.float32) - drawn)

@@ -22,25 +22,25 @@ class Backdrop:
     """An empty street.
 
     Args:
-        picture: (h, w, 3) by day, 0..255.
+        image: (h, w, 3) by day, 0..255.
         lit: (h, w) share of light that windows give at night, 0..1.
     """
 
-    picture: Floats
+    image: Floats
     lit: Floats
 
 
 def make_backdrop(camera: Camera, seed: int) -> Backdrop:
     """Draws the empty street of a camera."""
     rng = stream(seed, "backdrop", camera.id)
-    picture = _sky(camera, rng)
-    lit = np.zeros(picture.shape[:2], np.float32)
-    _skyline(picture, camera, rng)
-    _ground(picture, camera, rng)
+    image = _sky(camera, rng)
+    lit = np.zeros(image.shape[:2], np.float32)
+    _skyline(image, camera, rng)
+    _ground(image, camera, rng)
     for base in _walls(camera):
         texture, windows = make_facade(rng, base_m=float(np.linalg.norm(base[1] - base[0])), height_m=_WALL_HEIGHT_M)
-        _hang(picture, lit, camera, base, texture, windows)
-    return Backdrop(picture, lit)
+        _hang(image, lit, camera, base, texture, windows)
+    return Backdrop(image, lit)
 
 
 def smooth_noise(rng: Rng, shape: tuple[int, int], cell_px: int) -> Floats:
@@ -57,19 +57,19 @@ def _sky(camera: Camera, rng: Rng) -> Floats:
     return np.asarray(np.array(top, np.float32) * (1 - share) + np.array(low, np.float32) * share + clouds, np.float32)
 
 
-def _skyline(picture: Floats, camera: Camera, rng: Rng) -> None:
+def _skyline(image: Floats, camera: Camera, rng: Rng) -> None:
     """Hazy houses and trees far away."""
     horizon, x = int(camera.horizon_px) + 2, 0
     while x < camera.width_px:
         width, height = int(rng.integers(12, 50)), int(between(rng, 0.05, 0.5) * camera.horizon_px)
         colour = varied(rng, pick(rng, (grey(165), (160, 175, 185), (150, 165, 150))), 15)
-        picture[max(0, horizon - height) : horizon, x : x + width] = colour
+        image[max(0, horizon - height) : horizon, x : x + width] = colour
         for row in range(max(0, horizon - height) + 3, horizon - 3, 6):
-            picture[row : row + 2, x + 3 : x + width - 3 : 5] *= 0.82
+            image[row : row + 2, x + 3 : x + width - 3 : 5] *= 0.82
         x += width
 
 
-def _ground(picture: Floats, camera: Camera, rng: Rng) -> None:
+def _ground(image: Floats, camera: Camera, rng: Rng) -> None:
     """Road, markings, kerbs and paving, by the ground point that each pixel shows."""
     first = min(camera.height_px - 1, int(camera.horizon_px) + 1)
     rows = np.arange(first, camera.height_px, dtype=np.float32)[:, None]
@@ -81,7 +81,7 @@ def _ground(picture: Floats, camera: Camera, rng: Rng) -> None:
         _road(paving, camera, x_m, z_m, rng)
     near = np.clip(12.0 / z_m, 0.15, 1.0)  # far away the grain averages out
     stains = smooth_noise(rng, x_m.shape, 14) * 5 + rng.standard_normal(x_m.shape, np.float32) * 7 * near
-    picture[first:] = np.clip(paving + stains[..., None], 0, 255)
+    image[first:] = np.clip(paving + stains[..., None], 0, 255)
 
 
 def _paving(x_m: Floats, z_m: Floats, rng: Rng) -> Floats:
@@ -121,7 +121,7 @@ def _walls(camera: Camera) -> list[npt.NDArray[np.float64]]:
 
 
 def _hang(
-    picture: Floats, lit: Floats, camera: Camera, base: npt.NDArray[np.float64], texture: Floats, windows: Floats
+    image: Floats, lit: Floats, camera: Camera, base: npt.NDArray[np.float64], texture: Floats, windows: Floats
 ) -> None:
     """Puts a facade on a wall in perspective."""
     (x0, z0), (x1, z1) = base
@@ -132,7 +132,7 @@ def _hang(
     size = camera.width_px, camera.height_px
     alpha = np.asarray(cv2.warpPerspective(np.ones((height, width), np.float32), matrix, size))
     hung = np.asarray(cv2.warpPerspective(texture, matrix, size, flags=cv2.INTER_AREA))
-    picture *= 1 - alpha[..., None]
-    picture += hung * alpha[..., None]
+    image *= 1 - alpha[..., None]
+    image += hung * alpha[..., None]
     lit *= 1 - alpha
     lit += np.asarray(cv2.warpPerspective(windows, matrix, size)) * alpha

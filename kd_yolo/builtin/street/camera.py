@@ -1,4 +1,4 @@
-"""Cameras: where each looks from, which street it sees, and what its lens and sensor do to a picture."""
+"""Cameras: where each looks from, which street it sees, and what its lens and sensor do to an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kd_yolo.base.rng import Rng, between, pick, stream
 from kd_yolo.builtin.street.fills import Floats
 
 _NEAREST_M = 0.8  # points behind the lens are pulled to here
-_SMALLEST_PERSON = 0.065  # height of the farthest person as a share of the picture's width
+_SMALLEST_PERSON = 0.065  # height of the farthest person as a share of the image's width
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Camera:
 
     Args:
         id: number from 0.
-        width_px: picture width.
-        height_px: picture height.
+        width_px: image width.
+        height_px: image height.
         focal_px: focal length.
         horizon_px: row of the horizon.
         height_m: height of the lens above the ground.
@@ -95,7 +95,7 @@ class Camera:
 
     @property
     def depth_range_m(self) -> tuple[float, float]:
-        """From where feet are about in the picture to where a person is still a few pixels."""
+        """From where feet are about in the image to where a person is still a few pixels."""
         near = self.focal_px * self.height_m / (1.1 * self.height_px - self.horizon_px)
         far = min(self.focal_px * 1.7 / (_SMALLEST_PERSON * self.width_px), self.street.depth_max_m)
         return max(2.5, near), far
@@ -133,25 +133,25 @@ def _make_street(rng: Rng) -> Street:
     return Street(kind, 0.0, 0.0, between(rng, 22.0, 40.0))
 
 
-def expose(picture: Floats, camera: Camera, rng: Rng, *, darkness: float) -> Floats:
+def expose(image: Floats, camera: Camera, rng: Rng, *, darkness: float) -> Floats:
     """What lens and sensor make of the light that comes in.
 
     Args:
-        picture: (h, w, 3) linear-ish colours, 0..255.
+        image: (h, w, 3) linear-ish colours, 0..255.
         camera: whose optics.
-        rng: the picture's own stream, for noise.
+        rng: the image's own stream, for noise.
         darkness: 0 by day, 1 at night: noise grows.
 
     Returns:
         (h, w, 3) in 0..255.
     """
     if camera.blur_px > 0:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), camera.blur_px), np.float32)
-    y, x = np.linspace(-1, 1, picture.shape[0])[:, None], np.linspace(-1, 1, picture.shape[1])[None]
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), camera.blur_px), np.float32)
+    y, x = np.linspace(-1, 1, image.shape[0])[:, None], np.linspace(-1, 1, image.shape[1])[None]
     factor = (1 - camera.vignette * (x**2 + y**2) / 2)[..., None] * np.array(camera.balance) * camera.gain / 255
-    curved = np.asarray(cv2.pow(np.clip(picture * factor.astype(np.float32), 0, 1), camera.gamma), np.float32) * 255
+    curved = np.asarray(cv2.pow(np.clip(image * factor.astype(np.float32), 0, 1), camera.gamma), np.float32) * 255
     sigma = camera.noise * (1 + 0.8 * darkness)
-    return np.asarray(np.clip(curved + _grain(picture.shape[:2], rng) * sigma, 0, 255), np.float32)
+    return np.asarray(np.clip(curved + _grain(image.shape[:2], rng) * sigma, 0, 255), np.float32)
 
 
 def _grain(size: tuple[int, ...], rng: Rng) -> Floats:

@@ -29,7 +29,7 @@ _GAP_S = (0.5, 3.0)  # between two visits
 _FIRST_S = (-6.0, 3.0)  # when somebody's first visit begins: some are in the first frame already
 _TRIES = 20
 _CAR_EVERY_S = 9.0
-_CAR_M = 5.0  # length: farther beside the picture nothing is seen of it
+_CAR_M = 5.0  # length: farther beside the image nothing is seen of it
 _CAR_SPEED_MPS = (5.0, 9.0)
 
 
@@ -42,7 +42,7 @@ class View:
         light: when.
         standing: furniture, parked cars and bicycles, which stay where they are.
         walks: visits of people.
-        cars: passing cars, each with its time in the middle of the picture and its speed to the right.
+        cars: passing cars, each with its time in the middle of the image and its speed to the right.
     """
 
     camera: Camera
@@ -95,7 +95,7 @@ def _scene(view: View, who: dict[int, Identity], time_s: float) -> Scene:
 
 
 def _cars_at(view: View, time_s: float, exposure_s: float) -> Iterator[Actor]:
-    """The passing cars that are in the picture."""
+    """The passing cars that are in the image."""
     for car, middle_s, speed in view.cars:
         x, px_per_m = (time_s - middle_s) * speed, view.camera.focal_px / car.z_m
         if abs(x) < half_width_m(view.camera, car.z_m) + _CAR_M:
@@ -124,7 +124,7 @@ def _light(rng: Rng) -> Light:
 
 
 def _passing_cars(plan: Plan, seconds: float) -> tuple[tuple[Actor, float, float], ...]:
-    """Cars that cross the picture on the far side of the road."""
+    """Cars that cross the image on the far side of the road."""
     street, rng = plan.camera.street, plan.rng
     if street.kind != "across":
         return ()

@@ -1,4 +1,4 @@
-"""House fronts as flat pictures, which the backdrop hangs on its walls."""
+"""House fronts as flat images, which the backdrop hangs on its walls."""
 
 from __future__ import annotations
 
@@ -25,58 +25,58 @@ def make_facade(rng: Rng, *, base_m: float, height_m: float) -> tuple[Floats, Fl
         height_m: height of the houses.
 
     Returns:
-        picture (h, w, 3) in 0..255, and light of the windows at night (h, w) in 0..1.
+        image (h, w, 3) in 0..255, and light of the windows at night (h, w) in 0..1.
     """
     height, width = int(height_m * PX_PER_M), int(min(base_m, 70.0) * PX_PER_M)
-    picture, lit = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
+    image, lit = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
     left = 0
     while left < width:
         right = min(width, left + int(between(rng, 5.0, 12.0) * PX_PER_M))
-        _house(picture[:, left:right], lit[:, left:right], rng)
+        _house(image[:, left:right], lit[:, left:right], rng)
         left = right
-    picture += rng.standard_normal(picture.shape[:2], np.float32)[..., None] * 4
-    return np.clip(picture, 0, 255), lit
+    image += rng.standard_normal(image.shape[:2], np.float32)[..., None] * 4
+    return np.clip(image, 0, 255), lit
 
 
-def _house(picture: Floats, lit: Floats, rng: Rng) -> None:
-    picture[:] = varied(rng, pick(rng, WALLS), 18)
+def _house(image: Floats, lit: Floats, rng: Rng) -> None:
+    image[:] = varied(rng, pick(rng, WALLS), 18)
     if chance(rng, 0.5):  # courses of brick
-        picture[::4] *= 0.9
-    picture[:, :2] *= 0.75
+        image[::4] *= 0.9
+    image[:, :2] *= 0.75
     storey = int(between(rng, 2.7, 3.4) * PX_PER_M)
-    for floor, bottom in enumerate(range(picture.shape[0], 0, -storey)):
+    for floor, bottom in enumerate(range(image.shape[0], 0, -storey)):
         if floor == 0:
-            _shop(picture[max(0, bottom - storey) : bottom], lit[max(0, bottom - storey) : bottom], rng)
+            _shop(image[max(0, bottom - storey) : bottom], lit[max(0, bottom - storey) : bottom], rng)
         elif bottom >= storey:
-            _windows(picture[bottom - storey : bottom], lit[bottom - storey : bottom], rng)
+            _windows(image[bottom - storey : bottom], lit[bottom - storey : bottom], rng)
 
 
-def _windows(picture: Floats, lit: Floats, rng: Rng) -> None:
-    height, width = picture.shape[:2]
+def _windows(image: Floats, lit: Floats, rng: Rng) -> None:
+    height, width = image.shape[:2]
     pane, gap = int(between(rng, 0.8, 1.4) * PX_PER_M), int(between(rng, 0.7, 1.6) * PX_PER_M)
     top, bottom = int(0.2 * height), int(0.8 * height)
     frame = grey(pick(rng, (60, 210, 150)))
     for left in range(gap // 2, width - pane, pane + gap):
-        picture[top:bottom, left : left + pane] = frame
-        picture[top + 2 : bottom - 2, left + 2 : left + pane - 2] = scaled(GLASS, between(rng, 0.6, 1.4))
-        picture[(top + bottom) // 2, left : left + pane] = frame
+        image[top:bottom, left : left + pane] = frame
+        image[top + 2 : bottom - 2, left + 2 : left + pane - 2] = scaled(GLASS, between(rng, 0.6, 1.4))
+        image[(top + bottom) // 2, left : left + pane] = frame
         if chance(rng, 0.3):
             lit[top + 2 : bottom - 2, left + 2 : left + pane - 2] = between(rng, 0.4, 1.0)
 
 
-def _shop(picture: Floats, lit: Floats, rng: Rng) -> None:
+def _shop(image: Floats, lit: Floats, rng: Rng) -> None:
     """The ground floor: shop windows, an awning, a door."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     sign, door = varied(rng, pick(rng, SHOPS), 15), int(between(rng, 0.1, 0.7) * width)
-    picture[: height // 5] = sign
+    image[: height // 5] = sign
     for left in range(4, width - 12, 12):  # lettering
         if chance(rng, 0.7):
-            picture[height // 12 : height // 6, left : left + int(rng.integers(3, 9))] = scaled(sign, 1.8)
-    picture[height // 4 : int(0.85 * height), 5 : width - 5] = scaled(GLASS, between(rng, 0.7, 1.3))
+            image[height // 12 : height // 6, left : left + int(rng.integers(3, 9))] = scaled(sign, 1.8)
+    image[height // 4 : int(0.85 * height), 5 : width - 5] = scaled(GLASS, between(rng, 0.7, 1.3))
     lit[height // 4 : int(0.85 * height), 5 : width - 5] = between(rng, 0.2, 0.9) * chance(rng, 0.5)
     for left in range(5, width - 8, int(between(rng, 0.4, 1.2) * PX_PER_M)):  # goods behind the glass
         goods = varied(rng, pick(rng, SHOPS), 40)
-        picture[int(between(rng, 0.4, 0.75) * height) : int(0.85 * height), left : left + int(rng.integers(3, 10))] = (
+        image[int(between(rng, 0.4, 0.75) * height) : int(0.85 * height), left : left + int(rng.integers(3, 10))] = (
             goods
         )
-    picture[height // 4 :, door : door + PX_PER_M] = varied(rng, (60, 80, 110), 25)
+    image[height // 4 :, door : door + PX_PER_M] = varied(rng, (60, 80, 110), 25)

@@ -1,4 +1,4 @@
-"""Time of day and weather, and what they do to a picture."""
+"""Time of day and weather, and what they do to an image."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Lamp:
-    """A source of light in the picture: where, how far it reaches in pixels, how strong."""
+    """A source of light in the image: where, how far it reaches in pixels, how strong."""
 
     x_px: float
     y_px: float
@@ -76,11 +76,11 @@ def backdrop_depth(camera: Camera) -> Floats:
     return np.asarray(np.minimum(ground, camera.street.depth_max_m), np.float32)
 
 
-def light_up(picture: Floats, lit: Floats, light: Light, lamps: list[Lamp]) -> Floats:
-    """The picture under the light of the hour, with lamps and lit windows."""
+def light_up(image: Floats, lit: Floats, light: Light, lamps: list[Lamp]) -> Floats:
+    """The image under the light of the hour, with lamps and lit windows."""
     if light.darkness == 0:
-        return np.asarray(picture * np.array(light.ambient, np.float32))
-    height, width = picture.shape[:2]
+        return np.asarray(image * np.array(light.ambient, np.float32))
+    height, width = image.shape[:2]
     level = np.zeros((height // _COARSE, width // _COARSE), np.float32)
     rows, columns = np.arange(level.shape[0])[:, None] * _COARSE, np.arange(level.shape[1])[None] * _COARSE
     shine = level.copy()
@@ -93,15 +93,15 @@ def light_up(picture: Floats, lit: Floats, light: Light, lamps: list[Lamp]) -> F
     lamps_light = (level * light.darkness * 0.8)[..., None] * warm
     bright = np.maximum(np.array(light.ambient, np.float32) + lamps_light, (lit * light.darkness)[..., None])
     glow = (shine * light.darkness * 120)[..., None] * warm
-    return np.asarray(picture * bright + glow, np.float32)
+    return np.asarray(image * bright + glow, np.float32)
 
 
-def rain(picture: Floats, rng: Rng) -> Floats:
+def rain(image: Floats, rng: Rng) -> Floats:
     """Adds streaks of rain."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     streaks = np.zeros((height, width), np.uint8)
     for _ in range(width // 4):
         x, y, length = int(rng.integers(width)), int(rng.integers(height)), int(rng.integers(6, 16))
         cv2.line(streaks, (x, y), (x - length // 5, y + length), 255, 1, cv2.LINE_AA)
     share = (streaks.astype(np.float32) / 255 * 0.22)[..., None]
-    return np.asarray(picture * (1 - share) + 200 * share, np.float32)
+    return np.asarray(image * (1 - share) + 200 * share, np.float32)

@@ -47,7 +47,7 @@ class Plan:
     def spot(
         self, zone: str, radius_m: float, *, nearest_m: float = 0.0, reach: float = 1.0
     ) -> tuple[float, float] | None:
-        """A free place in the picture; None when the street is full.
+        """A free place in the image; None when the street is full.
 
         Args:
             zone: "walk" (off the road), "road" or "any".

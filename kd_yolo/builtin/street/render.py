@@ -1,4 +1,4 @@
-"""A planned scene to a picture and the truth about everything in it."""
+"""A planned scene to an image and the truth about everything in it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _OCCLUDER_SHARE_MIN = 0.02
 
 @dataclass(frozen=True)
 class Truth:
-    """One object of a picture.
+    """One object of an image.
 
     Args:
         class_name: its detection class.
         identity: number of the person, -1 for other classes.
-        full_xyxy: box of the whole object, also where it is hidden or outside the picture.
+        full_xyxy: box of the whole object, also where it is hidden or outside the image.
         visible_xyxy: box of what is seen; all zero when nothing is.
         visible_share: seen pixels over all pixels of the object, 0..1.
-        outside_share: share of its pixels outside the picture.
+        outside_share: share of its pixels outside the image.
         occluders: indices of the objects that hide part of it; furniture hides too but is no object.
         parent: index of the person it belongs to, -1 for none.
         depth_m: distance from the camera.
@@ -54,7 +54,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture (h, w, 3), BGR uint8, and its objects."""
+    """An image (h, w, 3), BGR uint8, and its objects."""
 
     image: npt.NDArray[np.uint8]
     objects: tuple[Truth, ...]
@@ -69,7 +69,7 @@ def render_scene(scene: Scene, backdrop: Backdrop, rng: Rng) -> Frame:
         rng: for rain and sensor noise.
     """
     camera, light = scene.camera, scene.light
-    canvas = hazed(backdrop.picture.copy(), 1.0, light, backdrop_depth(camera))
+    canvas = hazed(backdrop.image.copy(), 1.0, light, backdrop_depth(camera))
     lit = backdrop.lit.copy()
     owner = np.full(canvas.shape[:2], -1, np.int32)
     sprites: dict[int, Sprite] = {}
@@ -87,7 +87,7 @@ def render_scene(scene: Scene, backdrop: Backdrop, rng: Rng) -> Frame:
 
 
 def _window(sprite: Sprite, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of the picture that a sprite covers, and the part of the sprite that is in the picture."""
+    """The part of the image that a sprite covers, and the part of the sprite that is in the image."""
     x0, x1 = (int(np.clip(v, 0, width)) for v in (sprite.left, sprite.left + sprite.alpha.shape[1]))
     y0, y1 = (int(np.clip(v, 0, height)) for v in (sprite.top, sprite.top + sprite.alpha.shape[0]))
     inner = slice(y0 - sprite.top, y1 - sprite.top), slice(x0 - sprite.left, x1 - sprite.left)
@@ -97,7 +97,7 @@ def _window(sprite: Sprite, height: int, width: int) -> tuple[tuple[slice, slice
 def _blend(
     canvas: Floats, lit: Floats, owner: npt.NDArray[np.int32], sprite: Sprite, index: int, light: Light, z_m: float
 ) -> None:
-    """Lays a sprite over the picture and notes whose pixels these are now."""
+    """Lays a sprite over the image and notes whose pixels these are now."""
     outer, inner = _window(sprite, *owner.shape)
     alpha = sprite.alpha[inner]
     if alpha.size == 0:

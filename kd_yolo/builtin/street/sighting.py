@@ -18,7 +18,7 @@ from kd_yolo.builtin.street.plan import Plan
 from kd_yolo.builtin.street.pose import sample_pose
 from kd_yolo.builtin.street.scene import Scene
 
-_REACH = 0.5  # of a camera's depth: the farthest person is about 50 px high in a picture 384 px wide
+_REACH = 0.5  # of a camera's depth: the farthest person is about 50 px high in an image 384 px wide
 _HIDDEN = 0.4  # share of the people with something in front of them
 _ADAPTATION = 0.6  # 1 would make night as bright as day
 _TOGETHER = 0.3  # share of the people who stand beside the one before

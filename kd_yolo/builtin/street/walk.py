@@ -15,8 +15,8 @@ from kd_yolo.builtin.street.identity import Identity
 from kd_yolo.builtin.street.pose import Pose
 
 Spot = tuple[float, float]  # (x, z) in metres, as the camera sees the ground
-REACH = 0.55  # of a camera's depth: the farthest person is about 45 px high in a picture 384 px wide
-_BESIDE_M = 0.9  # beyond the picture's edge: nobody appears out of nothing
+REACH = 0.55  # of a camera's depth: the farthest person is about 45 px high in an image 384 px wide
+_BESIDE_M = 0.9  # beyond the image's edge: nobody appears out of nothing
 _LOOK_S = 0.3  # the direction is that of the way from so long before to so long after
 _STILL_M = 0.02  # a shorter way in this time is no walking
 _PAUSE_CHANCE, _BACK_CHANCE = 0.35, 0.25
@@ -89,7 +89,7 @@ def actor_at(walk: Walk, who: Identity, time_s: float, camera: Camera, exposure_
 
 
 def plan_walk(rng: Rng, camera: Camera, person: int, start_s: float) -> Walk:
-    """A way across the picture, perhaps with a pause or back to where it began.
+    """A way across the image, perhaps with a pause or back to where it began.
 
     Args:
         rng: the visit's stream.
@@ -123,7 +123,7 @@ def _depth(rng: Rng, camera: Camera) -> float:
 
 
 def half_width_m(camera: Camera, z_m: float) -> float:
-    """How far to the side the picture reaches at a distance."""
+    """How far to the side the image reaches at a distance."""
     return camera.width_px / 2 / camera.focal_px * z_m
 
 

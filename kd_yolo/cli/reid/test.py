@@ -73,7 +73,7 @@ def run_test(flags: Test, pairs: list[str]) -> None:
 
 def run_rank(flags: Rank, pairs: list[str]) -> None:
     """Ranks the gallery for one crop and draws the ranking."""
-    from kd_yolo.reid.measure import Source, rank_picture
+    from kd_yolo.reid.measure import Source, rank_image
 
     useless = sorted(set(parse_pairs(pairs)) & {f"{part}{key}" for key in NOT_OF_RANK for part in ("", "test.")})
     if useless:
@@ -87,7 +87,7 @@ def run_rank(flags: Rank, pairs: list[str]) -> None:
         )
     config = _own_settings(flags.weights, pairs)
     source = Source(flags.weights, str(config.data), config.train.device)
-    for path, distance in rank_picture(source, flags.query, config.test, flags.out, say):
+    for path, distance in rank_image(source, flags.query, config.test, flags.out, say):
         print(f"{distance:.4f}  {path}")
     print_results(flags.out)
 

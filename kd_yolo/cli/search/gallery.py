@@ -15,7 +15,7 @@ from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search.flags import ABOUT, Calibrate, Forget, Index, Query
 
 if TYPE_CHECKING:
-    from kd_yolo.search.frames.records import Picture
+    from kd_yolo.search.frames.records import ImageHW3
     from kd_yolo.search.gallery.gallery import Gallery
     from kd_yolo.search.gallery.intake import Source
     from kd_yolo.search.gallery.query import Match
@@ -116,7 +116,7 @@ def _embedder_of(gallery: Gallery, weights: Path | None, device: str | None) -> 
 def _query(flags: Query) -> None:
     from kd_yolo.search.gallery.gallery import Gallery
     from kd_yolo.search.gallery.query import ask
-    from kd_yolo.search.gallery.ranking_picture import check_target, draw_ranking
+    from kd_yolo.search.gallery.ranking_image import check_target, draw_ranking
     from kd_yolo.search.settings import QueryRules
 
     rules = QueryRules.parse(flags.rules, "kd-yolo search query")
@@ -138,7 +138,7 @@ def _query(flags: Query) -> None:
     print_next(f"kd-yolo search serve --gallery {shell_path(flags.gallery)} --reid {shell_path(embedder.weights)}")
 
 
-def _asked(flags: Query, nth: int | None) -> Picture:
+def _asked(flags: Query, nth: int | None) -> ImageHW3:
     """Who is looked for, RGB: the image, or a person found in it."""
     from kd_yolo.search.frames.crop_files import read_crop
     from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
@@ -170,7 +170,7 @@ def _detector(settings: DetectorSettings) -> PersonDetector:
 
 
 def _print_matches(matches: Sequence[Match]) -> None:
-    from kd_yolo.search.gallery.ranking_picture import time_of, verdict_of
+    from kd_yolo.search.gallery.ranking_image import time_of, verdict_of
 
     print(f"{'rank':>4}  distance  {'':6}  {'crop':>7}  camera  {'time':>7}  person  source")
     for match in matches:

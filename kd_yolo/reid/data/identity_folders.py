@@ -14,7 +14,7 @@ def has_identity_folders(folder: Path) -> bool:
 
 
 def read_identity_folders(folder: Path, subsets: Mapping[str, Path]) -> Listing:
-    """Reads ``<identity>/<picture>``; all images get camera 0.
+    """Reads ``<identity>/<image>``; all images get camera 0.
 
     An identity is the number that its folder is named by, or where some folder has another name, the place of the name
     among the sorted names of all subsets.
@@ -28,9 +28,7 @@ def read_identity_folders(folder: Path, subsets: Mapping[str, Path]) -> Listing:
     found: dict[str, list[Sample]] = {}
     notes: list[str] = []
     for subset, place in subsets.items():
-        found[subset] = [
-            Sample(picture, numbers[path.name], 0) for path in _folders(place) for picture in images_in(path)
-        ]
+        found[subset] = [Sample(image, numbers[path.name], 0) for path in _folders(place) for image in images_in(path)]
         loose = images_in(place)
         empty = [path for path in _folders(place) if not images_in(path)]
         where = place.relative_to(folder).as_posix()

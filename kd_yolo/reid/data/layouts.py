@@ -23,7 +23,7 @@ _LOOKED_FOR = (
     ("Market-1501, DukeMTMC", f"{'/ '.join(BOXES.values())}/ with names as 0002_c1s1_000451_03.jpg"),
     ("MSMT17", f"{' '.join(LISTS)} beside train/ test/ or mask_train_v2/ mask_test_v2/"),
     ("split folders", f"{'/ '.join(PLAIN.values())}/ with such names, or with a folder of images an identity"),
-    ("identity folders", "<identity>/<picture>.jpg"),
+    ("identity folders", "<identity>/<image>.jpg"),
 )
 
 

@@ -96,8 +96,8 @@ def divide(samples: Sequence[Sample], seed: int) -> tuple[tuple[Sample, ...], tu
         shots = [by_camera[camera] for camera in sorted(by_camera)]
         if sum(map(len, shots)) > 1:
             rng = stream(seed, "query", identity)
-            asked = [pictures for pictures in shots if len(pictures) > 1] or shots[:1]
-            queries |= {pictures[int(rng.integers(len(pictures)))] for pictures in asked}
+            asked = [images for images in shots if len(images) > 1] or shots[:1]
+            queries |= {images[int(rng.integers(len(images)))] for images in asked}
     return tuple(s for s in samples if s in queries), tuple(s for s in samples if s not in queries)
 
 
@@ -119,10 +119,10 @@ def as_targets(samples: Sequence[Sample], identities: Sequence[int]) -> list[int
 
 def _useful(samples: Sequence[Sample]) -> list[int]:
     """Identities that a ranking can use, rising."""
-    pictures: dict[int, int] = defaultdict(int)
+    images: dict[int, int] = defaultdict(int)
     cameras: dict[int, set[int]] = defaultdict(set)
     for sample in samples:
-        pictures[sample.identity] += 1
+        images[sample.identity] += 1
         cameras[sample.identity].add(sample.camera)
     fewest = min(2, len({sample.camera for sample in samples}))
-    return sorted(i for i, count in pictures.items() if count >= 2 and len(cameras[i]) >= fewest)
+    return sorted(i for i, count in images.items() if count >= 2 and len(cameras[i]) >= fewest)

@@ -23,9 +23,9 @@ _ERASED = (0.02, 0.4)  # share of the area
 _ASPECT = (0.3, 1 / 0.3)
 
 
-def resize(picture: Image.Image, size_hw: tuple[int, int]) -> Tensor:
+def resize(image: Image.Image, size_hw: tuple[int, int]) -> Tensor:
     """An RGB image as uint8 (3,H,W), bilinear with antialiasing; the aspect ratio is not kept, as is usual."""
-    pixels: Tensor = tv.pil_to_tensor(tv.resize(picture, list(size_hw), antialias=True))
+    pixels: Tensor = tv.pil_to_tensor(tv.resize(image, list(size_hw), antialias=True))
     return pixels
 
 

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: CMC curves, and histograms of the distances of right and wrong pairs."""
+"""Images of an evaluation: CMC curves, and histograms of the distances of right and wrong pairs."""
 
 from __future__ import annotations
 

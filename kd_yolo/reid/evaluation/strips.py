@@ -23,7 +23,7 @@ _WIDTH_PX, _HEIGHT_PX, _FRAME_PX, _CAPTION_PX, _SPACE_PX, _GAP_PX = 64, 128, 4, 
 _GREEN, _RED, _BLACK, _GREY, _WHITE = (60, 160, 0), (40, 40, 215), (0, 0, 0), (190, 190, 190), (255, 255, 255)
 
 
-class Picture(Protocol):
+class CropFile(Protocol):
     """A person crop."""
 
     @property
@@ -41,8 +41,8 @@ class Picture(Protocol):
 
 def write_strips(
     dist_qg: Any,
-    queries: Sequence[Picture],
-    gallery: Sequence[Picture],
+    queries: Sequence[CropFile],
+    gallery: Sequence[CropFile],
     folder: Path,
     num_strips: int = 20,
     with_cameras: bool = True,
@@ -66,8 +66,8 @@ def write_strips(
         InputError: see :func:`evaluate`.
     """
     dist_qg = to_numpy(dist_qg)
-    q_ids, g_ids = ([picture.identity for picture in side] for side in (queries, gallery))
-    q_cams, g_cams = ([picture.camera for picture in side] if with_cameras else None for side in (queries, gallery))
+    q_ids, g_ids = ([image.identity for image in side] for side in (queries, gallery))
+    q_cams, g_cams = ([image.camera for image in side] if with_cameras else None for side in (queries, gallery))
     ap_q = evaluate(dist_qg, q_ids, g_ids, q_cams, g_cams, max_rank=1).ap
     written = []
     for number, query in enumerate(np.argsort(ap_q, kind="stable")[: max(num_strips, 0)], 1):
@@ -81,7 +81,7 @@ def write_strips(
     return written
 
 
-def draw_strip(query: Picture, found: Sequence[Picture], note: str) -> Image:
+def draw_strip(query: CropFile, found: Sequence[CropFile], note: str) -> Image:
     """One ranking.
 
     Args:
@@ -98,21 +98,23 @@ def draw_strip(query: Picture, found: Sequence[Picture], note: str) -> Image:
     if not found:
         raise InputError(f"nothing was found for {query.path}: there is no ranking to draw.")
     tiles = [_tile(query, _BLACK, note), np.full((_tile_height(), _GAP_PX, 3), 255, np.uint8)]
-    for rank, picture in enumerate(found, 1):
-        colour = _GREEN if picture.identity == query.identity else _RED
-        tiles.append(_tile(picture, colour, f"{rank}: id {picture.identity}"))
+    for rank, image in enumerate(found, 1):
+        colour = _GREEN if image.identity == query.identity else _RED
+        tiles.append(_tile(image, colour, f"{rank}: id {image.identity}"))
         tiles.append(np.full((_tile_height(), _SPACE_PX, 3), 255, np.uint8))
     return np.hstack(tiles[:-1])
 
 
-def _found(dist_g: npt.NDArray[Any], query: Picture, gallery: Sequence[Picture], with_cameras: bool) -> list[Picture]:
+def _found(
+    dist_g: npt.NDArray[Any], query: CropFile, gallery: Sequence[CropFile], with_cameras: bool
+) -> list[CropFile]:
     """The nearest images that count."""
-    found: list[Picture] = []
+    found: list[CropFile] = []
     for item in np.argsort(dist_g, kind="stable"):
-        picture = gallery[item]
-        is_own = with_cameras and (picture.identity, picture.camera) == (query.identity, query.camera)
-        if picture.identity != JUNK_ID and not is_own:
-            found.append(picture)
+        image = gallery[item]
+        is_own = with_cameras and (image.identity, image.camera) == (query.identity, query.camera)
+        if image.identity != JUNK_ID and not is_own:
+            found.append(image)
         if len(found) == TOP:
             break
     return found
@@ -122,12 +124,12 @@ def _tile_height() -> int:
     return _HEIGHT_PX + 2 * _FRAME_PX + _CAPTION_PX
 
 
-def _tile(picture: Picture, colour: tuple[int, int, int], caption: str) -> Image:
+def _tile(image: CropFile, colour: tuple[int, int, int], caption: str) -> Image:
     """An image in its frame, with a caption below."""
     tile = np.full((_tile_height(), _WIDTH_PX + 2 * _FRAME_PX, 3), 255, np.uint8)
     tile[: _HEIGHT_PX + 2 * _FRAME_PX] = colour
     inner = tile[_FRAME_PX : _FRAME_PX + _HEIGHT_PX, _FRAME_PX : _FRAME_PX + _WIDTH_PX]
-    inner[:] = _read(picture.path)
+    inner[:] = _read(image.path)
     _write(tile, caption, (1, _tile_height() - 5))
     return tile
 

@@ -26,7 +26,7 @@ from kd_yolo.search.frames.numbers import Number
 from kd_yolo.search.frames.records import Crop, Floats, as_row
 from kd_yolo.search.frames.sources import Input
 
-SETTINGS, INPUTS, PARTS, PICTURES = "crops.json", "inputs.json", "parts", "crops"
+SETTINGS, INPUTS, PARTS, IMAGES = "crops.json", "inputs.json", "parts", "crops"
 FINISHED = -1
 MAX_PART_BYTES = 1 << 30  # inputs.json of millions of images
 PART_FRAMES, PART_S = 256, 5.0  # a part is written when it covers so many frames, or so much time has passed
@@ -95,11 +95,11 @@ class Totals:
 
 def crop_name(crop: Crop, number: Number, place: int) -> str:
     """Market-1501's name with the track for the person, 0 without one."""
-    frame = number.picture + crop.index
+    frame = number.image + crop.index
     return market_stem(max(crop.track, 0), number.camera, frame, sequence=number.sequence, box=place) + ".jpg"
 
 
-def write_pictures(folder: Path, seen: Seen, number: Number) -> Note:
+def write_images(folder: Path, seen: Seen, number: Number) -> Note:
     """Writes the crops of a frame; whoever does it, and however often, the files are the same.
 
     Args:
@@ -109,8 +109,8 @@ def write_pictures(folder: Path, seen: Seen, number: Number) -> Note:
     """
     rows = []
     for place, crop in enumerate(seen.crops):
-        file = f"{PICTURES}/{crop_name(crop, number, place)}"
-        write_image(folder / file, crop.picture_hw3[..., ::-1], sync=False)  # thousands, made again by the next run
+        file = f"{IMAGES}/{crop_name(crop, number, place)}"
+        write_image(folder / file, crop.image_hw3[..., ::-1], sync=False)  # thousands, made again by the next run
         rows.append(as_row(crop, file))
     return Note(seen.source, seen.index + 1, rows, seen.num_people, seen.rejected)
 
@@ -162,7 +162,7 @@ class Ledger:
             ConfigError: the folder holds something else, or crops of other settings.
         """
         _check(folder, settings)
-        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        (folder / IMAGES).mkdir(parents=True, exist_ok=True)
         (folder / PARTS).mkdir(exist_ok=True)
         _write(folder / SETTINGS, settings)
         numbers = {**read_numbers(folder), **{found.name: found.number for found in inputs}}
@@ -175,11 +175,11 @@ class Ledger:
     def lacks(self, found: Input) -> bool:
         """Whether an input may have more frames than what lasts."""
         done = self.done.get(found.name)
-        return done is None or (found.kind != "picture" and done != FINISHED)
+        return done is None or (found.kind != "image" and done != FINISHED)
 
     def write(self, seen: Seen) -> Note:
         """Writes the crops of a frame, which is not noted yet."""
-        return write_pictures(self.folder, seen, self.numbers[seen.source])
+        return write_images(self.folder, seen, self.numbers[seen.source])
 
     def add(self, note: Note) -> None:
         """Notes a frame, after those before it in its input; now and then all that was noted is made to last."""
@@ -213,10 +213,10 @@ class Ledger:
     def sweep(self) -> None:
         """Removes crops that no part names, and files that were not finished; nobody may be writing."""
         named = {row["file"] for row in read_rows(self.folder)}
-        for file in (self.folder / PICTURES).iterdir():
-            if OURS.fullmatch(file.name) and f"{PICTURES}/{file.name}" not in named:
+        for file in (self.folder / IMAGES).iterdir():
+            if OURS.fullmatch(file.name) and f"{IMAGES}/{file.name}" not in named:
                 file.unlink()
-        own = (self.folder, *(self.folder / name for name in (PARTS, PICTURES, VECTORS)))
+        own = (self.folder, *(self.folder / name for name in (PARTS, IMAGES, VECTORS)))
         remove_leftovers(*own, is_locked=True)
 
 

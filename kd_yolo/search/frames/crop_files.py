@@ -12,7 +12,7 @@ from kd_yolo.base.errors import InputError
 from kd_yolo.base.images import UNREADABLE
 from kd_yolo.base.reading import regular_file
 from kd_yolo.reid.data.decode import read_rgb
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 
 QUALITY = 95
 LARGEST_PX = 512  # of a side; no network looks at more, and a portion of photographs would fill the memory
@@ -24,14 +24,14 @@ def size_of(path: Path) -> tuple[int, int]:
     """Width and height of an image, upright, from its header."""
     try:
         regular_file(path, "image")
-        with Image.open(path) as picture:
-            turned = picture.getexif().get(_TURNED, 1) >= 5
-            return picture.size[::-1] if turned else picture.size
+        with Image.open(path) as header:
+            turned = header.getexif().get(_TURNED, 1) >= 5
+            return header.size[::-1] if turned else header.size
     except (InputError, *UNREADABLE):
         return 0, 0
 
 
-def read_crop(path: Path) -> Picture:
+def read_crop(path: Path) -> ImageHW3:
     """The pixels of a crop, RGB, at most :data:`LARGEST_PX` a side.
 
     Raises:
@@ -43,17 +43,17 @@ def read_crop(path: Path) -> Picture:
     return np.asarray(image, np.uint8)
 
 
-def jpeg_of(path: Path, picture_hw3: Picture) -> bytes:
+def jpeg_of(path: Path, image_hw3: ImageHW3) -> bytes:
     """A crop as a JPEG: the file itself where it is one that stands upright and is not large.
 
     Args:
         path: of the crop.
-        picture_hw3: its pixels, see :func:`read_crop`.
+        image_hw3: its pixels, see :func:`read_crop`.
     """
     with Image.open(path) as header:
         is_small = max(header.size) <= LARGEST_PX
         if is_small and header.format == "JPEG" and header.mode in _JPEG_MODES and not header.getexif():
             return path.read_bytes()
     buffer = io.BytesIO()
-    Image.fromarray(picture_hw3).save(buffer, "JPEG", quality=QUALITY)
+    Image.fromarray(image_hw3).save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kd_yolo.search.frames.records import Crop, Floats, Frame, People, Picture
+from kd_yolo.search.frames.records import Crop, Floats, Frame, ImageHW3, People
 from kd_yolo.search.settings import CropRules
 
 EMPTY, SCORE, SMALL, TRUNCATED, BLURRED = REASONS = ("empty", "score", "small", "truncated", "blurred")
@@ -51,8 +51,8 @@ def cut(frame: Frame, people: People, rules: CropRules, rejected: Counter[str] |
     """
     crops = []
     for place, corners_4 in enumerate(people.boxes_xyxy_m4):
-        box, score = clip(corners_4, frame.picture_hw3.shape), float(people.scores_m[place])
-        reason = reject(frame.picture_hw3, box, score, rules)
+        box, score = clip(corners_4, frame.image_hw3.shape), float(people.scores_m[place])
+        reason = reject(frame.image_hw3, box, score, rules)
         if reason is None:
             crops.append(_crop(frame, people.track_of(place), box, score, rules))
         elif rejected is not None:
@@ -69,7 +69,7 @@ def clip(corners_4: Floats, shape: tuple[int, ...]) -> Box:
     return Box(x1, y1, x2, y2)
 
 
-def reject(picture_hw3: Picture, box: Box, score: float, rules: CropRules) -> str | None:
+def reject(image_hw3: ImageHW3, box: Box, score: float, rules: CropRules) -> str | None:
     """Why a box is left out; None when it counts."""
     if box.width <= 0 or box.height <= 0:
         return EMPTY
@@ -77,9 +77,9 @@ def reject(picture_hw3: Picture, box: Box, score: float, rules: CropRules) -> st
         return SCORE
     if box.width < rules.min_width or box.height < rules.min_height:
         return SMALL
-    if rules.max_truncated is not None and touched(box, picture_hw3.shape) > rules.max_truncated:
+    if rules.max_truncated is not None and touched(box, image_hw3.shape) > rules.max_truncated:
         return TRUNCATED
-    if rules.blur_min and sharpness(picture_hw3[box.y1 : box.y2, box.x1 : box.x2]) < rules.blur_min:
+    if rules.blur_min and sharpness(image_hw3[box.y1 : box.y2, box.x1 : box.x2]) < rules.blur_min:
         return BLURRED
     return None
 
@@ -91,9 +91,9 @@ def touched(box: Box, shape: tuple[int, ...]) -> int:
     return sum(gap <= BORDER_PX for gap in gaps)
 
 
-def sharpness(picture_hw3: Picture) -> float:
+def sharpness(image_hw3: ImageHW3) -> float:
     """Variance of the Laplacian of the greys, at 128 pixels in height."""
-    grey = cv2.cvtColor(np.ascontiguousarray(picture_hw3), cv2.COLOR_BGR2GRAY)
+    grey = cv2.cvtColor(np.ascontiguousarray(image_hw3), cv2.COLOR_BGR2GRAY)
     width = max(1, round(grey.shape[1] * SHARPNESS_PX / grey.shape[0]))
     scaled = cv2.resize(grey, (width, SHARPNESS_PX), interpolation=cv2.INTER_AREA)
     return float(cv2.Laplacian(scaled, cv2.CV_64F).var())
@@ -113,18 +113,18 @@ def widen(box: Box, rules: CropRules, shape: tuple[int, ...]) -> Box:
 
 
 def _crop(frame: Frame, track: int, box: Box, score: float, rules: CropRules) -> Crop:
-    wide = widen(box, rules, frame.picture_hw3.shape)
+    wide = widen(box, rules, frame.image_hw3.shape)
     return Crop(
         frame.source, frame.index, frame.seconds, frame.camera, track, (box.x1, box.y1, box.x2, box.y2), score,
-        _pixels(frame.picture_hw3, wide),
+        _pixels(frame.image_hw3, wide),
     )  # fmt: skip
 
 
-def _pixels(picture_hw3: Picture, box: Box) -> Picture:
+def _pixels(image_hw3: ImageHW3, box: Box) -> ImageHW3:
     """RGB pixels of a box, a copy; grey beyond the frame."""
-    height, width = picture_hw3.shape[:2]
+    height, width = image_hw3.shape[:2]
     inside = Box(max(0, box.x1), max(0, box.y1), min(width, box.x2), min(height, box.y2))
-    found: Picture = cv2.cvtColor(picture_hw3[inside.y1 : inside.y2, inside.x1 : inside.x2], cv2.COLOR_BGR2RGB)
+    found: ImageHW3 = cv2.cvtColor(image_hw3[inside.y1 : inside.y2, inside.x1 : inside.x2], cv2.COLOR_BGR2RGB)
     if inside == box:
         return found
     whole = np.full((box.height, box.width, 3), GREY, np.uint8)

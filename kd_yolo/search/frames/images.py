@@ -1,4 +1,4 @@
-"""Picture files to BGR: upright, 8 bits, whatever they hold and however large they are."""
+"""Image files to BGR: upright, 8 bits, whatever they hold and however large they are."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from kd_yolo.base.images import image_size, read_image
 from kd_yolo.reid.data.decode import read_rgb
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 
 LARGE_PX = 64_000_000  # from here on PIL's second copy counts
 
 
-def read_picture(path: Path) -> Picture:
+def read_bgr(path: Path) -> ImageHW3:
     """Decodes an image (H,W,3), BGR uint8.
 
     Turned cameras are set upright, greys, transparent, printed (CMYK) and 16-bit images become plain colour. An

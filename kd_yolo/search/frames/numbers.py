@@ -19,12 +19,12 @@ class Number:
     Attributes:
         camera: from 1; 0 where a name says so (``cam0.mp4``).
         sequence: of the camera, from 1: a video, a stream, or the images of a folder.
-        picture: of an image in its sequence, from 0; 0 for a video.
+        image: of an image in its sequence, from 0; 0 for a video.
     """
 
     camera: int
     sequence: int
-    picture: int
+    image: int
 
 
 def number_all(
@@ -61,7 +61,7 @@ class _Rows:
     """What is taken: the sequence of each place and camera, and the next image of each camera and sequence."""
 
     sequences: dict[tuple[str, int], int]
-    pictures: dict[tuple[int, int], int]
+    images: dict[tuple[int, int], int]
     last: dict[int, int]
 
     @classmethod
@@ -69,7 +69,7 @@ class _Rows:
         rows = cls({}, {}, {})
         for name, number in numbers.items():
             key = (number.camera, number.sequence)
-            rows.pictures[key] = max(rows.pictures.get(key, 0), number.picture + 1)
+            rows.images[key] = max(rows.images.get(key, 0), number.image + 1)
             rows.last[number.camera] = max(rows.last.get(number.camera, 0), number.sequence)
             if name in places:
                 rows.sequences[places[name], number.camera] = number.sequence
@@ -80,9 +80,9 @@ class _Rows:
             self.last[camera] = self.last.get(camera, 0) + 1
             self.sequences[place, camera] = self.last[camera]
         sequence = self.sequences[place, camera]
-        picture = self.pictures.get((camera, sequence), 0)
-        self.pictures[camera, sequence] = picture + 1
-        return Number(camera, sequence, picture)
+        image = self.images.get((camera, sequence), 0)
+        self.images[camera, sequence] = image + 1
+        return Number(camera, sequence, image)
 
 
 def camera_said(name: str) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Picture = npt.NDArray[np.uint8]
+ImageHW3 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 NO_TRACK = -1
 # Of a table with one row per crop, see as_row.
@@ -27,14 +27,14 @@ class Frame:
         index: number of the frame, from 0; 0 for an image.
         seconds: time in the video; None for an image and for a stream that does not say.
         camera: number of the camera, from 1; 0 where its name says 0.
-        picture_hw3: BGR uint8, upright.
+        image_hw3: BGR uint8, upright.
     """
 
     source: str
     index: int
     seconds: float | None
     camera: int
-    picture_hw3: Picture
+    image_hw3: ImageHW3
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Crop:
         track: see :class:`People`.
         box_xyxy: corners in whole pixels of the frame, clipped to it, before padding.
         score: of the detector.
-        picture_hw3: RGB uint8.
+        image_hw3: RGB uint8.
     """
 
     source: str
@@ -75,7 +75,7 @@ class Crop:
     track: int
     box_xyxy: tuple[int, int, int, int]
     score: float
-    picture_hw3: Picture
+    image_hw3: ImageHW3
 
 
 def as_row(crop: Crop, file: str) -> dict[str, Any]:

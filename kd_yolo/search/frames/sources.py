@@ -1,4 +1,4 @@
-"""Pictures one after the other, whatever they are in: files, folders, lists, videos, streams, webcams."""
+"""Images one after the other, whatever they are in: files, folders, lists, videos, streams, webcams."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from kd_yolo.base.order import natural_key
 from kd_yolo.base.reading import printable, read_text, regular_file, shown
 from kd_yolo.data.frames import VIDEO_SUFFIXES
 from kd_yolo.reid.data.decode import is_readable
-from kd_yolo.search.frames.images import read_picture
+from kd_yolo.search.frames.images import read_bgr
 from kd_yolo.search.frames.listing import IMAGES, Passed, is_one, is_text, list_folder
 from kd_yolo.search.frames.numbers import Number, number_all
 from kd_yolo.search.frames.records import Frame
 from kd_yolo.search.frames.video import read_video
 
 Say = Callable[[str], None]
-Kind = Literal["picture", "video", "live"]
+Kind = Literal["image", "video", "live"]
 VIDEOS = VIDEO_SUFFIXES | {".asf", ".gif", ".mpeg", ".mpg", ".ts", ".wmv"}  # the others are ultralytics'
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 KINDS = (
-    "an image, a folder (with all that is under it), a glob such as 'pictures/*.jpg', a .txt list, a video,"
+    "an image, a folder (with all that is under it), a glob such as 'images/*.jpg', a .txt list, a video,"
     " the address of a stream (rtsp://, http://, ...), or the number of a webcam"
 )
 
@@ -88,7 +88,7 @@ def find_inputs(
         say(line)
     if not kinds:
         raise InputError(f"{source}: no images and no videos there. A source is {KINDS}.")
-    places = {name: str(Path(name).parent) if kind == "picture" else name for name, kind in kinds.items()}
+    places = {name: str(Path(name).parent) if kind == "image" else name for name, kind in kinds.items()}
     numbers = number_all(places, camera, known)
     return [Input(name, kind, numbers[name]) for name, kind in kinds.items()]
 
@@ -138,12 +138,12 @@ class Reader:
     def _frames(self, found: Input, start: int, end: int | None) -> Iterator[Frame]:
         if found.kind != "live":
             regular_file(found.name, found.kind)
-        if found.kind == "picture":
-            yield Frame(found.name, 0, None, found.number.camera, read_picture(Path(found.name)))
+        if found.kind == "image":
+            yield Frame(found.name, 0, None, found.number.camera, read_bgr(Path(found.name)))
             return
         is_live = found.kind == "live"
         for moment in read_video(found.name, start=start, end=end, stride=self.stride, live=is_live, say=self.say):
-            yield Frame(found.name, moment.index, moment.seconds, found.number.camera, moment.picture_hw3)
+            yield Frame(found.name, moment.index, moment.seconds, found.number.camera, moment.image_hw3)
 
 
 def _find(source: str, passed: Passed) -> Iterator[tuple[str, Kind]]:
@@ -210,8 +210,8 @@ def _kind(file: Path) -> Kind:
     """By the suffix; by the header where that is of neither kind."""
     suffix = file.suffix.lower()
     if suffix in IMAGES:
-        return "picture"
-    return "video" if suffix in VIDEOS or not (file.is_file() and is_readable(file, whole=False)) else "picture"
+        return "image"
+    return "video" if suffix in VIDEOS or not (file.is_file() and is_readable(file, whole=False)) else "image"
 
 
 def _absolute(file: Path) -> str:

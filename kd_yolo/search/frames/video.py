@@ -13,7 +13,7 @@ import numpy as np
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import regular_file
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 
 Say = Callable[[str], None]
 TIMEOUT_MS = 10_000  # to open a stream, and to wait for its next frame
@@ -29,12 +29,12 @@ class Moment:
     Attributes:
         index: its number, from 0.
         seconds: when it is to be shown; None when neither the container nor the frame rate says.
-        picture_hw3: BGR uint8, upright.
+        image_hw3: BGR uint8, upright.
     """
 
     index: int
     seconds: float | None
-    picture_hw3: Picture
+    image_hw3: ImageHW3
 
 
 def read_video(
@@ -60,10 +60,10 @@ def read_video(
         while (end is None or index < end) and capture.grab():
             if index >= start and index % stride == 0:
                 seconds = round(time.monotonic() - begun, 3) if name.isdigit() else _seconds(capture, index)
-                is_read, picture = capture.retrieve()
+                is_read, image = capture.retrieve()
                 num_bad, num_good = num_bad + (not is_read), num_good + is_read
                 if is_read:
-                    yield Moment(index, seconds, np.asarray(picture, np.uint8))
+                    yield Moment(index, seconds, np.asarray(image, np.uint8))
             index += 1
         if end is not None and index >= end:
             return

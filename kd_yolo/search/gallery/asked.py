@@ -9,8 +9,8 @@ from typing import Protocol
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.search.frames.crop_files import size_of
 from kd_yolo.search.frames.cut import cut
-from kd_yolo.search.frames.images import read_picture
-from kd_yolo.search.frames.records import Crop, Frame, People, Picture
+from kd_yolo.search.frames.images import read_bgr
+from kd_yolo.search.frames.records import Crop, Frame, ImageHW3, People
 from kd_yolo.search.settings import CropRules
 
 TALL = 1.2  # height / width from which an image is taken for a crop: people stand
@@ -20,7 +20,7 @@ MOST_PX = 1_000_000  # and up to which size: cameras take more, crops are less
 class Detector(Protocol):
     """Finds people: a :class:`kd_yolo.search.networks.detector.PersonDetector`."""
 
-    def detect(self, pictures_bgr: list[Picture], conf: float) -> list[People]:
+    def detect(self, images_bgr: list[ImageHW3], conf: float) -> list[People]:
         """The people in each image."""
 
 
@@ -32,7 +32,7 @@ def is_crop_shaped(path: Path) -> bool:
 
 def person_in(
     path: Path, detector: Detector, nth: int | None, say: Callable[[str], None], rules: CropRules | None = None
-) -> Picture:
+) -> ImageHW3:
     """A crop (H,W,3), RGB, of a person in an image.
 
     Args:
@@ -46,9 +46,9 @@ def person_in(
         InputError: no image; nobody in it.
         ConfigError: there are fewer people.
     """
-    picture_hw3, rules = read_picture(path), rules or CropRules()
-    seen = detector.detect([picture_hw3], rules.conf)[0]
-    people = sorted(cut(Frame("", 0, None, 1, picture_hw3), seen, rules), key=_area, reverse=True)
+    image_hw3, rules = read_bgr(path), rules or CropRules()
+    seen = detector.detect([image_hw3], rules.conf)[0]
+    people = sorted(cut(Frame("", 0, None, 1, image_hw3), seen, rules), key=_area, reverse=True)
     if not people:
         raise InputError(f"no person found in {path}: name a crop of a person, or search for all of it with --whole.")
     if nth is not None and nth > len(people):
@@ -57,7 +57,7 @@ def person_in(
     x1, y1, x2, y2 = chosen.box_xyxy
     more = "; --nth 2 takes the next largest" if nth is None and len(people) > 1 else ""
     say(f"{path}: {len(people)} people found, number {nth or 1} is looked for (box {x1},{y1} to {x2},{y2}){more}")
-    return chosen.picture_hw3
+    return chosen.image_hw3
 
 
 def _area(crop: Crop) -> int:

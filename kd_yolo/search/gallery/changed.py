@@ -1,4 +1,4 @@
-"""Pictures that have changed under their names since they were indexed."""
+"""Images that have changed under their names since they were indexed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kd_yolo.base.errors import InputError
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.intake import Source, is_whole, load_crop
 from kd_yolo.search.gallery.rows import key_of
-from kd_yolo.search.gallery.shards import picture_name
+from kd_yolo.search.gallery.shards import image_name
 
 
 @dataclass
@@ -49,7 +49,7 @@ def find_changed(gallery: Gallery, sources: Sequence[Source]) -> Changed:
     for source in sources:
         key = key_of(source.row)
         old = [other for other in of_whole.get(source.row["source"], ()) if other != key] if source.is_whole else []
-        if key in place_of and _differs(source, gallery.folder / picture_name(key)):
+        if key in place_of and _differs(source, gallery.folder / image_name(key)):
             old.append(key)
         if old and _can_be_read(source):
             found.names.append(str(source.path))

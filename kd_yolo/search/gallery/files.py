@@ -5,7 +5,7 @@
     gallery.json             format, model, shards, index, threshold; renamed into place last
     vectors/000000.npy       (N,D) float32, unit rows
     rows/000000.parquet      one row per vector, see rows.py
-    pictures/3f/3f....jpg    one crop per row, named by the row's key
+    images/3f/3f....jpg    one crop per row, named by the row's key
     index/000007.faiss       of IVF and HNSW only; can be made again from the vectors
 
 A file that ``gallery.json`` does not name is a leftover and swept away by the next one who writes.
@@ -28,7 +28,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 VERSION = 1
 MANIFEST = "gallery.json"
 NAME = r"^\d{6,12}$"  # of a shard and an index: no path leads out of the gallery
-VECTORS, ROWS, PICTURES, INDEX = "vectors", "rows", "pictures", "index"
+VECTORS, ROWS, IMAGES, INDEX = "vectors", "rows", "pictures", "index"
 ENDINGS = {VECTORS: ".npy", ROWS: ".parquet", INDEX: ".faiss"}
 
 

@@ -18,7 +18,7 @@ from kd_yolo.base.registry import nearest
 from kd_yolo.search.frames.records import Floats
 from kd_yolo.search.gallery.files import Manifest, Shard, read_manifest, write_manifest
 from kd_yolo.search.gallery.lock import writing
-from kd_yolo.search.gallery.shards import read_blocks, read_rows, sweep_files, sweep_pictures, write_shard
+from kd_yolo.search.gallery.shards import read_blocks, read_rows, sweep_files, sweep_images, write_shard
 
 Mask = npt.NDArray[np.bool_]
 
@@ -115,7 +115,7 @@ def forget(folder: Path, which: Which) -> Forgotten:
         update = {"shards": tuple(shards), "next_name": number, "epoch": manifest.epoch + 1, "index": None}
         after = write_manifest(folder, manifest.model_copy(update=update))
         sweep_files(folder, after)
-        sweep_pictures(folder, after)
+        sweep_images(folder, after)
     return report
 
 

@@ -19,7 +19,7 @@ from kd_yolo.search.gallery.files import KINDS, MANIFEST, Manifest, Threshold, i
 from kd_yolo.search.gallery.index import Places, SearchIndex, is_exact, open_index
 from kd_yolo.search.gallery.lock import writing
 from kd_yolo.search.gallery.rows import Row, as_record, as_table, key_of
-from kd_yolo.search.gallery.shards import BLOCK, append, picture_name
+from kd_yolo.search.gallery.shards import BLOCK, append, image_name
 from kd_yolo.search.gallery.state import GalleryState
 from kd_yolo.search.gallery.vectors import check_vectors, unit_blocks
 
@@ -143,13 +143,13 @@ class Gallery:
         with self._guard:
             return [key_of(row) in self._state.keys for row in rows]
 
-    def add(self, vectors_nd: Floats, rows: Sequence[Mapping[str, Any]], pictures: Sequence[bytes]) -> int:
+    def add(self, vectors_nd: Floats, rows: Sequence[Mapping[str, Any]], images: Sequence[bytes]) -> int:
         """Adds crops; those that are in already are passed over. All of them are in afterwards, or on failure none.
 
         Args:
             vectors_nd: embeddings (N,D); they are brought to unit length.
             rows: a line of :func:`kd_yolo.search.frames.records.as_row` a crop, with ``identity`` where it is known.
-            pictures: the crops as JPEG.
+            images: the crops as JPEG.
 
         Returns:
             How many were new.
@@ -158,18 +158,18 @@ class Gallery:
             InputError: NaN, a vector of zeros or of another length, a row or an image that is none.
         """
         check_vectors(vectors_nd, self.dim)
-        if not len(vectors_nd) == len(rows) == len(pictures):
-            raise InputError(f"{len(vectors_nd)} vectors, {len(rows)} rows, {len(pictures)} images: one of each.")
-        for row, picture in zip(rows, pictures, strict=True):
-            if not picture.startswith(JPEG):
-                raise InputError(f"the crop of {row.get('source')} is no JPEG (first bytes {picture[:8]!r}).")
+        if not len(vectors_nd) == len(rows) == len(images):
+            raise InputError(f"{len(vectors_nd)} vectors, {len(rows)} rows, {len(images)} images: one of each.")
+        for row, image in zip(rows, images, strict=True):
+            if not image.startswith(JPEG):
+                raise InputError(f"the crop of {row.get('source')} is no JPEG (first bytes {image[:8]!r}).")
         records = [as_record(row) for row in rows]
         with self._guard, writing(self.folder) as manifest:
             self._state.follow(manifest)
             fresh = self._fresh(records)
             if not fresh:
                 return 0
-            self._write_pictures({records[place]["key"]: pictures[place] for place in fresh})
+            self._write_images({records[place]["key"]: images[place] for place in fresh})
             table = as_table([records[place] for place in fresh], manifest.next_place)
             blocks = unit_blocks(vectors_nd, np.array(fresh, np.int64), BLOCK)
             self._state.follow(write_manifest(self.folder, append(self.folder, manifest, blocks, table)))
@@ -233,7 +233,7 @@ class Gallery:
             index = self._open_index()
             return index.vectors(self._state.positions(places))
 
-    def picture_path(self, place: int) -> Path:
+    def image_path(self, place: int) -> Path:
         """The image of a crop; never a file outside the gallery.
 
         Raises:
@@ -271,9 +271,9 @@ class Gallery:
                 seen.setdefault(record["key"], place)
         return list(seen.values())
 
-    def _write_pictures(self, pictures: Mapping[str, bytes]) -> None:
-        for key, picture in pictures.items():
-            write_bytes(self.folder / picture_name(key), picture, sync=False)
+    def _write_images(self, images: Mapping[str, bytes]) -> None:
+        for key, image in images.items():
+            write_bytes(self.folder / image_name(key), image, sync=False)
 
 
 def _check_empty(folder: Path, *, with_lock: bool = False) -> None:

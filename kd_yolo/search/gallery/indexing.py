@@ -92,7 +92,7 @@ def vectors_of(embedder: Embedder, crops: Sequence[Loaded]) -> Floats:
     """
     stored = [crop.source.vector(embedder.hash) for crop in crops]
     places = [place for place, vector_d in enumerate(stored) if vector_d is None]
-    fresh_nd = embedder.embed([crops[place].picture_hw3 for place in places])
+    fresh_nd = embedder.embed([crops[place].image_hw3 for place in places])
     vectors_nd = np.empty((len(crops), embedder.dim), np.float32)
     for place, vector_d in enumerate(stored):
         if vector_d is not None:

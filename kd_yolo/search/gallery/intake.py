@@ -15,11 +15,11 @@ from kd_yolo.reid.data.sample import GALLERY, SUBSETS, images_in
 from kd_yolo.search.frames.crop_files import jpeg_of, read_crop, size_of
 from kd_yolo.search.frames.crop_vectors import StoredVectors
 from kd_yolo.search.frames.listing import CROPS, Passed, list_folder
-from kd_yolo.search.frames.records import NO_TRACK, Floats, Picture
+from kd_yolo.search.frames.records import NO_TRACK, Floats, ImageHW3
 from kd_yolo.search.frames.tables import read_table
 from kd_yolo.search.gallery.rows import GIVEN, Row, as_record
 
-TABLE, PICTURES = "crops.parquet", "crops"
+TABLE, IMAGES = "crops.parquet", "crops"
 _MAX_CAMERA = 999_999_999  # a table's column holds 64 bits
 
 
@@ -74,13 +74,13 @@ class Loaded:
 
     Attributes:
         row: its line.
-        picture_hw3: RGB uint8.
+        image_hw3: RGB uint8.
         jpeg: the same as a file.
         source: what was read.
     """
 
     row: Row
-    picture_hw3: Picture
+    image_hw3: ImageHW3
     jpeg: bytes
     source: Source
 
@@ -121,7 +121,7 @@ def find_tabled(folder: Path) -> list[Path]:
     if (folder / TABLE).is_file():
         return [folder]
     above = folder.absolute().parent
-    if folder.absolute().name == PICTURES and (above / TABLE).is_file():
+    if folder.absolute().name == IMAGES and (above / TABLE).is_file():
         return [above]
     return [file.parent for file in list_folder(folder, {".parquet"}) if file.name == TABLE]
 
@@ -224,8 +224,8 @@ def load_crop(source: Source) -> Loaded:
     Raises:
         InputError: it does not decode.
     """
-    picture_hw3 = read_crop(source.path)
-    return Loaded(source.row, picture_hw3, jpeg_of(source.path, picture_hw3), source)
+    image_hw3 = read_crop(source.path)
+    return Loaded(source.row, image_hw3, jpeg_of(source.path, image_hw3), source)
 
 
 def load_all(sources: Sequence[Source], skipped: list[str]) -> Iterator[Loaded]:

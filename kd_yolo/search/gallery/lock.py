@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kd_yolo.base.lock import locked
 from kd_yolo.search.gallery.files import Manifest, read_manifest
-from kd_yolo.search.gallery.shards import sweep_files, sweep_pictures
+from kd_yolo.search.gallery.shards import sweep_files, sweep_images
 
 UNFINISHED = ".unfinished"
 
@@ -40,4 +40,4 @@ def writing(folder: Path) -> Iterator[Manifest]:
 
 def _sweep(folder: Path, manifest: Manifest) -> None:
     sweep_files(folder, manifest)
-    sweep_pictures(folder, manifest)
+    sweep_images(folder, manifest)

@@ -27,7 +27,7 @@ class Match:
         place: number of the crop in the gallery.
         distance: cosine distance to what was asked, 0..2.
         row: where the crop comes from.
-        picture: its file.
+        image: its file.
         is_same: whether the distance is within the threshold; None without one.
     """
 
@@ -35,7 +35,7 @@ class Match:
     place: int
     distance: float
     row: Row
-    picture: Path
+    image: Path
     is_same: bool | None = None
 
 
@@ -70,7 +70,7 @@ def ask(
         places_k, distances_k = places_k[order], distances_k[order]
     rows = gallery.rows(places_k[:top])
     return [
-        Match(rank, row["place"], float(distance), row, gallery.picture_path(row["place"]),
+        Match(rank, row["place"], float(distance), row, gallery.image_path(row["place"]),
               None if threshold is None else bool(distance <= threshold))
         for rank, (row, distance) in enumerate(zip(rows, distances_k[:top], strict=True), 1)
     ]  # fmt: skip

@@ -87,5 +87,5 @@ def from_bytes(data: bytes) -> Any:
     if any(table[name].null_count() for name in ("place", *GIVEN, "key") if name not in MAY_BE_NONE):
         raise ValueError("values are missing")
     if not all(KEY.match(key) for key in table["key"]):
-        raise ValueError("a key is no name of a picture")
+        raise ValueError("a key is no name of an image")
     return table

@@ -19,9 +19,9 @@ from kd_yolo.search.frames.records import Floats
 from kd_yolo.search.frames.tables import MAX_BYTES
 from kd_yolo.search.gallery.files import (
     ENDINGS,
+    IMAGES,
     INDEX,
     MANIFEST,
-    PICTURES,
     ROWS,
     VECTORS,
     Manifest,
@@ -184,9 +184,9 @@ def read_rows(folder: Path, shard: Shard) -> Any:
     return table
 
 
-def picture_name(key: str) -> str:
+def image_name(key: str) -> str:
     """Where the image of a key is, from the gallery's folder."""
-    return f"{PICTURES}/{key[:2]}/{key}.jpg"
+    return f"{IMAGES}/{key[:2]}/{key}.jpg"
 
 
 def sweep_files(folder: Path, manifest: Manifest) -> None:
@@ -200,9 +200,9 @@ def sweep_files(folder: Path, manifest: Manifest) -> None:
     remove_leftovers(folder, of=MANIFEST, is_locked=True)
 
 
-def sweep_pictures(folder: Path, manifest: Manifest) -> None:
+def sweep_images(folder: Path, manifest: Manifest) -> None:
     """Removes images that no row has (any more)."""
     kept = {key for shard in manifest.shards for key in read_rows(folder, shard)["key"]}
-    for file in (folder / PICTURES).glob("*/*"):
+    for file in (folder / IMAGES).glob("*/*"):
         if file.name.removesuffix(".jpg") not in kept:
             file.unlink(missing_ok=True)

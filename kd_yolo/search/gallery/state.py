@@ -13,7 +13,7 @@ from kd_yolo.base.reading import first_few
 from kd_yolo.search.gallery.files import MANIFEST, Manifest
 from kd_yolo.search.gallery.index import Places, SearchIndex
 from kd_yolo.search.gallery.rows import Row, as_table
-from kd_yolo.search.gallery.shards import picture_name, read_rows
+from kd_yolo.search.gallery.shards import image_name, read_rows
 
 
 class GalleryState:
@@ -107,7 +107,7 @@ class GalleryState:
     def rows(self, positions: Places) -> list[Row]:
         """The lines at these positions, with ``file``, the image from the gallery's folder."""
         lines: list[Row] = self.table[positions].to_dicts()
-        return [{"file": picture_name(line.pop("key")), **line} for line in lines]
+        return [{"file": image_name(line.pop("key")), **line} for line in lines]
 
 
 def _stamp_of(folder: Path) -> tuple[int, int] | None:

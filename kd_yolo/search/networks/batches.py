@@ -23,11 +23,11 @@ def in_batches(frames: Iterable[Frame], size: int, bytes_max: int = BATCH_BYTES)
     held = 0
     try:
         for frame in frames:
-            if batch and (len(batch) == size or held + frame.picture_hw3.nbytes > bytes_max):
+            if batch and (len(batch) == size or held + frame.image_hw3.nbytes > bytes_max):
                 yield batch
                 batch, held = [], 0
             batch.append(frame)
-            held += frame.picture_hw3.nbytes
+            held += frame.image_hw3.nbytes
         if batch:
             yield batch
     finally:
@@ -47,7 +47,7 @@ def people_of(
     """
     with contextlib.closing(stage(in_batches(frames, batch), _same, depth=1)) as batches:
         for group in batches:
-            found = detector.detect([frame.picture_hw3 for frame in group], conf)
+            found = detector.detect([frame.image_hw3 for frame in group], conf)
             yield from zip(group, found, strict=True)
 
 

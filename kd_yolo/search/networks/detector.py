@@ -11,7 +11,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.fingerprint import file_hash
 from kd_yolo.base.reading import first_few, regular_file
 from kd_yolo.base.registry import nearest
-from kd_yolo.search.frames.records import People, Picture
+from kd_yolo.search.frames.records import ImageHW3, People
 from kd_yolo.search.settings import DetectorSettings
 
 if TYPE_CHECKING:
@@ -63,17 +63,17 @@ class PersonDetector:
         """The first 16 hex digits of the weights' SHA-256."""
         return file_hash(self.file)
 
-    def detect(self, pictures_bgr: Sequence[Picture], conf: float) -> list[People]:
+    def detect(self, images_bgr: Sequence[ImageHW3], conf: float) -> list[People]:
         """The people in each image, best first, without tracks.
 
         Args:
-            pictures_bgr: (H,W,3) uint8 each; those of one size go through the network together.
+            images_bgr: (H,W,3) uint8 each; those of one size go through the network together.
             conf: least score.
         """
         from kd_yolo.yolo.detect import Search
 
         search = Search(self.class_id, self.settings.imgsz, conf, self.settings.iou)
-        return [People(boxes_xyxy_m4, scores_m) for boxes_xyxy_m4, scores_m in self.network.find(pictures_bgr, search)]
+        return [People(boxes_xyxy_m4, scores_m) for boxes_xyxy_m4, scores_m in self.network.find(images_bgr, search)]
 
 
 def class_of_people(names: Mapping[int, str], settings: DetectorSettings) -> int:

@@ -18,7 +18,7 @@ from kd_yolo.base.fingerprint import file_hash
 from kd_yolo.base.reading import regular_file
 from kd_yolo.reid.data.transforms import as_unit, resize
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.search.frames.records import Floats, Picture
+from kd_yolo.search.frames.records import Floats, ImageHW3
 from kd_yolo.search.networks.embedder_onnx import open_onnx
 
 BATCH = 64
@@ -57,11 +57,11 @@ class Embedder:
         opened = open_onnx(weights, device) if weights.suffix.lower() == ".onnx" else _open_checkpoint(weights, device)
         return cls(weights, file_hash(weights), *opened)
 
-    def embed(self, pictures_rgb: Sequence[Picture], batch: int = BATCH) -> Floats:
+    def embed(self, images_rgb: Sequence[ImageHW3], batch: int = BATCH) -> Floats:
         """Vectors of crops.
 
         Args:
-            pictures_rgb: crops (H,W,3), RGB uint8, each of its own size.
+            images_rgb: crops (H,W,3), RGB uint8, each of its own size.
             batch: crops in a forward pass.
 
         Returns:
@@ -73,26 +73,19 @@ class Embedder:
         """
         if batch < 1:
             raise ConfigError(f"batch={batch}, expected 1 or more.")
-        found_nd = np.empty((len(pictures_rgb), self.dim), np.float32)
-        for start in range(0, len(pictures_rgb), batch):
-            chosen = pictures_rgb[start : start + batch]
-            x_nchw = as_unit(torch.stack([self._resized(picture) for picture in chosen]))
+        found_nd = np.empty((len(images_rgb), self.dim), np.float32)
+        for start in range(0, len(images_rgb), batch):
+            chosen = images_rgb[start : start + batch]
+            x_nchw = as_unit(torch.stack([self._resized(image) for image in chosen]))
             found_nd[start : start + len(chosen)] = self._run(x_nchw)
         length_n1 = np.linalg.norm(found_nd, axis=1, keepdims=True)
         np.divide(found_nd, length_n1, out=found_nd, where=length_n1 > 0)
         return found_nd
 
-    def _resized(self, picture_hw3: Picture) -> Tensor:
-        if (
-            picture_hw3.ndim != 3
-            or picture_hw3.shape[2] != 3
-            or 0 in picture_hw3.shape
-            or picture_hw3.dtype != np.uint8
-        ):
-            raise InputError(
-                f"a crop is {picture_hw3.dtype} of shape {picture_hw3.shape}, expected uint8 (H,W,3), RGB."
-            )
-        return resize(Image.fromarray(picture_hw3), self.size_hw)
+    def _resized(self, image_hw3: ImageHW3) -> Tensor:
+        if image_hw3.ndim != 3 or image_hw3.shape[2] != 3 or 0 in image_hw3.shape or image_hw3.dtype != np.uint8:
+            raise InputError(f"a crop is {image_hw3.dtype} of shape {image_hw3.shape}, expected uint8 (H,W,3), RGB.")
+        return resize(Image.fromarray(image_hw3), self.size_hw)
 
 
 def _open_checkpoint(weights: Path, device: str | None) -> tuple[int, tuple[int, int], Run]:

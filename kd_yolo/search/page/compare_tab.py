@@ -11,10 +11,10 @@ import gradio as gr
 import numpy as np
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 from kd_yolo.search.page.comparison import Comparison, Seen
 from kd_yolo.search.page.draw import Shown
-from kd_yolo.search.page.parts import SESSION_S, Update, html, picture_input, private
+from kd_yolo.search.page.parts import SESSION_S, Update, html, image_input, private
 from kd_yolo.search.page.text import NONE, empty, plural, status, step, table
 from kd_yolo.search.page.upload import Limits, read_upload
 
@@ -22,7 +22,7 @@ START = "Drop an image, or choose one: every model looks at it."
 WAITING = "The two models appear here, with a slider between them."
 CONF, KEPT_PX = 0.25, 2560
 # gr.ImageSlider takes no alternative texts; its images come a moment after the event
-NAME_PICTURES = """() => {
+NAME_IMAGES = """() => {
   let left = 40;
   const timer = setInterval(() => {
     const text = document.querySelector('#legend').innerText;
@@ -54,8 +54,8 @@ class CompareTab:
         self._connect()
 
     def _build_question(self) -> None:
-        html(step(1, "Picture"))
-        self.picture = picture_input(self.limits, "compare-picture", "The image to compare on")
+        html(step(1, "Image"))
+        self.image = image_input(self.limits, "compare-image", "The image to compare on")
         self.state = html(status(START), elem_id="compare-state")
         html(step(2, "Models"))
         with gr.Row():
@@ -73,12 +73,12 @@ class CompareTab:
         self.table = html(models_table(self.comparison, ()), elem_id="compare-table")
 
     def _connect(self) -> None:
-        every = [self.original, self.seen, self.picture, self.state, self.legend, self.slider, self.table]
+        every = [self.original, self.seen, self.image, self.state, self.legend, self.slider, self.table]
         one = private()
         pair = [self.left, self.right]
-        named = {"fn": None, "js": NAME_PICTURES}
-        self.picture.upload(self._upload, [self.picture, self.conf, *pair], every, **one).success(**named)
-        self.picture.clear(self._clear, None, every, **one)
+        named = {"fn": None, "js": NAME_IMAGES}
+        self.image.upload(self._upload, [self.image, self.conf, *pair], every, **one).success(**named)
+        self.image.clear(self._clear, None, every, **one)
         looked = [self.original, self.conf, *pair]
         self.conf.change(self._look, looked, every, trigger_mode="always_last", **one).success(**named)
         for choice in pair:
@@ -88,25 +88,25 @@ class CompareTab:
         if file is None:
             return self._clear()
         try:
-            picture = kept(read_upload(Path(file).read_bytes(), self.limits))
+            image = kept(read_upload(Path(file).read_bytes(), self.limits))
         except InputError as error:
             return {**self._clear(), self.state: status(str(error), "warn")}
         return {
-            **self._look(picture, conf, left, right), self.original: picture,
-            self.picture: Shown.of(picture).picture_hw3, self.state: status("Move the handle to compare.", "good"),
+            **self._look(image, conf, left, right), self.original: image,
+            self.image: Shown.of(image).image_hw3, self.state: status("Move the handle to compare.", "good"),
         }  # fmt: skip
 
     def _clear(self) -> Update:
         return {
-            self.original: None, self.seen: (), self.picture: None, self.state: status(START),
+            self.original: None, self.seen: (), self.image: None, self.state: status(START),
             self.legend: empty(WAITING), self.slider: gr.update(value=None, visible=False),
             self.table: models_table(self.comparison, ()),
         }  # fmt: skip
 
-    def _look(self, picture: Picture | None, conf: float, left: str, right: str) -> Update:
-        if picture is None:
+    def _look(self, image: ImageHW3 | None, conf: float, left: str, right: str) -> Update:
+        if image is None:
             return {self.original: None}
-        seen = self.comparison.see(picture, conf)
+        seen = self.comparison.see(image, conf)
         return {self.seen: seen, self.table: models_table(self.comparison, seen), **self._pair(seen, left, right)}
 
     def _pair(self, seen: Sequence[Seen], left: str, right: str) -> Update:
@@ -116,17 +116,17 @@ class CompareTab:
         names = [f"{each.model.title}, {plural(each.num_boxes, 'box', 'boxes')}" for each in (first, second)]
         return {
             self.legend: status(f"Left: {names[0]}. Right: {names[1]}."),
-            self.slider: gr.update(value=(first.picture_hw3, second.picture_hw3), visible=True),
+            self.slider: gr.update(value=(first.image_hw3, second.image_hw3), visible=True),
         }
 
 
-def kept(picture_hw3: Picture) -> Picture:
+def kept(image_hw3: ImageHW3) -> ImageHW3:
     """An image as it is kept for other scores: very large ones smaller, as no network sees so much of them."""
-    longer = max(picture_hw3.shape[:2])
+    longer = max(image_hw3.shape[:2])
     if longer <= KEPT_PX:
-        return picture_hw3
-    size = [max(1, round(side * KEPT_PX / longer)) for side in picture_hw3.shape[1::-1]]
-    return np.asarray(cv2.resize(picture_hw3, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return image_hw3
+    size = [max(1, round(side * KEPT_PX / longer)) for side in image_hw3.shape[1::-1]]
+    return np.asarray(cv2.resize(image_hw3, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def models_table(comparison: Comparison, seen: Sequence[Seen]) -> str:

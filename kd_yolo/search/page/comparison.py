@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 from kd_yolo.search.page.draw import Shown, draw_classes
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.predict import predict_boxes
@@ -35,12 +35,12 @@ class Seen:
     Attributes:
         model: which one.
         num_boxes: how many.
-        picture_hw3: RGB, with the boxes.
+        image_hw3: RGB, with the boxes.
     """
 
     model: Model
     num_boxes: int
-    picture_hw3: Picture
+    image_hw3: ImageHW3
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ class Comparison:
         models = [Model(*each) for each in zip(titles(files), files, counts, strict=True)]
         return cls(models, imgsz, device)
 
-    def see(self, picture_hw3: Picture, conf: float) -> list[Seen]:
+    def see(self, image_hw3: ImageHW3, conf: float) -> list[Seen]:
         """What each model sees.
 
         Args:
-            picture_hw3: BGR.
+            image_hw3: BGR.
             conf: least score of a box.
         """
-        shown, seen = Shown.of(picture_hw3), []
+        shown, seen = Shown.of(image_hw3), []
         with self._lock:
             for model in self.models:
                 found, names = predict_boxes(
-                    model.weights, [picture_hw3], imgsz=self.imgsz, score_min=conf, device=self.device or ""
+                    model.weights, [image_hw3], imgsz=self.imgsz, score_min=conf, device=self.device or ""
                 )
                 drawn = draw_classes(shown, found[0].boxes_xyxy_m4, found[0].classes, names)
                 seen.append(Seen(model, len(found[0].classes), drawn))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.palette import BLUE, OBJECTS, ORANGE, Colour
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 
 Box = tuple[int, int, int, int]
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -25,22 +25,22 @@ class Shown:
     """An image in the size that the page shows.
 
     Attributes:
-        picture_hw3: RGB, its longer side from 800 (where a scale of 4 is enough for that) to 1280 pixels.
+        image_hw3: RGB, its longer side from 800 (where a scale of 4 is enough for that) to 1280 pixels.
         scale: its pixels in one of the image that it was made from.
     """
 
-    picture_hw3: Picture
+    image_hw3: ImageHW3
     scale: float
 
     @classmethod
-    def of(cls, picture_hw3: Picture) -> Shown:
+    def of(cls, image_hw3: ImageHW3) -> Shown:
         """Of a BGR image of any size."""
-        height, width = picture_hw3.shape[:2]
+        height, width = image_hw3.shape[:2]
         longer = max(height, width)
         scale = min(LONG_SIDE_PX / longer, max(1.0, min(SHORT_SIDE_PX / longer, MOST_SCALE)))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        resized = picture_hw3 if scale == 1 else cv2.resize(picture_hw3, size, interpolation=how)
+        resized = image_hw3 if scale == 1 else cv2.resize(image_hw3, size, interpolation=how)
         return cls(np.ascontiguousarray(resized[..., ::-1]), scale)
 
     def box(self, box: Sequence[float]) -> list[int]:
@@ -48,7 +48,7 @@ class Shown:
         return [round(float(edge) * self.scale) for edge in box]
 
 
-def draw_people(shown: Shown, boxes: Sequence[Box], chosen: int | None) -> Picture:
+def draw_people(shown: Shown, boxes: Sequence[Box], chosen: int | None) -> ImageHW3:
     """Numbers people from 1; the chosen one stands out.
 
     Args:
@@ -56,33 +56,33 @@ def draw_people(shown: Shown, boxes: Sequence[Box], chosen: int | None) -> Pictu
         boxes: corners in pixels of the original image.
         chosen: place in ``boxes``, or None.
     """
-    drawn: Picture = shown.picture_hw3.copy()
+    drawn: ImageHW3 = shown.image_hw3.copy()
     for place in sorted(range(len(boxes)), key=lambda place: place == chosen):
         _box(drawn, shown.box(boxes[place]), ORANGE if place == chosen else BLUE, str(place + 1), THUMBNAIL)
     return drawn
 
 
-def draw_match(shown: Shown, box: Box) -> Picture:
+def draw_match(shown: Shown, box: Box) -> ImageHW3:
     """A frame with the box of a match, and everything around it darker."""
     x1, y1, x2, y2 = shown.box(box)
-    drawn: Picture = (shown.picture_hw3 * np.float32(0.62)).astype(np.uint8)
-    drawn[y1:y2, x1:x2] = shown.picture_hw3[y1:y2, x1:x2]
+    drawn: ImageHW3 = (shown.image_hw3 * np.float32(0.62)).astype(np.uint8)
+    drawn[y1:y2, x1:x2] = shown.image_hw3[y1:y2, x1:x2]
     _box(drawn, (x1, y1, x2, y2), ORANGE, "")
     return drawn
 
 
 def draw_classes(
     shown: Shown, boxes_xyxy_m4: npt.NDArray[Any], classes: Sequence[int], names: dict[int, str]
-) -> Picture:
+) -> ImageHW3:
     """Boxes, in pixels of the original image, with the names of their classes."""
-    drawn: Picture = shown.picture_hw3.copy()
+    drawn: ImageHW3 = shown.image_hw3.copy()
     for box, class_id in zip(boxes_xyxy_m4, classes, strict=True):
         name = names.get(class_id, str(class_id)).encode("ascii", "replace").decode()  # all that the font has
         _box(drawn, shown.box(box), OBJECTS[class_id % len(OBJECTS)], name)
     return drawn
 
 
-def _box(drawn: Picture, box: Sequence[int], colour: Colour, label: str, size: float = 1.0) -> None:
+def _box(drawn: ImageHW3, box: Sequence[int], colour: Colour, label: str, size: float = 1.0) -> None:
     """A box and its label: above the upper left corner, or inside where the image ends."""
     height, width = drawn.shape[:2]
     size *= max(height, width) / LONG_SIDE_PX

@@ -13,7 +13,7 @@ import numpy as np
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.search.frames.cut import cut
-from kd_yolo.search.frames.records import Crop, Frame, Picture
+from kd_yolo.search.frames.records import Crop, Frame, ImageHW3
 from kd_yolo.search.settings import CropRules
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Match:
     place: int
     distance: float
     row: dict[str, Any]
-    crop_hw3: Picture | None
+    crop_hw3: ImageHW3 | None
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ class Finder:
     rules: CropRules = field(default_factory=CropRules)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def people(self, picture_hw3: Picture) -> list[Crop]:
+    def people(self, image_hw3: ImageHW3) -> list[Crop]:
         """Everybody in an image that a crop can be cut of, from left to right.
 
         Args:
-            picture_hw3: BGR, upright.
+            image_hw3: BGR, upright.
         """
         with self._lock:
-            seen = self.detector.detect([picture_hw3], self.rules.conf)[0]
-        return sorted(cut(Frame("", 0, None, 1, picture_hw3), seen, self.rules), key=lambda crop: crop.box_xyxy)
+            seen = self.detector.detect([image_hw3], self.rules.conf)[0]
+        return sorted(cut(Frame("", 0, None, 1, image_hw3), seen, self.rules), key=lambda crop: crop.box_xyxy)
 
-    def matches(self, crop_hw3: Picture, top: int) -> list[Match]:
+    def matches(self, crop_hw3: ImageHW3, top: int) -> list[Match]:
         """The crops of the gallery nearest to one, best first; none where the gallery is empty.
 
         Args:
@@ -82,7 +82,7 @@ class Finder:
             places_qk, distances_qk = self.gallery.query(self.embedder.embed([crop_hw3]), top)
             kept = [(int(p), float(d)) for p, d in zip(places_qk[0], distances_qk[0], strict=True) if p >= 0]
             rows = self.gallery.rows([place for place, _ in kept])
-            crops = [_read_crop(self.gallery.picture_path(place)) for place, _ in kept]
+            crops = [_read_crop(self.gallery.image_path(place)) for place, _ in kept]
         return [Match(*each, row, crop) for each, row, crop in zip(kept, rows, crops, strict=True)]
 
     def is_kept(self, match: Match) -> bool:
@@ -107,6 +107,6 @@ def _area(box_xyxy: tuple[int, int, int, int]) -> int:
     return (x2 - x1) * (y2 - y1)
 
 
-def _read_crop(file: Path) -> Picture | None:
-    picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    return None if picture is None else np.ascontiguousarray(picture[..., ::-1])
+def _read_crop(file: Path) -> ImageHW3 | None:
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    return None if image is None else np.ascontiguousarray(image[..., ::-1])

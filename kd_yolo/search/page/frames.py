@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.search.frames.images import read_picture
+from kd_yolo.search.frames.images import read_bgr
 from kd_yolo.search.frames.listing import IMAGES
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 from kd_yolo.search.frames.sources import VIDEOS
 from kd_yolo.search.frames.video import check_video, read_video
 from kd_yolo.search.page.draw import Box, Shown, draw_match
@@ -22,7 +22,7 @@ from kd_yolo.search.page.text import clock
 SAME_S = 0.005  # frames are further apart than that
 
 
-def show_match(match: Match) -> tuple[Picture | None, str]:
+def show_match(match: Match) -> tuple[ImageHW3 | None, str]:
     """What is seen of a match when it is opened.
 
     Args:
@@ -52,14 +52,14 @@ def source_name(row: Mapping[str, Any]) -> str:
     return text.replace("\\", "/").rstrip("/").rpartition("/")[2] or text
 
 
-def fits(box: Box, frame_hw3: Picture) -> bool:
+def fits(box: Box, frame_hw3: ImageHW3) -> bool:
     """Whether a box lies in a frame."""
     x1, y1, x2, y2 = box
     height, width = frame_hw3.shape[:2]
     return bool(0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height)
 
 
-def _read(row: Mapping[str, Any]) -> Picture | None:
+def _read(row: Mapping[str, Any]) -> ImageHW3 | None:
     """The frame (BGR, upright) that a crop was cut out of; None for streams, webcams and whatever cannot be read."""
     source = Path(str(row["source"]))
     try:
@@ -67,12 +67,12 @@ def _read(row: Mapping[str, Any]) -> Picture | None:
             return None
         if source.suffix.lower() in VIDEOS:
             return _video_frame(source, int(row["frame"]), row["seconds"])
-        return read_picture(source) if source.suffix.lower() in IMAGES else None
+        return read_bgr(source) if source.suffix.lower() in IMAGES else None
     except (OSError, ValueError, InputError):
         return None
 
 
-def _video_frame(video: Path, index: int, seconds: float | None) -> Picture | None:
+def _video_frame(video: Path, index: int, seconds: float | None) -> ImageHW3 | None:
     """A frame by its number: sought where the container knows where it is, else counted from the start."""
     check_video(str(video))
     capture = cv2.VideoCapture(str(video))
@@ -81,11 +81,11 @@ def _video_frame(video: Path, index: int, seconds: float | None) -> Picture | No
         is_there = round(capture.get(cv2.CAP_PROP_POS_FRAMES)) == index and capture.grab()
         said_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if is_there and (seconds is None or abs(said_s - seconds) < SAME_S):
-            is_read, picture = capture.retrieve()
-            return np.asarray(picture, np.uint8) if is_read else None
+            is_read, image = capture.retrieve()
+            return np.asarray(image, np.uint8) if is_read else None
     finally:
         capture.release()
-    return next((moment.picture_hw3 for moment in read_video(str(video), start=index, say=_silent)), None)
+    return next((moment.image_hw3 for moment in read_video(str(video), start=index, say=_silent)), None)
 
 
 def _silent(_: str) -> None:

@@ -28,7 +28,7 @@ READ = re.compile(
     rf"|{API}/(startup-events|upload_progress|queue/data|heartbeat/\w+)"
 )
 WRITE = frozenset((UPLOAD, JOIN, f"{API}/cancel", f"{API}/reset"))
-PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
+IMAGES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "[::1]"))
 EVENT_BYTES = 64_000  # of one event of the page: some ids and a file's name
 FORM_BYTES = 16_000  # of an upload around its file
@@ -101,7 +101,7 @@ class Guard:
 
     def holds(self, name: str) -> bool:
         """Whether a name stands for an image that this page made or was sent."""
-        if "\0" in name or Path(name).suffix.lower() not in PICTURES:
+        if "\0" in name or Path(name).suffix.lower() not in IMAGES:
             return False
         try:
             file = Path(name).resolve(strict=True)

@@ -19,10 +19,10 @@ def html(text: str = "", elem_id: str | None = None) -> gr.HTML:
     return gr.HTML(text, elem_id=elem_id, apply_default_css=False, js_on_load=None)
 
 
-def picture_input(limits: Limits, elem_id: str, alt_text: str) -> gr.Image:
+def image_input(limits: Limits, elem_id: str, alt_text: str) -> gr.Image:
     """Where an image is dropped or chosen; it comes as the file that was sent."""
     return gr.Image(
-        type="filepath", image_mode=None, format="jpeg", sources=["upload", "clipboard"], label="Picture",
+        type="filepath", image_mode=None, format="jpeg", sources=["upload", "clipboard"], label="Image",
         show_label=False, buttons=[], height=330, elem_id=elem_id, alt_text=alt_text,
         placeholder=f"# Drop an image here\nor press to choose one\n{NAMES}, up to {limits.size_mb:g} MB",
     )  # fmt: skip

@@ -10,12 +10,12 @@ import gradio as gr
 import numpy as np
 
 from kd_yolo.base.errors import InputError, KDYoloError
-from kd_yolo.search.frames.records import Crop, Picture
+from kd_yolo.search.frames.records import Crop, ImageHW3
 from kd_yolo.search.gallery.files import Threshold
 from kd_yolo.search.page.draw import Shown, draw_people
 from kd_yolo.search.page.finder import WHOLE, Finder, Match, person_at
 from kd_yolo.search.page.frames import show_match, source_name
-from kd_yolo.search.page.parts import SESSION_S, Say, Update, html, picture_input, private
+from kd_yolo.search.page.parts import SESSION_S, Say, Update, html, image_input, private
 from kd_yolo.search.page.text import NONE, clock, empty, plural, status, step, table
 from kd_yolo.search.page.upload import Limits, read_upload
 
@@ -47,11 +47,11 @@ class Session:
     chosen: int | None = None
     matches: Sequence[Match] = field(default_factory=tuple)
 
-    def crop(self) -> Picture:
+    def crop(self) -> ImageHW3:
         """RGB image of what is searched for."""
         if self.chosen is not None and 0 <= self.chosen < len(self.people):
-            return self.people[self.chosen].picture_hw3
-        return self.shown.picture_hw3
+            return self.people[self.chosen].image_hw3
+        return self.shown.image_hw3
 
 
 class PeopleTab:
@@ -74,8 +74,8 @@ class PeopleTab:
         self._connect()
 
     def _build_question(self) -> None:
-        html(step(1, "Picture"))
-        self.picture = picture_input(self.limits, "picture", "The image, with numbered people")
+        html(step(1, "Image"))
+        self.image = image_input(self.limits, "image", "The image, with numbered people")
         self.state = html(status(START), elem_id="state")
         html(step(2, "Person"))
         self.person = gr.Radio([], label="Who is searched for", elem_id="person", visible=False)
@@ -91,23 +91,23 @@ class PeopleTab:
         with gr.Column(visible=False, elem_id="frame") as self.frame:
             html(step(4, "Frame"))
             self.frame_text = html(elem_id="frame-text")
-            self.frame_picture = gr.Image(
+            self.frame_image = gr.Image(
                 format="jpeg", label="Frame", show_label=False, buttons=["fullscreen"], interactive=False,
-                elem_id="frame-picture", alt_text="The frame of the match, the person in a box",
+                elem_id="frame-image", alt_text="The frame of the match, the person in a box",
             )  # fmt: skip
             self.close = gr.Button("Close frame", size="sm", elem_id="close")
         self.table = html(elem_id="table")
 
     def _connect(self) -> None:
-        every = [self.session, self.picture, self.state, self.person, self.found, self.gallery, self.frame, self.table]
+        every = [self.session, self.image, self.state, self.person, self.found, self.gallery, self.frame, self.table]
         one = private()
         asked = [self.person, self.session, self.top]
-        self.picture.upload(self._upload, [self.picture, self.top], every, **one)
-        self.picture.clear(self._clear, None, every, **one)
-        self.picture.select(self._point, [self.session, self.top], every, show_progress="hidden", **one)
+        self.image.upload(self._upload, [self.image, self.top], every, **one)
+        self.image.clear(self._clear, None, every, **one)
+        self.image.select(self._point, [self.session, self.top], every, show_progress="hidden", **one)
         self.person.input(self._choose, asked, every, **one)
         self.top.change(self._more, [self.session, self.top], every, trigger_mode="always_last", **one)
-        opened = [self.frame, self.frame_text, self.frame_picture]
+        opened = [self.frame, self.frame_text, self.frame_image]
         self.gallery.select(self._open, [self.session], opened, **one).success(None, None, None, js=SHOW_FRAME)
         self.close.click(lambda: gr.update(visible=False), None, self.frame, api_visibility="private")
 
@@ -115,11 +115,11 @@ class PeopleTab:
         if file is None:
             return self._clear()
         try:
-            picture = read_upload(Path(file).read_bytes(), self.limits)
+            image = read_upload(Path(file).read_bytes(), self.limits)
         except InputError as error:
             return {**self._clear(), self.state: status(str(error), "warn")}
-        people = self.finder.people(picture)
-        session = Session(Shown.of(picture), people)
+        people = self.finder.people(image)
+        session = Session(Shown.of(image), people)
         choices = [(f"Person {place + 1}", place) for place in range(len(people))] + [("Whole image", WHOLE)]
         updates = {**self._clear(), **self._drawn(session), self.state: said_people(len(people))}
         if len(people) == 1:
@@ -128,7 +128,7 @@ class PeopleTab:
 
     def _clear(self) -> Update:
         return {
-            self.session: None, self.picture: None, self.state: status(START), self.found: empty(WAITING),
+            self.session: None, self.image: None, self.state: status(START), self.found: empty(WAITING),
             self.person: gr.update(choices=[], value=None, visible=False), **self._no_answer(),
         }  # fmt: skip
 
@@ -161,25 +161,25 @@ class PeopleTab:
             return {**updates, **self._no_answer(), self.found: status(BROKEN, "warn")}
         if not session.matches:
             return {**updates, **self._no_answer(), self.found: status(EMPTY, "warn")}
-        pictures = [(NO_CROP if m.crop_hw3 is None else m.crop_hw3, caption(r, m)) for r, m in ranked(session.matches)]
+        images = [(NO_CROP if m.crop_hw3 is None else m.crop_hw3, caption(r, m)) for r, m in ranked(session.matches)]
         return {
-            **updates, **self._no_answer(), self.gallery: gr.update(value=pictures, visible=True, selected_index=None),
+            **updates, **self._no_answer(), self.gallery: gr.update(value=images, visible=True, selected_index=None),
             self.found: status(said_matches(session.matches, self.finder.gallery.threshold), "good"),
             self.table: matches_table(session.matches),
         }  # fmt: skip
 
     def _drawn(self, session: Session) -> Update:
         boxes = [crop.box_xyxy for crop in session.people]
-        return {self.session: session, self.picture: draw_people(session.shown, boxes, session.chosen)}
+        return {self.session: session, self.image: draw_people(session.shown, boxes, session.chosen)}
 
     def _open(self, session: Session | None, event: gr.SelectData) -> Update:
         if session is None or not isinstance(event.index, int) or not 0 <= event.index < len(session.matches):
             return {self.frame: gr.update(visible=False)}
         match = session.matches[event.index]
-        picture, line = show_match(match) if self.finder.is_kept(match) else (None, GONE)
+        image, line = show_match(match) if self.finder.is_kept(match) else (None, GONE)
         text = f"Match {event.index + 1}: {line}"
-        alt = gr.update(value=picture, alt_text=text)
-        return {self.frame: gr.update(visible=True), self.frame_text: status(text), self.frame_picture: alt}
+        alt = gr.update(value=image, alt_text=text)
+        return {self.frame: gr.update(visible=True), self.frame_text: status(text), self.frame_image: alt}
 
 
 def ranked(matches: Sequence[Match]) -> list[tuple[int, Match]]:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 NAMES = "JPEG, PNG, WebP, BMP, TIFF or GIF"
@@ -45,7 +45,7 @@ class Limits:
         return f"The file is larger than {self.size_mb:g} MB. Choose a smaller image."
 
 
-def read_upload(data: bytes, limits: Limits) -> Picture:
+def read_upload(data: bytes, limits: Limits) -> ImageHW3:
     """The image that a file's bytes hold; its name and what the browser says of it count for nothing.
 
     Args:
@@ -62,12 +62,12 @@ def read_upload(data: bytes, limits: Limits) -> Picture:
         raise InputError(limits.too_big)
     _check_header(data, limits)
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
-        picture = None
-    if picture is None:
+        image = None
+    if image is None:
         raise InputError(BROKEN)
-    return np.asarray(picture, np.uint8)
+    return np.asarray(image, np.uint8)
 
 
 def _check_header(data: bytes, limits: Limits) -> None:

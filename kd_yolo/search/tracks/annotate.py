@@ -12,7 +12,7 @@ import numpy as np
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
 from kd_yolo.base.files import written_beside
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 from kd_yolo.search.frames.sources import open_source
 from kd_yolo.search.tracks.files import Tracks
 
@@ -49,15 +49,15 @@ def annotate_video(
     return target
 
 
-def _fitted(picture_hw3: Picture, width: int, height: int) -> Picture:
+def _fitted(image_hw3: ImageHW3, width: int, height: int) -> ImageHW3:
     """A film has one size; images of a folder may differ."""
     import cv2
 
-    fits = picture_hw3.shape[:2] == (height, width)
-    return picture_hw3 if fits else np.asarray(cv2.resize(picture_hw3, (width, height)), np.uint8)
+    fits = image_hw3.shape[:2] == (height, width)
+    return image_hw3 if fits else np.asarray(cv2.resize(image_hw3, (width, height)), np.uint8)
 
 
-def _drawn(tracks: Tracks, persons: Mapping[int, int], say: Callable[[str], None]) -> Generator[Picture, None, None]:
+def _drawn(tracks: Tracks, persons: Mapping[int, int], say: Callable[[str], None]) -> Generator[ImageHW3, None, None]:
     """The frames with drawings."""
     draw, found = Drawing(tracks.fps or FPS), tracks.sightings
     count = 0
@@ -67,7 +67,7 @@ def _drawn(tracks: Tracks, persons: Mapping[int, int], say: Callable[[str], None
             return
         here = np.flatnonzero(found.frames_n == count)
         numbers = np.array([persons[int(number)] for number in found.ids_n[here]], np.int64)
-        yield draw(frame.picture_hw3, found.boxes_xyxy_n4[here], numbers)
+        yield draw(frame.image_hw3, found.boxes_xyxy_n4[here], numbers)
 
 
 class Drawing:
@@ -89,18 +89,18 @@ class Drawing:
         ]
         self.label = self.sv.LabelAnnotator(text_scale=0.35, text_padding=2, color_lookup=lookup)
 
-    def __call__(self, picture_hw3: Picture, boxes_xyxy_m4: np.ndarray[Any, Any], numbers_m: Any) -> Picture:
+    def __call__(self, image_hw3: ImageHW3, boxes_xyxy_m4: np.ndarray[Any, Any], numbers_m: Any) -> ImageHW3:
         """A copy of the frame with drawings.
 
         Args:
-            picture_hw3: BGR uint8.
+            image_hw3: BGR uint8.
             boxes_xyxy_m4: corners in pixels.
             numbers_m: person of each box.
         """
         if not len(boxes_xyxy_m4):
-            return np.array(picture_hw3)
+            return np.array(image_hw3)
         people = self.sv.Detections(xyxy=boxes_xyxy_m4.astype(np.float32), tracker_id=numbers_m)
-        canvas: Any = picture_hw3.copy()
+        canvas: Any = image_hw3.copy()
         for part in self.parts:
             canvas = part.annotate(canvas, people)
         return np.asarray(self.label.annotate(canvas, people, labels=[str(number) for number in numbers_m]), np.uint8)

@@ -115,7 +115,7 @@ def _rows(tracks: Tracks) -> Iterator[dict[str, Any]]:
 def _write_crop(folder: Path, crop: Crop) -> dict[str, Any]:
     """Market-1501's name with the track for the person."""
     name = f"{CROPS}/{market_stem(crop.track, crop.camera, crop.index)}.jpg"
-    write_image(folder / name, crop.picture_hw3[..., ::-1], sync=False)
+    write_image(folder / name, crop.image_hw3[..., ::-1], sync=False)
     return as_row(crop, name)
 
 

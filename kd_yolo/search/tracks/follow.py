@@ -149,8 +149,8 @@ def _with_tracks(video: str, camera: int, tools: TrackTools, say: Say) -> Iterat
     found: Any = people_of(frames, tools.detector, least_score(settings), tools.detector.settings.batch)
     with closing(found):
         for frame, people in found:
-            rows_t6 = follower.update(people.boxes_xyxy_m4, people.scores_m, frame.picture_hw3)
-            yield frame, _in_frame(rows_t6, frame.picture_hw3.shape)
+            rows_t6 = follower.update(people.boxes_xyxy_m4, people.scores_m, frame.image_hw3)
+            yield frame, _in_frame(rows_t6, frame.image_hw3.shape)
             count, now = count + 1, time.monotonic()
             if now - said > SAY_EVERY_S:
                 said = now
@@ -200,7 +200,7 @@ def _vectors(crops: list[list[Crop]], embedder: Embedder | None) -> tuple[Any, F
     shown = [some for some in crops if some]
     if embedder is None or not shown:
         return np.empty(0, np.int64), np.empty((0, embedder.dim if embedder else 0), np.float32)
-    vectors_nd = embedder.embed([crop.picture_hw3 for some in shown for crop in some])
+    vectors_nd = embedder.embed([crop.image_hw3 for some in shown for crop in some])
     ends = np.cumsum([len(some) for some in shown])[:-1]
     mean_td = np.array([part.mean(0) for part in np.split(vectors_nd, ends)])
     unit_td = mean_td / np.maximum(np.linalg.norm(mean_td, axis=1, keepdims=True), 1e-12)

@@ -49,7 +49,7 @@ LABELLED = ("detect", "segment", "pose", "obb", "classify")
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """Where images come from.
 
     Attributes:
@@ -70,7 +70,7 @@ class Pictures:
     augment: bool = False
 
 
-def batches(model: Any, pictures: Pictures, count: int) -> Iterator[dict[str, Any]]:
+def batches(model: Any, images: Images, count: int) -> Iterator[dict[str, Any]]:
     """Some images of a split with their labels, as the loss of ``model`` takes them.
 
     Letterboxed, for a classifier cropped. Equal images, order and augmentation in each call. Images left over after
@@ -78,7 +78,7 @@ def batches(model: Any, pictures: Pictures, count: int) -> Iterator[dict[str, An
 
     Args:
         model: a YOLO task model; its task, stride and device count.
-        pictures: where they come from.
+        images: where they come from.
         count: images.
 
     Yields:
@@ -94,9 +94,9 @@ def batches(model: Any, pictures: Pictures, count: int) -> Iterator[dict[str, An
         )
     device = next(model.parameters()).device
     with tempfile.TemporaryDirectory() as folder, quiet():
-        with _random(pictures.seed):
-            dataset, collate = _dataset(model, pictures, count, Path(folder) / "set")
-        size = min(pictures.batch, len(dataset))
+        with _random(images.seed):
+            dataset, collate = _dataset(model, images, count, Path(folder) / "set")
+        size = min(images.batch, len(dataset))
         for batch in DataLoader(dataset, size, collate_fn=collate, drop_last=True):
             found = {"img": batch[0], "cls": batch[1]} if isinstance(batch, list) else batch
             found = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in found.items()}
@@ -104,11 +104,11 @@ def batches(model: Any, pictures: Pictures, count: int) -> Iterator[dict[str, An
             yield found
 
 
-def _dataset(model: Any, pictures: Pictures, count: int, folder: Path) -> tuple[Any, Any]:
+def _dataset(model: Any, images: Images, count: int, folder: Path) -> tuple[Any, Any]:
     """A data set of ``count`` images, and what makes batches of them."""
-    choice = (pictures.data, pictures.split, count, pictures.seed, folder)
+    choice = (images.data, images.split, count, images.seed, folder)
     if model.task == "classify":
-        return _classes(model, sample_classes(*choice) / "train", pictures.imgsz), None
+        return _classes(model, sample_classes(*choice) / "train", images.imgsz), None
     spec = read_data_yaml(sample_detection(*choice))
     stride = max(int(model.stride.max()), 32)
     kind = RTDETRDataset if isinstance(model, RTDETRDetectionModel) else YOLODataset
@@ -116,14 +116,14 @@ def _dataset(model: Any, pictures: Pictures, count: int, folder: Path) -> tuple[
     arguments = {key: trained[key] for key in ("overlap_mask", "mask_ratio", *_AUGMENT)}
     try:
         dataset = kind(
-            img_path=str(folder / "images"), imgsz=math.ceil(pictures.imgsz / stride) * stride, rect=False,
-            augment=pictures.augment, hyp=get_cfg(DEFAULT_CFG, {**arguments, **_UNMIXED}), task=model.task,
-            batch_size=pictures.batch, stride=stride,
+            img_path=str(folder / "images"), imgsz=math.ceil(images.imgsz / stride) * stride, rect=False,
+            augment=images.augment, hyp=get_cfg(DEFAULT_CFG, {**arguments, **_UNMIXED}), task=model.task,
+            batch_size=images.batch, stride=stride,
             data={"channels": 3, **spec.extras, "names": spec.names, "nc": len(spec.names)},
         )  # fmt: skip
     except (ValueError, RuntimeError, FileNotFoundError) as error:
-        raise InputError(f"{pictures.data} cannot be read for a {model.task} model: {error}") from error
-    return _Seeded(dataset, pictures.seed), dataset.collate_fn
+        raise InputError(f"{images.data} cannot be read for a {model.task} model: {error}") from error
+    return _Seeded(dataset, images.seed), dataset.collate_fn
 
 
 class _Seeded(Dataset[Any]):
@@ -153,7 +153,7 @@ def _random(seed: int) -> Iterator[None]:
 
 
 def _classes(model: Any, folder: Path, imgsz: int) -> ImageFolder:
-    """Pictures by class folder; folders that the model has a class of that name for get its number."""
+    """Images by class folder; folders that the model has a class of that name for get its number."""
     numbers = {str(name): int(number) for number, name in model.names.items()}
     dataset = ImageFolder(str(folder), transform=classify_transforms(size=imgsz), allow_empty=True)
     dataset.target_transform = lambda i: numbers.get(dataset.classes[i], i)

@@ -13,7 +13,7 @@ from kd_yolo.search.settings import CropsConfig
 
 RANGES_EACH = 3  # of all videos together, for each worker: a slow one holds up the others by a third at most
 LEAST_FRAMES = 256  # that are searched in a range; frames before a range are decoded to count them
-PICTURES = 64
+IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def plan(inputs: Sequence[Input], done: Mapping[str, int], config: CropsConfig, 
     unit = config.detector.batch * config.stride
     size = _up(max(LEAST_FRAMES * config.stride, total / (RANGES_EACH * workers)), unit)
     tasks: list[Task] = []
-    for chain, group in enumerate(_groups(inputs, int(_up(PICTURES, config.detector.batch)))):
-        if group[0].kind == "picture":
+    for chain, group in enumerate(_groups(inputs, int(_up(IMAGES, config.detector.batch)))):
+        if group[0].kind == "image":
             tasks.append(Task(chain, 0, group))
             continue
         start, count = starts[group[0].name], counts[group[0].name]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kd_yolo.base.errors import InputError, KDYoloError
-from kd_yolo.search.crops.ledger import Note, write_pictures
+from kd_yolo.search.crops.ledger import Note, write_images
 from kd_yolo.search.crops.networks import Networks
 from kd_yolo.search.crops.ray.plan import Task
 from kd_yolo.search.crops.work import GROUP_FRAMES, embedded, look
@@ -104,7 +104,7 @@ class Worker:
         starts = {found.name: task.start for found in task.inputs}
         frames = reader.read(task.inputs, starts, task.end)
         notes = (
-            write_pictures(folder, look(frame, people, config.rules), numbers[frame.source])
+            write_images(folder, look(frame, people, config.rules), numbers[frame.source])
             for frame, people in people_of(frames, detector, config.rules.conf, config.detector.batch)
         )
         return notes if embedder is None else embedded(notes, embedder, folder)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from kd_yolo.base.rng import stream
-from kd_yolo.builtin.picture import Picture, draw_picture, draw_pictures, is_labelled
 from kd_yolo.builtin.presets import SPLITS, get_preset, preset_names
 from kd_yolo.builtin.street.actors import Actor, ClutterLook, Look, PersonLook
 from kd_yolo.builtin.street.backdrop import Backdrop, make_backdrop
@@ -24,6 +23,7 @@ from kd_yolo.builtin.street.light import Light
 from kd_yolo.builtin.street.pose import Pose
 from kd_yolo.builtin.street.render import Frame, render_scene
 from kd_yolo.builtin.street.scene import Scene
+from kd_yolo.builtin.street_image import StreetImage, draw_image, draw_images, is_labelled
 
 SMOKE = get_preset("smoke")
 GOLDEN = Path(__file__).with_name("golden_street.json")
@@ -46,37 +46,37 @@ def person(number: int = 3) -> PersonLook:
     return PersonLook(make_identity(0, number), Pose("stand"))
 
 
-def draw(seed: int, split: str, index: int) -> Picture:
+def draw(seed: int, split: str, index: int) -> StreetImage:
     camera = make_camera(seed, index % SMOKE.cameras, SMOKE.width_px, SMOKE.height_px)
-    return draw_picture(SMOKE, seed, split, index, camera, make_backdrop(camera, seed))
+    return draw_image(SMOKE, seed, split, index, camera, make_backdrop(camera, seed))
 
 
-def test_a_picture_is_always_the_same() -> None:
+def test_a_image_is_always_the_same() -> None:
     first, second = (draw(5, "val", 3) for _ in range(2))
     assert np.array_equal(first.frame.image, second.frame.image)
     assert first.frame.objects == second.frame.objects
 
 
-def test_a_picture_does_not_depend_on_what_was_drawn_before() -> None:
-    in_a_row = {(p.split, p.index): p.frame for p in draw_pictures(SMOKE, 5, camera_id=1)}
+def test_a_image_does_not_depend_on_what_was_drawn_before() -> None:
+    in_a_row = {(p.split, p.index): p.frame for p in draw_images(SMOKE, 5, camera_id=1)}
     alone = draw(5, "val", 5).frame
     assert np.array_equal(alone.image, in_a_row["val", 5].image)
     assert alone.objects == in_a_row["val", 5].objects
 
 
-def test_seed_split_and_index_each_change_the_picture() -> None:
-    pictures = [draw(*key).frame.image for key in ((0, "val", 1), (1, "val", 1), (0, "test", 1), (0, "val", 5))]
-    assert all(not np.array_equal(pictures[0], other) for other in pictures[1:])
+def test_seed_split_and_index_each_change_the_image() -> None:
+    images = [draw(*key).frame.image for key in ((0, "val", 1), (1, "val", 1), (0, "test", 1), (0, "val", 5))]
+    assert all(not np.array_equal(images[0], other) for other in images[1:])
 
 
 @pytest.mark.parametrize("golden", json.loads(GOLDEN.read_text()), ids=lambda g: f"{g['split']}{g['index']}")
-def test_golden_pictures(golden: dict) -> None:
+def test_golden_images(golden: dict) -> None:
     """Decoded values, as encoders differ. A change here needs a higher VERSION in kd_yolo/builtin/meta.py."""
-    picture = draw(golden["seed"], golden["split"], golden["index"])
-    image = picture.frame.image.astype(np.float64)
+    drawn = draw(golden["seed"], golden["split"], golden["index"])
+    image = drawn.frame.image.astype(np.float64)
     blocks = image.reshape(8, image.shape[0] // 8, 8, image.shape[1] // 8, 3).mean((1, 3))
     np.testing.assert_allclose(blocks, golden["blocks"], atol=2.0)
-    seen = [t for t in picture.frame.objects if is_labelled(t)]
+    seen = [t for t in drawn.frame.objects if is_labelled(t)]
     assert [(t.class_name, t.identity) for t in seen] == [(name, identity) for name, identity, _ in golden["objects"]]
     # A pixel on an edge may change sides between versions of OpenCV.
     np.testing.assert_allclose([t.visible_xyxy for t in seen], [box for _, _, box in golden["objects"]], atol=1.0)
@@ -181,7 +181,7 @@ def test_cameras_differ_in_geometry_and_optics() -> None:
         len({c.focal_px for c in cameras}) == len({c.gain for c in cameras}) == len({c.balance for c in cameras}) == 12
     )
     assert {c.street.kind for c in cameras} == {"across", "along", "plaza"}
-    backdrops = [make_backdrop(camera, 0).picture for camera in cameras[:2]]
+    backdrops = [make_backdrop(camera, 0).image for camera in cameras[:2]]
     assert not np.allclose(*backdrops)
 
 

@@ -45,8 +45,8 @@ def test_strip_shows_hits_green_and_misses_red(tmp_path: Path) -> None:
     assert (strip[68, 36] == 20).all()  # the query's own image
 
 
-def test_bad_pictures_are_crossed_tiles(tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+def test_bad_images_are_crossed_tiles(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
     bad, missing = Crop(tmp_path / "bad.png", 1, 1), Crop(tmp_path / "none.png", 1, 1)
     strip = draw_strip(missing, [bad, crop(tmp_path, 1)], "")
     assert frames(strip) == "qgg"
@@ -99,7 +99,7 @@ def test_histogram_counts_every_pair_that_counts_once() -> None:
     assert without.same.sum() + without.different.sum() == 300 * (g_ids != -1).sum()
 
 
-def test_curves_are_pictures(tmp_path: Path) -> None:
+def test_curves_are_images(tmp_path: Path) -> None:
     backend = mpl.get_backend()
     histogram = pair_histogram(np.array([[0.0, 1.0]]), ([1], None), ([1, 2], None))
     files = [draw_pair_histogram(histogram, tmp_path / "new" / "histogram.png")]

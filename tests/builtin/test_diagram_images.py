@@ -29,21 +29,21 @@ def plans() -> list[Diagram]:
     return [plan_diagram(stream(0, "test", i)) for i in range(400)]
 
 
-def test_a_picture_is_always_the_same() -> None:
+def test_a_image_is_always_the_same() -> None:
     first, second = (draw_diagram(5, "val", 3, 320, 240) for _ in range(2))
     assert np.array_equal(first.image, second.image)
     assert np.array_equal(first.boxes_xyxy, second.boxes_xyxy)
     assert (first.classes, first.parents) == (second.classes, second.parents)
 
 
-def test_seed_split_and_index_each_change_the_picture() -> None:
+def test_seed_split_and_index_each_change_the_image() -> None:
     keys = ((0, "val", 1), (1, "val", 1), (0, "train", 1), (0, "val", 2))
-    pictures = [draw_diagram(*key, 160, 120).image for key in keys]
-    assert all(not np.array_equal(pictures[0], other) for other in pictures[1:])
+    images = [draw_diagram(*key, 160, 120).image for key in keys]
+    assert all(not np.array_equal(images[0], other) for other in images[1:])
 
 
 @pytest.mark.parametrize("golden", json.loads(GOLDEN.read_text()), ids=lambda g: f"{g['split']}{g['index']}")
-def test_golden_pictures(golden: dict) -> None:
+def test_golden_images(golden: dict) -> None:
     """Decoded values, as encoders differ. A change here needs a higher VERSION in kd_yolo/builtin/diagram_set.py."""
     drawing = draw_diagram(golden["seed"], golden["split"], golden["index"], SMOKE.width_px, SMOKE.height_px)
     image = drawing.image.astype(np.float64)
@@ -62,9 +62,9 @@ def test_boxes_are_tight_around_what_is_drawn(kind: str) -> None:
         sheet = Sheet(np.diag([1.5, 1.5, 1.0]), (960, 720), (255, 255, 255), "plain", 10, 0, photographed=False)
         node = Node(kind, (120.0, 90.0, 210.0, 160.0))
         strokes = outline(node, rng, style)
-        picture = np.full((720, 960, 3), 255, np.float32)
-        _ink(picture, strokes, sheet, style, rng)
-        rows, columns = (np.flatnonzero((picture.min(2) < 235).any(axis)) for axis in (1, 0))
+        image = np.full((720, 960, 3), 255, np.float32)
+        _ink(image, strokes, sheet, style, rng)
+        rows, columns = (np.flatnonzero((image.min(2) < 235).any(axis)) for axis in (1, 0))
         drawn = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
         np.testing.assert_allclose(_box(strokes, sheet, style), drawn, atol=3.0)
         np.testing.assert_allclose(_box(strokes, sheet, style), (180, 135, 315, 240), atol=26.0)
@@ -135,7 +135,7 @@ def test_geometry_knows_as_much_as_on_real_diagrams(plans: list[Diagram]) -> Non
     assert 0.98 < ruled.f1 < 0.997
 
 
-def test_boxes_lie_in_the_picture() -> None:
+def test_boxes_lie_in_the_image() -> None:
     for index in range(12):
         drawing = draw_diagram(1, "train", index, 320, 240)
         boxes = drawing.boxes_xyxy

@@ -15,7 +15,7 @@ from kd_yolo.base.files import write_image
 from kd_yolo.base.palette import GREEN, VERMILION, Colour
 from kd_yolo.reid.data.decode import read_rgb
 from kd_yolo.search.frames.numbers import camera_said
-from kd_yolo.search.frames.records import Picture
+from kd_yolo.search.frames.records import ImageHW3
 from kd_yolo.search.gallery.query import Match
 
 A_LINE = 10  # matches
@@ -38,7 +38,7 @@ def check_target(target: Path) -> None:
         raise ConfigError(f"--out {target} is a folder: name the image to write, {target / 'ranking.png'}.")
 
 
-def draw_ranking(asked_hw3: Picture, matches: Sequence[Match], target: Path) -> Path:
+def draw_ranking(asked_hw3: ImageHW3, matches: Sequence[Match], target: Path) -> Path:
     """Draws a ranking, ten matches a line.
 
     A match is framed green within the threshold and orange beyond it, grey without one.
@@ -87,12 +87,12 @@ def _match_tile(match: Match) -> Tile:
         f"crop {match.place}",
     )
     try:
-        return _tile(_fitted(np.asarray(read_rgb(match.picture), np.uint8)), colour, captions)
+        return _tile(_fitted(np.asarray(read_rgb(match.image), np.uint8)), colour, captions)
     except InputError:
         return _tile(None, colour, captions)
 
 
-def _tile(inner_hw3: Picture | None, colour: Colour, captions: Sequence[str]) -> Tile:
+def _tile(inner_hw3: ImageHW3 | None, colour: Colour, captions: Sequence[str]) -> Tile:
     """An image in its frame with captions below; a cross where the image cannot be read."""
     height = _HEIGHT_PX + 2 * _FRAME_PX
     tile = np.full((height + 3 * _TEXT_PX + _SPACE_PX, _WIDTH_PX + 2 * _FRAME_PX, 3), 255, np.uint8)
@@ -108,12 +108,12 @@ def _tile(inner_hw3: Picture | None, colour: Colour, captions: Sequence[str]) ->
     return tile
 
 
-def _fitted(picture_hw3: Picture) -> Picture:
+def _fitted(image_hw3: ImageHW3) -> ImageHW3:
     """The whole image in the size of a tile, its shape kept, grey around it."""
-    height, width = picture_hw3.shape[:2]
+    height, width = image_hw3.shape[:2]
     scale = min(_HEIGHT_PX / height, _WIDTH_PX / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = np.asarray(Image.fromarray(picture_hw3).resize(size), np.uint8)
+    small = np.asarray(Image.fromarray(image_hw3).resize(size), np.uint8)
     canvas = np.full((_HEIGHT_PX, _WIDTH_PX, 3), _GREY, np.uint8)
     top, left = (_HEIGHT_PX - size[1]) // 2, (_WIDTH_PX - size[0]) // 2
     canvas[top : top + size[1], left : left + size[0]] = small

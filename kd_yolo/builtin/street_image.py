@@ -1,4 +1,4 @@
-"""From (preset, seed, split, index) to one drawn picture: decides which camera looks and who may appear."""
+"""From (preset, seed, split, index) to one drawn image: decides which camera looks and who may appear."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SHORT_SIDE_MIN_PX = 3
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One drawn picture: where it belongs, who took it, "day", "dusk" or "night", and what is in it."""
+class StreetImage:
+    """One drawn image: where it belongs, who took it, "day", "dusk" or "night", and what is in it."""
 
     split: str
     index: int
@@ -28,22 +28,22 @@ class Picture:
     frame: Frame
 
 
-def draw_pictures(preset: StreetPreset, seed: int, camera_id: int) -> Iterator[Picture]:
-    """Draws all pictures of one camera, on its empty street."""
+def draw_images(preset: StreetPreset, seed: int, camera_id: int) -> Iterator[StreetImage]:
+    """Draws all images of one camera, on its empty street."""
     camera = make_camera(seed, camera_id, preset.width_px, preset.height_px)
     backdrop = make_backdrop(camera, seed)
     for split in SPLITS:
         for index in range(camera_id, preset.num_images(split), preset.cameras):
-            yield draw_picture(preset, seed, split, index, camera, backdrop)
+            yield draw_image(preset, seed, split, index, camera, backdrop)
 
 
-def draw_picture(
+def draw_image(
     preset: StreetPreset, seed: int, split: str, index: int, camera: Camera, backdrop: Backdrop
-) -> Picture:
-    """Draws one picture; it depends on nothing but the arguments; camera and backdrop follow from seed and index."""
+) -> StreetImage:
+    """Draws one image; it depends on nothing but the arguments; camera and backdrop follow from seed and index."""
     rng = stream(seed, "picture", split, index)
     scene = plan_scene(rng, camera, seed=seed, identities=preset.identity_range(split))
-    return Picture(split, index, camera.id, scene.light.time, render_scene(scene, backdrop, rng))
+    return StreetImage(split, index, camera.id, scene.light.time, render_scene(scene, backdrop, rng))
 
 
 def is_labelled(truth: Truth) -> bool:
