@@ -68,7 +68,7 @@ def split_set(args: argparse.Namespace, folder: Path) -> tuple[Path, Path, Path]
 
 def leagues(args: argparse.Namespace) -> list[Any]:
     """The runs on the labelled half, and those on all labels."""
-    from kd_yolo.config.league import NONE, SHIPPED
+    from kd_yolo.config.rows import NONE, SHIPPED
     from kd_yolo.league.plan import Request, make_league
 
     folder = (args.runs / args.set_name).resolve()

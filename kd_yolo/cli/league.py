@@ -48,7 +48,7 @@ class LeagueFlags(TrustWeights, Flags):
     teacher_epochs: int = 0
     """Fine-tune the teacher on the data first, once."""
     teacher_seeds: str = "0"
-    """Train the teacher once for each of these seeds; they take turns over --seeds, their spread is in the intervals."""
+    """Train the teacher once for each of these seeds; they take turns over --seeds. Their spread is in intervals."""
     split: Literal["val", "test"] = "val"
     """What the runs are evaluated on: val to choose among recipes, test once, at the end."""
     claims: Path | None = None

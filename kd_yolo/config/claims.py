@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from kd_yolo.config.base import StrictModel
-from kd_yolo.config.league import NONE
+from kd_yolo.config.rows import NONE
 
 
 class Claim(StrictModel):

@@ -13,11 +13,10 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
 from kd_yolo.config.base import MAX_SEED, StrictModel, find_recipe
 from kd_yolo.config.distill import resolve_distill
+from kd_yolo.config.rows import AT_COST, MEASURED, NONE, SHIPPED, TEACHER
 from kd_yolo.config.term import parse_taps
 from kd_yolo.losses import losses
 
-NONE, SHIPPED, TEACHER = "none", "shipped", "teacher"
-AT_COST, MEASURED = f"{NONE}@", "cost"
 NAME = r"[A-Za-z0-9_.+-]{1,100}"
 FORM = "name=loss:key=value,key=value"
 NOT_OF_A_RECIPE = ("teacher", "trust_weights")
@@ -160,7 +159,7 @@ def _at_cost(text: str) -> Recipe:
 
 def _with_keys(name: str, loss: str, flags: dict[str, Any]) -> Recipe:
     """Sorts keys into those of the distillation, those of ultralytics, and the teacher of a control."""
-    train = {key: flags.pop(key) for key in TRAINING_KEYS if key in flags}
+    train = {key: flags.pop(key) for key in list(flags) if key in TRAINING_KEYS}
     control = flags.pop(TEACHER, None)
     if control is not None and control not in get_args(Control):
         raise ConfigError(

@@ -9,7 +9,7 @@ from typing import Any
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.files import write_json
 from kd_yolo.base.reading import first_few
-from kd_yolo.config.league import TEACHER
+from kd_yolo.config.rows import TEACHER
 from kd_yolo.league.job import Job
 from kd_yolo.league.plan import League
 from kd_yolo.league.results import read_result

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_yolo.config.league import AT_COST, NONE, SHIPPED, TEACHER
+from kd_yolo.config.rows import AT_COST, NONE, SHIPPED, TEACHER
 from kd_yolo.league.bootstrap import Run
 from kd_yolo.league.images import Array
 from kd_yolo.league.intervals import (
@@ -119,20 +119,21 @@ class Evidence:
         return tuple(sorted(known[0] & known[1]))
 
     def noise(self) -> Noise | None:
-        """The noise of a run, from the recipes that have all seeds."""
+        """The noise of a run: from the recipes and seeds that have no gaps and say most about it."""
         results = self.results
-        most = max((len(results.seeds(recipe)) for recipe in results.recipes), default=0)
-        complete = [recipe for recipe in results.recipes if len(results.seeds(recipe)) == most]
-        seeds = [seed for seed in results.seeds(complete[0]) if all(seed in results.seeds(r) for r in complete)]
-        repetitions = list(dict.fromkeys(results.repetition(seed) for seed in seeds))
-        scores_ua = [
-            [
-                statistics.mean(self._score(r, seed) for seed in seeds if results.repetition(seed) == repetition)
-                for r in complete
-            ]
-            for repetition in repetitions
-        ]
-        return noise_of(np.array(scores_ua)) if scores_ua else None
+        tables = [self._scores(results.seeds(recipe)) for recipe in results.recipes]
+        found = [noise for table_ua in tables if (noise := noise_of(table_ua)) is not None]
+        return max(found, key=lambda noise: noise.freedom, default=None)
+
+    def _scores(self, seeds: list[int]) -> Array:
+        """(U,A) of those recipes that have all these seeds."""
+        recipes = [recipe for recipe in self.results.recipes if set(seeds) <= set(self.results.seeds(recipe))]
+        groups: dict[int, list[int]] = {}
+        for seed in seeds:
+            groups.setdefault(self.results.repetition(seed), []).append(seed)
+        return np.array(
+            [[statistics.mean(self._score(r, seed) for seed in group) for r in recipes] for group in groups.values()]
+        )
 
     def _comparison(self, contrast: Contrast, noise: Noise | None, critical: float, family: int) -> Comparison:
         seeds = self.seeds(contrast.arm, contrast.control)

@@ -8,7 +8,7 @@ from typing import Any
 
 from kd_yolo.base.errors import KDYoloError
 from kd_yolo.base.files import write_json
-from kd_yolo.config.league import MEASURED, NONE
+from kd_yolo.config.rows import MEASURED, NONE
 from kd_yolo.league.job import Job
 from kd_yolo.league.results import LeagueResults, read_results
 

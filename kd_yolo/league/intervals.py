@@ -156,7 +156,7 @@ def share_interval(contrast: Contrast, gap: Contrast, noise: Noise, critical: fl
     gain, width = contrast.gain, gap.gain
     if width <= MIN_GAP * math.sqrt(covariance[1, 1]):
         return None
-    gain_gain, gain_gap, gap_gap = (critical**2 * covariance[i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
+    gain_gain, gain_gap, gap_gap = (critical**2 * float(covariance[i, j]) for i, j in ((0, 0), (0, 1), (1, 1)))
     square, linear, constant = width**2 - gap_gap, gain * width - gain_gap, gain**2 - gain_gain
     inside = linear**2 - square * constant
     if square <= 0 or inside < 0:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.config.league import TEACHER, Control, Recipe
+from kd_yolo.config.league import Control, Recipe
+from kd_yolo.config.rows import TEACHER
 from kd_yolo.league.job import Job, Kind
 from kd_yolo.league.results import run_name, teacher_name
 

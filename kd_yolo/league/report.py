@@ -90,7 +90,10 @@ class LeagueReport:
             "rows": [asdict(row) for row in self.rows],
             "comparisons": [{**asdict(found), "text": str(found)} for found in self.comparisons],
             "claims": self.claims,
-            "verdicts": [{**asdict(verdict), "text": str(verdict)} for verdict in self.verdicts],
+            "verdicts": [
+                {**asdict(verdict), "claim": verdict.claim.model_dump(mode="json"), "text": str(verdict)}
+                for verdict in self.verdicts
+            ],
         }
         return json.dumps(body, indent=1) + "\n"
 

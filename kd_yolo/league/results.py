@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.config.league import TEACHER
+from kd_yolo.config.rows import TEACHER
 from kd_yolo.league.bootstrap import Run
 from kd_yolo.league.images import ImageScores
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kd_yolo.config.league import NONE, SHIPPED
+from kd_yolo.config.rows import NONE, SHIPPED
 from kd_yolo.league.comparisons import Comparison
 from kd_yolo.league.results import LeagueResults
 
