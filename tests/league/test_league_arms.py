@@ -86,7 +86,8 @@ def test_what_does_not_fit(tiny_data: Path, more: dict[str, Any], message: str) 
 def cost_job(out: Path, cost: str, seed: int = 0) -> Job:
     return Job(
         kind="plain", recipe=Recipe(name=f"none@{cost}", cost=cost), seed=seed, weights="n.pt", data="d.yaml",
-        split="val", arguments={"epochs": 10}, folder=out / "run", target=out / f"none@{cost}-s{seed}.json", settings={},
+        split="val", arguments={"epochs": 10}, folder=out / "run", target=out / f"none@{cost}-s{seed}.json",
+        settings={},
     )  # fmt: skip
 
 
