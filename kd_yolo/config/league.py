@@ -12,12 +12,8 @@ from pydantic import Field
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
 from kd_yolo.config.base import MAX_SEED, StrictModel, find_recipe
-<<<<<<< HEAD
-from kd_yolo.config.distill import resolve_distill
-from kd_yolo.config.rows import AT_COST, MEASURED, NONE, SHIPPED, TEACHER
-=======
 from kd_yolo.config.distill import DEFAULT_LOSS, resolve_distill
->>>>>>> main
+from kd_yolo.config.rows import AT_COST, MEASURED, NONE, SHIPPED, TEACHER
 from kd_yolo.config.term import parse_taps
 from kd_yolo.losses import losses
 
