@@ -4,8 +4,8 @@
 
 First the cost of a training step on the card, alone on it and with AMP: plain, shipped, ``mgd``, ``auto``, as a ratio
 to plain + teacher and to plain, and the peak of its memory. The dearest of our losses sets the epochs of the row at
-equal cost. Then the teachers of all sets, then all students, ``--at-once`` processes at a time, images cached in memory.
-When ``--minutes`` are over, what runs is interrupted; the same command goes on from there. Results are those of
+equal cost. Then the teachers of all sets, then all students, ``--at-once`` processes at a time, images cached in
+memory. When ``--minutes`` are over, what runs is interrupted; the same command goes on from there. Results are those of
 ``kd-yolo league``, a folder a set, with the name of the card, and ``gpu_league.json`` that sums them up.
 
 Where polars is missing (ultralytics reads ``results.csv`` with it into each checkpoint), the training processes get one
@@ -73,9 +73,9 @@ def measure_steps(args: argparse.Namespace, target: Path) -> None:
     from kd_yolo.yolo.files.loading import load_checkpoint
 
     args.work = target.parent
-    classes = len(next(iter(make_street(args.work / "street", "smoke").boxes.values())))
-    step_cost.write_weights(f"{Path(args.student).stem}.yaml", classes, args.work / "student.pt")
-    step_cost.write_weights(f"{Path(args.teacher).stem}.yaml", classes, args.work / "teacher.pt")
+    data = make_street(args.work / "street", "smoke").data_yaml
+    for name in ("student", "teacher"):
+        for_data(getattr(args, name), data, args.work / f"{name}.pt")
     step_cost.METHODS.update({loss: {"loss": loss} for loss in args.losses})
     found = {}
     for method in ("plain", "shipped", *args.losses):
@@ -96,6 +96,23 @@ def measure_steps(args: argparse.Namespace, target: Path) -> None:
 
     found["fused teacher"] = measured(ask, device, args.steps)
     write_json(target, found)
+
+
+def for_data(weights: str, data: Path, path: Path) -> None:
+    """Writes a network with the classes of a set; what a step costs does not depend on its weights."""
+    import step_cost
+
+    from kd_yolo.base.places import find_weights
+    from kd_yolo.data.spec import read_data_yaml
+    from kd_yolo.distill.classes import student_for
+    from kd_yolo.yolo.files.loading import load_checkpoint
+    from kd_yolo.yolo.files.pruned_file import save_pruned
+
+    spec = read_data_yaml(data)
+    if weights.endswith((".yaml", ".yml")):
+        step_cost.write_weights(weights, len(spec.names), path)
+    else:
+        save_pruned(path, student_for(load_checkpoint(find_weights(weights))[0], spec), {}, {})
 
 
 def step(trainer: Any, batch: dict[str, Any]) -> None:
@@ -247,7 +264,6 @@ def main() -> int:
     """Measures steps, trains, reports; 1 when something is left to do."""
     args, began = parse(), time.monotonic()
     end = began + 60 * args.minutes
-    args.teacher, args.student = map(str, (args.teacher, args.student))
     with tempfile.TemporaryDirectory() as folder:
         if importlib.util.find_spec("polars") is None:
             (Path(folder) / "polars.py").write_text(NO_POLARS)

@@ -85,7 +85,7 @@ class LeagueReport:
             "caption": self.caption(),
             "method": self.method(),
             "teacher": self.results.teacher,
-            "teacher_runs": {seed: run["map"] for seed, run in self.results.teachers.items()},
+            "teacher_runs": {seed: run["map"] for seed, run in sorted(self.results.teachers.items())},
             "resamples": RESAMPLES,
             "rows": [asdict(row) for row in self.rows],
             "comparisons": [{**asdict(found), "text": str(found)} for found in self.comparisons],

@@ -27,13 +27,14 @@ def test_it_runs_stops_in_time_and_goes_on(tiny_data: Path, make_weights: Any, t
     environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
 
     def run(minutes: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, ROOT / "benchmarks/gpu_league.py", *words, "--minutes", minutes]
         return subprocess.run(
-            [sys.executable, "-c", script, str(ROOT / "benchmarks/gpu_league.py"), *map(str, words), "--minutes", minutes],
-            capture_output=True, text=True, env=environment, cwd=tmp_path,
+            list(map(str, command)), capture_output=True, text=True, env=environment, cwd=tmp_path,
         )  # fmt: skip
 
     first = run("0")
     assert first.returncode == 1, first.stderr
+    assert (tmp_path / "out/gpu_league.json").is_file(), first.stderr
     found = json.loads((tmp_path / "out/gpu_league.json").read_text())
     assert found["not_done"] == [f"{tiny_data.parent.name}/teacher: not done in time"]
     steps = found["steps"]
