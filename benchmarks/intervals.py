@@ -26,27 +26,27 @@ BENCHMARKS = ROOT / "docs" / "benchmarks"
 Scores = dict[tuple[str, int], float]  # by arm and seed
 
 
-def read(pattern: str) -> list[tuple[Path, dict[str, Any]]]:
+def read(folder: Path, pattern: str) -> list[tuple[Path, dict[str, Any]]]:
     """The JSON files of an experiment."""
-    return [(file, json.loads(file.read_text())) for file in sorted(BENCHMARKS.glob(pattern))]
+    return [(file, json.loads(file.read_text())) for file in sorted(folder.glob(pattern))]
 
 
-def unlabelled(name: str) -> Scores:
-    """Arms of ``unlabelled_gain.py``; the student on all labels is ``whole``."""
-    runs = read(f"unlabelled_gain/{name}/*/*-s*.json")
+def unlabelled(folder: Path) -> Scores:
+    """Arms of ``unlabelled_gain.py`` on one set; the student on all labels is ``whole``."""
+    runs = read(folder, "*/*-s*.json")
     return {("whole" if f.parent.name == "whole" else run["recipe"], run["seed"]): run["map"] for f, run in runs}
 
 
 def chain(factor: str) -> Scores:
     """Stages of ``prune_chain.py`` at a factor."""
-    runs = read(f"prune_chain/bccd/{factor}-s*.json")
+    runs = read(BENCHMARKS / "prune_chain" / "bccd", f"{factor}-s*.json")
     trained = ("base", "retrained", "distilled", "retrained+distilled")  # raw networks are far off, and no trainings
     return {(stage, run["seed"]): run["map50_95"][stage] for _, run in runs for stage in trained}
 
 
 def reid() -> Scores:
     """Networks of ``reid_gain.py`` that were trained with several seeds."""
-    runs = [run for _, run in read("reid_gain/demo/*-s*.json")]
+    runs = [run for _, run in read(BENCHMARKS / "reid_gain" / "demo", "*-s*.json")]
     return {(run["arm"], run["seed"]): run["mAP"] for run in runs if run["arm"] in ("none", "distill", "self_kd")}
 
 
@@ -54,6 +54,11 @@ def compare(scores: Scores, pairs: list[tuple[str, str]]) -> list[Comparison]:
     """One family of comparisons."""
     runs = {key: {"map": value, "settings": {}} for key, value in scores.items()}
     return Evidence(LeagueResults(runs, {}), {}).compare(pairs)
+
+
+def with_none(scores: Scores) -> list[Comparison]:
+    """Every arm with ``none``."""
+    return compare(scores, [(arm, "none") for arm in arms(scores) if arm != "none"])
 
 
 def arms(scores: Scores) -> list[str]:
@@ -65,8 +70,8 @@ def families() -> dict[str, list[Comparison]]:
     """All comparisons that documents speak of, by experiment."""
     found = {}
     for name in ("street", "bccd"):
-        scores = unlabelled(name)
-        found[f"unlabelled_gain/{name}"] = compare(scores, [(arm, "none") for arm in arms(scores) if arm != "none"])
+        scores = unlabelled(BENCHMARKS / "unlabelled_gain" / name)
+        found[f"unlabelled_gain/{name}"] = with_none(scores)
     for factor in ("0.2", "0.5"):
         pairs = [("retrained", "base"), ("retrained+distilled", "base"), ("distilled", "retrained")]
         found[f"prune_chain/bccd {factor}"] = compare(chain(factor), pairs)
