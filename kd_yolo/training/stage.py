@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ultralytics import RTDETR, YOLO
-from ultralytics.nn.tasks import RTDETRDetectionModel
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.lock import holding
@@ -18,6 +17,7 @@ from kd_yolo.training.run import Progress, progress_of, run_training
 from kd_yolo.training.usage import USAGE
 from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.families import RTDETR as RTDETR_TASK
+from kd_yolo.yolo.families import is_form
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
 
@@ -147,4 +147,4 @@ def task_of(weights: str, *, trust: bool = False) -> str:
     if is_model_yaml(weights):
         return check_model_yaml(weights)
     model: Any = load_checkpoint(weights, trust=trust)[0]
-    return RTDETR_TASK if isinstance(model, RTDETRDetectionModel) else str(model.task)
+    return RTDETR_TASK if is_form(model.model[-1], "decoder") else str(model.task)

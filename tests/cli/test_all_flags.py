@@ -13,10 +13,11 @@ from pydantic import BaseModel
 from kd_yolo.cli.app import COMMANDS, main
 from kd_yolo.cli.flags import Flag, Flags, FlagsOf, list_flags
 from kd_yolo.config.compare import CompareConfig
-from kd_yolo.config.distill import DEFAULT_LOSS, OTHER_CLASSES_LOSS, DistillConfig, resolve_distill
+from kd_yolo.config.distill import DEFAULT_LOSS, DistillConfig, resolve_distill
 from kd_yolo.config.options import DEFAULTS, DistillOptions, RunOptions, SparseOptions
 from kd_yolo.config.pipeline import PipelineConfig
 from kd_yolo.config.prune import DEFAULT_FACTOR, PruneSettings
+from kd_yolo.yolo.arguments.check import DEFAULTS as TRAIN_DEFAULTS
 from tests.cli.commands import FLAGS
 
 # The models whose fields a command's flags set.
@@ -80,6 +81,18 @@ def test_help_shows_the_default_of_the_model(
             assert f"(default: {shown})" in " ".join(text.split()), text
 
 
+@pytest.mark.parametrize("name", ["distill", "retrain", "pipeline", "league"])
+def test_help_shows_the_defaults_of_ultralytics(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, said = help_of(name, capsys, monkeypatch).partition("with its defaults")
+    pairs = dict(word.split("=", 1) for word in said.partition("example:")[0].split() if "=" in word)
+    assert len(pairs) > 40
+    assert (pairs["epochs"], pairs["imgsz"], pairs["optimizer"], pairs["data"]) == ("100", "640", "auto", "")
+    wrong = {key for key, text in pairs.items() if text != str(TRAIN_DEFAULTS.get(key, "")).replace("None", "")}
+    assert wrong == set()
+
+
 def required_words(name: str, but: Flag) -> list[str]:
     """What the command cannot do without."""
     needed = [flag for flag in list_flags(CONVERTED[name]) if flag.info.is_required() and flag.name != but.name]
@@ -118,7 +131,7 @@ def test_defaults_that_depend_are_those_of_the_code() -> None:
     )  # fmt: skip
     assert term.unlabelled_ratio == DEFAULTS.unlabelled_ratio
     loss = DistillOptions.model_fields["loss"].description or ""
-    assert f"(default: {DEFAULT_LOSS}, or {OTHER_CLASSES_LOSS}\nwhere teacher and data differ" in loss
+    assert f"(default: {DEFAULT_LOSS}, which\nchooses by classes and heads)" in loss
     assert f"(default: {DEFAULT_FACTOR}," in str(PruneSettings.model_fields["factor"].description)
     assert PruneSettings(model="a.pt").criterion == "l2"
     assert PruneSettings(model="a.pt", data="d.yaml").criterion == "taylor"
