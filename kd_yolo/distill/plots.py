@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from kd_yolo.base.figure import write_figure
 from kd_yolo.base.palette import LINES
+from kd_yolo.distill.scores import measured_teachers
 
 LIMIT = 0.6  # the share above which a run warns
 Columns = dict[str, list[float]]
@@ -39,6 +40,12 @@ def draw_distillation(folder: Path) -> Path:
     shares.set_title("share of distillation, %", loc="left", fontsize=10)
     for i, key in enumerate(("metrics/mAP50(B)", "metrics/mAP50-95(B)")):
         _line(accuracy, epochs, results[key], key.removeprefix("metrics/").removesuffix("(B)"), LINES[i])
+    for i, (name, score) in enumerate(measured_teachers(folder).items()):
+        accuracy.axhline(score.all, color=LINES[2 + i % 2], linestyle="--", linewidth=1, label=f"{name[:24]}, mAP50-95")
+    alone = folder / "alone" / "results.csv"
+    if alone.is_file():
+        found = read_columns(alone)
+        _line(accuracy, found["epoch"], found["metrics/mAP50-95(B)"], "alone, mAP50-95", LINES[4])
     accuracy.set_title("accuracy on val", loc="left", fontsize=10)
     for axis in (terms, shares, accuracy):
         axis.set_xlabel("epoch")

@@ -105,7 +105,7 @@ def test_a_run_records_its_choice_and_a_resumed_one_keeps_it(
     assert [(term["loss"], term["weight"]) for term in recorded["terms"]] == [("bkd", 2.0), ("dfl_kl", 4.0)]
     assert recorded["chosen"].startswith("loss auto: bkd 2 + dfl_kl 4")
     assert any(line == f"kd-yolo: {recorded['chosen']}" for line in logged)
-    monkeypatch.setattr("kd_yolo.distill.trainer.choose", None)  # asking again would fail
+    monkeypatch.setattr("kd_yolo.distill.start.choose", None)  # asking again would fail
     last = str(tmp_path / "run" / "weights" / "last.pt")
     resumed = train(model=last, resume=last, finish=False, save=True)
     assert resumed.kd_config.model_dump(mode="json") == recorded
