@@ -28,7 +28,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import printable
 from kd_yolo.config.distill import EMA_TEACHER
-from kd_yolo.distill.balance import WARN_ABOVE, WARN_BELOW, Balance, describe, weak_terms, write_balance
+from kd_yolo.distill.balance import WARN_BELOW, Balance, describe, too_much, weak_terms, write_balance
 from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
 from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
@@ -186,9 +186,10 @@ class DistillationMixin(StartMixin, UnlabelledMixin, TermsCheckpointMixin):
         if RANK not in {-1, 0}:
             return
         LOGGER.info(f"kd-yolo: {describe(row)}")
-        if max(row["loss_share"], row["gradient_share"]) > WARN_ABOVE:
+        limit = too_much(row)
+        if limit is not None:
             LOGGER.warning(
-                f"kd-yolo: above {WARN_ABOVE:.0%} the labels count for little: a lower weight=, or weight=auto:0.3"
+                f"kd-yolo: above {limit:.0%} the labels count for little: a lower weight=, or weight=auto:0.3"
             )
         weak = weak_terms(row) if self.epoch == 0 else []
         if weak:

@@ -86,7 +86,7 @@ def test_what_is_said_goes_over_the_choice(make: Any) -> None:
     recipe = choose(make(NAMES), [make(NAMES)], ALL_CLASSES)
     config = resolve_distill("t.pt", recipe, gate="all", weight="1+auto:0.2")
     assert [(term.gate, term.weight, term.share) for term in config.terms] == [("all", 1, None), ("all", 1, 0.2)]
-    assert str(config.chosen).endswith("; changed by what was said: gate, weight")
+    assert str(config.chosen).endswith("; changed by what was said: weight, gate")
 
 
 def test_a_run_records_its_choice_and_a_resumed_one_keeps_it(
