@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.gallery.gallery import Gallery
 
 DIM, HASH = 8, "0123456789abcdef"
