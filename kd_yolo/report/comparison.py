@@ -49,9 +49,9 @@ class Row:
     def remain_percent(self, first: Row) -> dict[str, float]:
         """What is left of the first row's parameters, GFLOPs and latency (p50), in percent of it."""
         return {
-            "parameters": 100 * self.size.parameters / first.size.parameters,
-            "gflops": 100 * self.size.gflops / first.size.gflops,
-            "latency": 100 * self.latency.p50_ms / first.latency.p50_ms,
+            "parameters": 100 * (self.size.parameters / first.size.parameters),  # of the first itself exactly 100
+            "gflops": 100 * (self.size.gflops / first.size.gflops),
+            "latency": 100 * (self.latency.p50_ms / first.latency.p50_ms),
         }
 
 
