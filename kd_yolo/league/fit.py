@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError, KDYoloError
-from kd_yolo.config.distill import DistillConfig, resolve_distill
+from kd_yolo.config.distill import DEFAULT_LOSS, DistillConfig, resolve_distill
 from kd_yolo.config.league import Recipe
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.classes import student_for
-from kd_yolo.distill.job import Plan, check_plan, load_student
+from kd_yolo.distill.job import Plan, check_plan, chosen_for, load_student
 from kd_yolo.league.request import Request
 from kd_yolo.yolo.files.loading import load_checkpoint
 
@@ -32,15 +33,22 @@ def check_recipes(
         ConfigError: recipes that do not fit, a line each.
     """
     student, teacher = networks
-    network, problems = None, []
+    known: dict[str, Any] = {}
+    problems = []
     for recipe in recipes:
-        if not recipe.loss:
+        if recipe.kind != "distill":
             continue
-        config = resolve_distill(teacher, recipe.loss, trust_weights=request.trust, **recipe.flags)
+        weights = student if recipe.control == "student" else teacher
+        config = resolve_distill(weights, recipe.loss, trust_weights=request.trust, **recipe.flags)
         plan = Plan(config, student, data, "", arguments)
-        network = network or _teacher(config, teacher, data, request, single=bool(arguments.get("single_cls")))
+        if weights not in known:
+            known[weights] = _teacher(config, weights, data, request, single=bool(arguments.get("single_cls")))
         try:
-            check_plan(plan, {teacher: deepcopy(network)})
+            if recipe.loss == DEFAULT_LOSS:
+                chosen = chosen_for(plan, [deepcopy(known[weights])])
+                config = resolve_distill(weights, chosen, trust_weights=request.trust, **recipe.flags)
+                plan = replace(plan, config=config)
+            check_plan(plan, {weights: deepcopy(known[weights])})
         except KDYoloError as error:
             problems.append(f"{recipe.name}: {error}")
     if problems:

@@ -28,7 +28,7 @@ def small_league(tiny_data: Path, folder: Path, teacher: str, **more: Any) -> Le
     return make_league(Request(("cwd",), (0,), teacher, "yolov8n.yaml", name="x", arguments=arguments, **more))
 
 
-def test_the_test_split_is_evaluated_where_there_is_one(tiny_data: Path, tmp_path: Path, make_weights: Any) -> None:
+def test_the_test_split_is_evaluated_when_asked_for(tiny_data: Path, tmp_path: Path, make_weights: Any) -> None:
     league = small_league(tiny_data, tmp_path, make_weights("yolov8s.yaml"), teacher_epochs=3)
     assert {job.split for job in league.jobs} == {"val"}
     assert (league.teacher.kind, league.teacher.arguments["epochs"]) == ("plain", 3)
@@ -36,7 +36,9 @@ def test_the_test_split_is_evaluated_where_there_is_one(tiny_data: Path, tmp_pat
     shutil.copytree(tiny_data.parent, tmp_path / "set")
     data = tmp_path / "set/data.yaml"
     data.write_text(f"test: images/val\n{data.read_text()}")
-    other = small_league(data, tmp_path, make_weights("yolov8s.yaml"))
+    assert {job.split for job in small_league(data, tmp_path, make_weights("yolov8s.yaml")).jobs} == {"val"}
+    other = small_league(data, tmp_path, make_weights("yolov8s.yaml"), split="test")
+    assert {job.target.parent for job in other.jobs} == {tmp_path / "x/test"}
     assert {job.split for job in (other.teacher, *other.jobs)} == {"test"}
     assert other.teacher.kind == "score"
 
