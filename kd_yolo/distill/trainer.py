@@ -162,7 +162,7 @@ class DistillationMixin(StartMixin, UnlabelledMixin, TermsCheckpointMixin):
 
     def _is_early_measurement(self) -> bool:
         """Steps 2, 4, 8, ...: a generator that learns makes its term's gradient a hundred times larger at first."""
-        step = self.epoch * len(self.train_loader) + self._batches_seen
+        step: int = self.epoch * len(self.train_loader) + self._batches_seen
         return step > 1 and step & (step - 1) == 0
 
     def _clear_memory(self, threshold: float | None = None) -> None:
