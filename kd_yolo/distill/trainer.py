@@ -155,9 +155,15 @@ class DistillationMixin(StartMixin, UnlabelledMixin, TermsCheckpointMixin):
         if self.criterion is None or not unwrap_model(self.model).training:
             return super().preprocess_batch(batch)
         self._reached = self.progress  # before this batch counts as done
+        self.criterion.measure_next |= bool(self.criterion.balance.shares) and self._is_early_measurement()
         batch = super().preprocess_batch(batch)
         self.criterion.observe(batch["img"], self._reached)
         return batch
+
+    def _is_early_measurement(self) -> bool:
+        """Steps 2, 4, 8, ...: a generator that learns makes its term's gradient a hundred times larger at first."""
+        step: int = self.epoch * len(self.train_loader) + self._batches_seen
+        return step > 1 and step & (step - 1) == 0
 
     def _clear_memory(self, threshold: float | None = None) -> None:
         """Also forgets the teacher's maps: after running out of memory they would survive in the criterion."""
