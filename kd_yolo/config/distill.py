@@ -17,6 +17,7 @@ from kd_yolo.losses import losses
 
 DEFAULT_LOSS = "bkd"
 EMA_TEACHER = "ema"  # the student's own moving average teaches
+MAX_VIEWS, MAX_EVERY = 10_000, 10_000
 UNLABELLED_SUFFIX = "_unlabelled"  # of a term's column for images without labels
 OTHER_CLASSES_LOSS = "cwd"  # the default when teacher and data differ in their classes
 
@@ -34,6 +35,16 @@ class DistillConfig(TrustWeights):
     """Images without labels that join through the terms: a folder, glob, text list or video."""
     unlabelled_ratio: float = Field(default=DEFAULTS.unlabelled_ratio, gt=0, allow_inf_nan=False)
     """How many of them join a batch, as a share of its labelled images."""
+    teacher_cache: int | None = Field(default=None, ge=1, le=MAX_VIEWS)
+    """Fixed views of each image, whose responses are kept on disk; None is a live teacher on fresh views."""
+    teacher_cache_dir: str = Field(default=DEFAULTS.teacher_cache_dir, min_length=1)
+    """The folder of these responses; ``{hash}`` in it stands for what they belong to."""
+    teacher_cache_gb: float = Field(default=DEFAULTS.teacher_cache_gb, gt=0, allow_inf_nan=False)
+    """The most that they may take on disk, in GB (1e9 bytes)."""
+    teacher_every: int = Field(default=DEFAULTS.teacher_every, ge=1, le=MAX_EVERY)
+    """The teacher runs in every N-th step, where the terms count N times."""
+    teacher_half: bool = DEFAULTS.teacher_half
+    """Whether the teacher runs in bfloat16."""
 
     @model_validator(mode="after")
     def _check_together(self) -> DistillConfig:
@@ -47,7 +58,27 @@ class DistillConfig(TrustWeights):
             if self.unlabelled and (term.gate == "assigned" or "boxes_xyxy" in losses.get(term.loss).context):
                 what = "gate=assigned" if term.gate == "assigned" else f"loss '{term.loss}'"
                 raise ValueError(f"{what} looks at labels, which unlabelled images lack: choose another.")
+        if self.teacher_cache is not None:
+            self._check_cache()
         return self
+
+    def _check_cache(self) -> None:
+        """Only responses at the anchors that the teacher is confident of are kept."""
+        if EMA_TEACHER in self.teachers:
+            raise ValueError("teacher=ema changes in every step: nothing of it can be kept, leave teacher_cache out.")
+        if self.unlabelled:
+            raise ValueError("teacher_cache knows the views of labelled images only: leave it or unlabelled out.")
+        for term in self.terms:
+            if getattr(losses.get(term.loss), "reads", "raw") == "raw":
+                raise ValueError(
+                    f"the loss {term.loss} compares features, which need the live teacher: teacher_cache keeps"
+                    " responses only. Leave it out, or choose from bkd, kl, dfl_kl, box_iou, obj_gated."
+                )
+            if term.gate in ("all", "assigned"):
+                raise ValueError(
+                    f"gate={term.gate} counts anchors at which the teacher sees nothing: teacher_cache keeps the others"
+                    " only. Leave it out, or take gate=confidence or gate=balanced."
+                )
 
     def _check_repeated(self) -> None:
         """Terms that are equal but for their weight are one term with the sum of the weights."""
@@ -127,7 +158,8 @@ def resolve_distill(
         loss: a loss name, several joined by ``+``, a recipe (name in ``cfg/distill`` or path), or a list of terms.
         trust_weights: see :class:`DistillConfig`.
         **flags: ``weight``, ``tau`` (one number, or one a term), ``gate``, ``taps``, ``schedule``, ``stop_at``,
-            ``unlabelled``, ``unlabelled_ratio``; None is absent.
+            ``unlabelled``, ``unlabelled_ratio``, ``teacher_cache``, ``teacher_cache_dir``, ``teacher_cache_gb``,
+            ``teacher_every``, ``teacher_half``; None is absent.
 
     Raises:
         ConfigError: every problem found.
@@ -147,6 +179,7 @@ def resolve_distill(
         values["unlabelled"] = str(Path(values["unlabelled"]).absolute())  # a resumed run may start in another folder
     if "unlabelled_ratio" in values and not values.get("unlabelled"):
         raise ConfigError("--unlabelled-ratio does nothing without --unlabelled: name the images, or leave it out.")
+    _apply_teacher_flags(values, flags)
     if flags:
         raise ConfigError(f"unknown distillation key(s): {', '.join(flags)}.")
     return DistillConfig.parse({**values, "teacher": teacher, "trust_weights": trust_weights}, where)
@@ -177,6 +210,21 @@ def _apply_term_flags(terms: list[dict[str, Any]], flags: dict[str, Any]) -> Non
             value = flags.pop(flag)
             for term in takers:
                 term[flag] = value
+
+
+def _apply_teacher_flags(values: dict[str, Any], flags: dict[str, Any]) -> None:
+    """Moves from the flags what says how, how often and on which views the teacher runs."""
+    place = ("teacher_cache_dir", "teacher_cache_gb")
+    values |= {
+        key: flags.pop(key) for key in ("teacher_cache", "teacher_every", "teacher_half", *place) if key in flags
+    }
+    if values.get("teacher_cache") is not None:  # a resumed run may start in another folder
+        folder = values.get("teacher_cache_dir") or DEFAULTS.teacher_cache_dir
+        values["teacher_cache_dir"] = str(Path(folder).absolute())
+        return
+    for key in place:
+        if key in values:
+            raise ConfigError(f"--{key.replace('_', '-')} does nothing without --teacher-cache: say how many views.")
 
 
 def _apply_schedule_flags(values: dict[str, Any], flags: dict[str, Any]) -> None:
