@@ -37,13 +37,13 @@ class DistillConfig(TrustWeights):
     """How many of them join a batch, as a share of its labelled images."""
     teacher_cache: int | None = Field(default=None, ge=1, le=MAX_VIEWS)
     """Fixed views of each image, whose responses are kept on disk; None is a live teacher on fresh views."""
-    teacher_cache_dir: str = Field(default=DEFAULTS.teacher_cache_dir, min_length=1)
+    teacher_cache_dir: str | None = Field(default=None, min_length=1)
     """The folder of these responses; ``{hash}`` in it stands for what they belong to."""
-    teacher_cache_gb: float = Field(default=DEFAULTS.teacher_cache_gb, gt=0, allow_inf_nan=False)
+    teacher_cache_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """The most that they may take on disk, in GB (1e9 bytes)."""
-    teacher_every: int = Field(default=DEFAULTS.teacher_every, ge=1, le=MAX_EVERY)
-    """The teacher runs in every N-th step, where the terms count N times."""
-    teacher_half: bool = DEFAULTS.teacher_half
+    teacher_every: int | None = Field(default=None, ge=1, le=MAX_EVERY)
+    """The teacher runs in every N-th step, where the terms count N times; None is in every step."""
+    teacher_half: bool | None = None
     """Whether the teacher runs in bfloat16."""
 
     @model_validator(mode="after")
@@ -218,9 +218,10 @@ def _apply_teacher_flags(values: dict[str, Any], flags: dict[str, Any]) -> None:
     values |= {
         key: flags.pop(key) for key in ("teacher_cache", "teacher_every", "teacher_half", *place) if key in flags
     }
-    if values.get("teacher_cache") is not None:  # a resumed run may start in another folder
+    if values.get("teacher_cache") is not None:
         folder = values.get("teacher_cache_dir") or DEFAULTS.teacher_cache_dir
-        values["teacher_cache_dir"] = str(Path(folder).absolute())
+        values["teacher_cache_dir"] = str(Path(folder).absolute())  # a resumed run may start in another folder
+        values.setdefault("teacher_cache_gb", DEFAULTS.teacher_cache_gb)
         return
     for key in place:
         if key in values:

@@ -18,7 +18,7 @@ from kd_yolo.losses import losses
 
 NONE, SHIPPED, TEACHER = "none", "shipped", "teacher"
 FORM = "name=loss:key=value,key=value"
-NOT_OF_A_RECIPE = ("teacher", "trust_weights")
+NOT_OF_A_RECIPE = ("teacher", "trust_weights", "teacher_cache_dir", "teacher_cache_gb")
 
 
 class Recipe(StrictModel):

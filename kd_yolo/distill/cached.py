@@ -16,6 +16,7 @@ from ultralytics.utils import LOGGER, RANK
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.fingerprint import content_hash
 from kd_yolo.config.distill import DistillConfig
+from kd_yolo.config.options import DEFAULTS
 from kd_yolo.distill.criterion import DistillCriterion
 from kd_yolo.distill.outputs import Outputs
 from kd_yolo.distill.responses import kept_confidence, raw_responses, sparse_responses
@@ -102,14 +103,15 @@ class TeacherCacheMixin(TrainerMixin):
         assert criterion is not None, "set with the terms"
         assert config.teacher_cache is not None, "there are views"
         live = [t.teacher if isinstance(t, CachedTeacher) else t for t in criterion.teachers]
-        room = config.teacher_cache_gb * GB / len(live)
+        place = config.teacher_cache_dir or DEFAULTS.teacher_cache_dir
+        room = (config.teacher_cache_gb or DEFAULTS.teacher_cache_gb) * GB / len(live)
         for kept in self._cached:  # after running out of memory, the loader is built again
             kept.cache.flush()
         self._cached = []
         for teacher, source in zip(live, config.teachers, strict=True):
-            parts = belongs_to(source, views, self.args, half=config.teacher_half)
+            parts = belongs_to(source, views, self.args, half=bool(config.teacher_half))
             digest = hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()[:16]
-            folder = Path(config.teacher_cache_dir.replace("{hash}", digest))
+            folder = Path(place.replace("{hash}", digest))
             cache = TeacherCache(folder, parts, num_views=2 * config.teacher_cache * len(views), max_bytes=room)
             self._cached.append(CachedTeacher(teacher, cache))
             if RANK in {-1, 0}:

@@ -70,8 +70,8 @@ def describe_teacher(config: DistillConfig) -> list[str]:
             f"{config.teacher_cache} fixed views of each image, and as many without mosaic: the teacher runs once for"
             f" each, what it says is kept in {config.teacher_cache_dir}"
         )
-    if config.teacher_every > 1:
-        n = config.teacher_every
+    n = config.teacher_every or 1
+    if n > 1:
         lines.append(f"the teacher runs in one of {n} steps, where the terms count {n} times")
     return lines
 

@@ -114,7 +114,7 @@ class DistillationMixin(TeacherCacheMixin, UnlabelledMixin, TermsCheckpointMixin
             self.model.module.register_forward_hook(self.criterion.keep_inside)
 
     def _load_teacher(self, source: str, student: nn.Module) -> Teacher:
-        half = self.kd_config.teacher_half
+        half = bool(self.kd_config.teacher_half)
         if source == EMA_TEACHER:
             return EMATeacher(
                 deepcopy(student), lambda: self.ema.ema if getattr(self, "ema", None) else None, half=half
@@ -185,7 +185,7 @@ class DistillationMixin(TeacherCacheMixin, UnlabelledMixin, TermsCheckpointMixin
             return super().preprocess_batch(batch)
         self._reached = self.progress  # before this batch counts as done
         batch = super().preprocess_batch(batch)
-        every = self.kd_config.teacher_every
+        every = self.kd_config.teacher_every or 1
         times = every if self.global_batch % every == 0 else 0
         self.criterion.observe(batch["img"], self._reached, times=times)
         return batch
