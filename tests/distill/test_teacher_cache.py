@@ -12,6 +12,7 @@ import torch
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.distill.responses import OFF, SCORE_MIN, Responses, raw_responses, sparse_responses
 from kd_yolo.distill.teacher_cache import TeacherCache
+from kd_yolo.losses.gate import balanced_confidence
 from kd_yolo.yolo.heads import HeadFacts
 
 FACTS = HeadFacts(layers=(1, 2), strides=(8, 16), num_classes=3, reg_max=4, end2end=False)
@@ -26,7 +27,8 @@ def responses(count: int, seed: int = 0) -> Responses:
 def raw() -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(2, 3, 20, generator=generator) * 5 - 5
-    scores[0, :, 7], scores[1, :, 3:] = -9, -9  # the second image is nearly empty
+    scores[0, :, 7], scores[1, :, 3:], scores[:, 2] = -9, -9, -12  # the second image is nearly empty
+    scores[1, 2, 5] = -8.5
     return {"boxes": torch.randn(2, 16, 20, generator=generator), "scores": scores}
 
 
@@ -38,12 +40,23 @@ def test_what_is_kept_is_what_the_teacher_said() -> None:
     live = raw()
     again = raw_responses(sparse_responses(live), FACTS, IMAGE)
     is_kept = live["scores"].sigmoid().amax(1) >= SCORE_MIN
-    assert 0 < int(is_kept[1].sum()) <= 3 < int(is_kept[0].sum()) < 20
+    assert not is_kept[1, 3:].any()
+    is_kept[1, 5] = True  # the best anchor of a class that no other anchor shows
+    assert 1 < int(is_kept[1].sum()) <= 4 < int(is_kept[0].sum()) < 20
     for key, off in (("boxes", 0.0), ("scores", OFF)):
         kept = is_kept[:, None].expand_as(live[key])
         assert torch.equal(again[key][kept], live[key][kept].half().float())
         assert bool((again[key][~kept] == off).all())
     assert [tuple(f.shape) for f in again["feats"]] == [(2, 1, 4, 4), (2, 1, 2, 2)]
+
+
+def test_the_balanced_gate_is_that_of_the_live_teacher() -> None:
+    """It counts classes that only anchors of the background show."""
+    live = raw()
+    again = raw_responses(sparse_responses(live), FACTS, IMAGE)
+    gates = [balanced_confidence(side["scores"]) for side in (live, again)]
+    assert torch.allclose(*gates, rtol=2e-3, atol=10 * SCORE_MIN)
+    assert float(gates[0].sum()) == pytest.approx(float(gates[1].sum()), rel=0.01)
 
 
 @pytest.mark.parametrize("broken", [responses(21), Responses(np.zeros(1, np.int32), np.zeros((1, 20), np.float16))])
