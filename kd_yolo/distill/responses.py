@@ -44,9 +44,7 @@ def sparse_responses(raw: Mapping[str, Any]) -> list[Responses]:
     Of each class at least the best anchor, if it is the best class anywhere: ``gate=balanced`` counts these classes.
     """
     score_na, class_na = raw["scores"].float().sigmoid().max(1)
-    best_nk = torch.zeros_like(raw["scores"][:, :, 0], dtype=torch.float32).scatter_reduce(
-        1, class_na, score_na, "amax"
-    )
+    best_nk = score_na.new_zeros(raw["scores"].shape[:2]).scatter_reduce(1, class_na, score_na, "amax")
     is_kept_na = (score_na >= SCORE_MIN) | (score_na == best_nk.gather(1, class_na))
     image_m, anchor_m = is_kept_na.nonzero(as_tuple=True)
     values_mc = torch.cat([raw[key][image_m, :, anchor_m] for key in ("boxes", "scores")], 1)
