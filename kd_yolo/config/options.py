@@ -74,7 +74,7 @@ class DistillOptions(StrictModel):
     teacher_every: int = 1
     """Run the teacher in every N-th step only; there the terms count N times."""
     teacher_half: bool = False
-    """Run the teacher in half precision (bfloat16): about half its cost on CPUs that have it (AMX)."""
+    """Run the teacher in half precision (bfloat16): cheaper on CPUs that have it (AMX), and on GPUs without amp."""
 
 
 TERM_FLAGS = tuple(key for key in DistillOptions.model_fields if key != "loss")

@@ -52,7 +52,8 @@ class DistillationMixin(TeacherCacheMixin, UnlabelledMixin, TermsCheckpointMixin
     """Distillation for any ultralytics trainer whose model ends in a Detect head (or a subclass of it).
 
     Takes, beside every ultralytics argument, ``teacher``, ``loss``, ``weight``, ``tau``, ``gate``, ``taps``,
-    ``schedule``, ``stop_at``, ``unlabelled``, ``unlabelled_ratio`` and ``trust_weights`` as in
+    ``schedule``, ``stop_at``, ``unlabelled``, ``unlabelled_ratio``, ``teacher_cache``, ``teacher_cache_dir``,
+    ``teacher_cache_gb``, ``teacher_every``, ``teacher_half`` and ``trust_weights`` as in
     :func:`kd_yolo.config.distill.resolve_distill`, or instead of them ``kd={"config": ...}`` with a
     :class:`~kd_yolo.config.distill.DistillConfig` as a dict. A resumed run takes all of that from its checkpoint, but
     for the trust in files, which only the user can give.
