@@ -75,6 +75,8 @@ class DistillOptions(StrictModel):
     """Run the teacher in every N-th step only; there the terms count N times."""
     teacher_half: bool = False
     """Run the teacher in half precision (bfloat16): cheaper on CPUs that have it (AMX), and on GPUs without amp."""
+    teacher_val: bool = True
+    """Do not measure the teacher on val before the first epoch (default: it is, for a minute at most)."""
 
 
 TERM_FLAGS = tuple(key for key in DistillOptions.model_fields if key != "loss")
