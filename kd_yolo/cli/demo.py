@@ -13,12 +13,12 @@ from kd_yolo.cli.flags import Flags
 from kd_yolo.cli.run import parse_flags, run_guarded
 
 ABOUT = About(
-    """Draws easy images, trains a teacher on them, and the same small student alone and under the teacher; prunes the
-    teacher and trains what is left alone and under the teacher.
+    """Draws easy images and trains a teacher on them. With the labels of a few of these images it then trains the same
+    small student alone and under the teacher, and what is left of the teacher after pruning alone and under it.
 
-    Offline, from random weights, in minutes. The students without a teacher are trained for as many epochs and, in rows
-    of their own, for as long as the distilled ones took. Exit code 1 when distillation was no gain. The same command
-    goes on where an interrupted one stopped.""",
+    Offline, from random weights, in minutes. What is trained without a teacher is trained for as many epochs and, in
+    a row of its own, for as long as the distilled network took. Exit code 1 when distillation was no gain. The same
+    command goes on where an interrupted one stopped.""",
     "kd-yolo demo --seed 1",
 )
 
@@ -26,7 +26,7 @@ ABOUT = About(
 class DemoFlags(Flags):
     """Flags of ``kd-yolo demo``."""
 
-    epochs: int = 8
+    epochs: int = 20
     """Epochs of the student."""
     seed: int = 0
     """Seed of the images, the starting weights and the order of the images."""
@@ -51,7 +51,7 @@ def _run(flags: DemoFlags) -> None:
     start = time.monotonic()
     plan = DemoPlan(student=flags.epochs, seed=flags.seed, device=flags.device)
     folder = Path("runs/demo").resolve() / f"epochs{flags.epochs}-seed{flags.seed}"
-    demo = Demo(folder, plan, say)
+    demo = Demo(folder, plan, lambda text: print(text, end="", flush=True))
     trained = demo.train()
     measured = closing.measure(demo, say)
     gains = closing.keep(demo, trained, measured)

@@ -13,10 +13,12 @@ import pytest
 from rich.console import Console
 
 from kd_yolo.base.errors import KDYoloError
+from kd_yolo.builtin.shapes_set import make_shapes
 from kd_yolo.cli import demo as command
+from kd_yolo.data.check import check_detection_data
 from kd_yolo.pipeline.demo import closing
 from kd_yolo.pipeline.demo.closing import closing_table, find_gains, verdict
-from kd_yolo.pipeline.demo.train import TITLES, Demo, DemoPlan, Trained
+from kd_yolo.pipeline.demo.train import TITLES, Demo, DemoPlan, Trained, write_few
 from kd_yolo.report.comparison import setup
 from kd_yolo.yolo.files.loading import load_checkpoint
 
@@ -103,10 +105,18 @@ def test_the_exit_code(
     assert kept["setup"] == setup()
 
 
+def test_the_students_see_the_first_images_only(tmp_path: Path) -> None:
+    made = make_shapes(tmp_path / "set", "smoke")
+    few = write_few(made.data_yaml, 4)
+    report = check_detection_data(few)
+    assert {split: found.images for split, found in report.splits.items()} == {"train": 4, "val": 6}
+    assert write_few(made.data_yaml, 4).read_text() == few.read_text()
+
+
 @pytest.mark.slow
 def test_a_tiny_demo_from_start_to_end(tmp_path: Path) -> None:
     """Too short to learn anything: every network is there, and nothing is trained twice."""
-    plan, printed = DemoPlan(teacher=1, student=1, pruned=1, preset="smoke", imgsz=64), []
+    plan, printed = DemoPlan(teacher=1, student=1, pruned=1, labelled=4, preset="smoke", imgsz=64), []
     demo = Demo(tmp_path, plan, printed.append)
     made = demo.train()
     assert [one.name for one in made] == list(TITLES)

@@ -1,5 +1,8 @@
 """The demo's trainings, from nothing but code: a teacher, one student alone and under it, the teacher pruned.
 
+The teacher learns from all images. Whoever trains a student has the labels of a few of them, as with a teacher that
+somebody else has trained: there more plain training does not replace the teacher.
+
 All of it is :class:`~kd_yolo.pipeline.model.PruneModel` in one folder: what is finished is not done again.
 """
 
@@ -13,7 +16,9 @@ from typing import Any
 
 import yaml
 
+from kd_yolo.base.files import write_text
 from kd_yolo.builtin.shapes_set import make_shapes
+from kd_yolo.config.base import read_yaml
 from kd_yolo.pipeline.model import PruneModel
 from kd_yolo.pipeline.step import Step
 from kd_yolo.training.eta import after_each_epoch, duration
@@ -48,15 +53,17 @@ class DemoPlan:
         teacher: epochs of the teacher.
         student: epochs of the student, alone and distilled.
         pruned: epochs after pruning.
+        labelled: images whose labels the students and the pruned networks are trained with.
         preset: of the shapes.
         imgsz: size of the images in pixels.
         seed: of the images, the starting weights and the order of the images.
         device: where everything is trained.
     """
 
-    teacher: int = 12
-    student: int = 8
-    pruned: int = 3
+    teacher: int = 8
+    student: int = 20
+    pruned: int = 6
+    labelled: int = 64
     preset: str = "demo"
     imgsz: int = 96
     seed: int = 0
@@ -100,36 +107,40 @@ class Demo:
             The networks in the order of :data:`TITLES`.
         """
         plan = self.plan
-        self.data = str(make_shapes(self.folder / "set", plan.preset, plan.seed).data_yaml)
+        made = make_shapes(self.folder / "set", plan.preset, plan.seed)
+        self.write(f"drawn: {made.images['train']} images for the teacher, {plan.labelled} of them for its students\n")
+        self.data, self.few = str(made.data_yaml), str(write_few(made.data_yaml, plan.labelled))
         with noting_usage(), silent(), after_each_epoch(lambda: self.write(".")):
-            teacher = self._plain("teacher", "yolov8n.yaml", plan.teacher)
+            teacher = self._plain("teacher", "yolov8n.yaml", plan.teacher, self.data)
             self._three_ways("distilled", "alone", self._student(), plan.student, teacher)
-            pruned = self._chain("cut", teacher).prune(factor=FACTOR, save_dir=self.folder / "cut.pt").path
+            pruned = (
+                self._chain("cut", teacher).prune(factor=FACTOR, data=self.few, save_dir=self.folder / "cut.pt").path
+            )
             self._three_ways("pruned_distilled", "pruned", pruned, plan.pruned, teacher)
         return [self.made[name] for name in TITLES]
 
     def _three_ways(self, kd: str, plain: str, start: Path, epochs: int, teacher: Path) -> None:
         """The same network for as many epochs plain and distilled, and plain for as long as distilling it took."""
-        self._plain(plain, start, epochs)
+        self._plain(plain, start, epochs, self.few)
         self._distilled(kd, start, epochs, teacher)
         longer = math.ceil(epochs * self.made[kd].cost_s / self.made[plain].cost_s)
-        self._plain(f"{plain}_equal_cost", start, max(longer, epochs))
+        self._plain(f"{plain}_equal_cost", start, max(longer, epochs), self.few)
 
-    def _plain(self, name: str, start: str | Path, epochs: int) -> Path:
+    def _plain(self, name: str, start: str | Path, epochs: int, data: str) -> Path:
         self._announce(name, epochs)
-        step = self._chain(name, start).base_train(epochs=epochs, save_dir=self.folder / f"{name}.pt")
+        step = self._chain(name, start).base_train(data, epochs, save_dir=self.folder / f"{name}.pt")
         return self._note(name, step, epochs)
 
     def _distilled(self, name: str, start: Path, epochs: int, teacher: Path) -> Path:
         self._announce(name, epochs)
         model = self._chain(name, start)
-        step = model.distill(teacher, epochs=epochs, save_dir=self.folder / f"{name}.pt", **LOSS)
+        step = model.distill(teacher, data=self.few, epochs=epochs, save_dir=self.folder / f"{name}.pt", **LOSS)
         return self._note(name, step, epochs)
 
     def _chain(self, name: str, start: str | Path) -> PruneModel:
         plan = self.plan
         train = {**TRAIN, "imgsz": plan.imgsz, "seed": plan.seed, "device": plan.device}
-        return PruneModel(start, data=self.data, folder=self.folder / name, **train)
+        return PruneModel(start, folder=self.folder / name, **train)
 
     def _announce(self, name: str, epochs: int) -> None:
         self.write(f"[{len(self.made) + 1}/{len(TITLES)}] {TITLES[name]}, {epochs} epochs ")
@@ -150,7 +161,12 @@ class Demo:
         depth, _, most = body["scales"]["n"]
         keys = ("nc", "backbone", "head")
         text = yaml.safe_dump({**{key: body[key] for key in keys}, "scales": {"n": [depth, WIDTH, most]}})
-        file = self.folder / "yolov8n-half.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        return file
+        return write_text(self.folder / "yolov8n-half.yaml", text)
+
+
+def write_few(data_yaml: Path, count: int) -> Path:
+    """A data YAML of the first training images; validation is the same."""
+    body = read_yaml(data_yaml)
+    files = sorted((data_yaml.parent / body["train"]).iterdir())[:count]
+    listing = write_text(data_yaml.with_name("few.txt"), "".join(f"./{body['train']}/{file.name}\n" for file in files))
+    return write_text(data_yaml.with_name("few.yaml"), yaml.safe_dump({**body, "train": listing.name}, sort_keys=False))
