@@ -39,7 +39,7 @@ class DistillFlags(RunOptions, Flags):
     dry_run: bool = False
     """Check everything, print taps, shapes, adapters and cost, write nothing."""
     list_losses: bool = False
-    """Print every loss with its parameters and paper."""
+    """Print every loss with its default weight, parameters and paper, and every recipe."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "train_distill.py") -> int:
@@ -98,13 +98,18 @@ def _term_flags(flags: DistillFlags) -> dict[str, object]:
 
 
 def _print_losses() -> None:
+    from kd_yolo.config.base import recipes
     from kd_yolo.losses import describe_losses, losses
 
     for problem in losses.problems().values():
         print(f"warning: {problem}", file=sys.stderr)
     for info in describe_losses():
         print(f"{info.name:9} {info.summary}")
-        print(f"{'':9} {info.kind} loss; {info.paper}; parameters: {', '.join(info.parameters) or 'none'}\n")
+        parameters = ", ".join(info.parameters) or "none"
+        print(f"{'':9} {info.kind} loss, {info.weight}; {info.paper}; parameters: {parameters}\n")
+    print("recipes (--loss NAME):")
+    for name, comment in recipes("distill").items():
+        print(f"  {name:15} {comment}")
 
 
 def finish(result: Result) -> None:

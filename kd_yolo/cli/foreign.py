@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from kd_yolo.cli.flags import Flags, list_flags
 
 SCRIPTS = {"train_distill.py": "distill", "prune.py": "prune"}
-SHARED = {"name", "device", "seed", "resume"}  # flags of ours that may be written key=value too
+SHARED = {"name", "device", "seed", "resume"}  # flags of ours that may be written key=value too, where keys are taken
 ANSWERED = ("model", "distill_model", "epochs")  # by the command, which says more of them
 TRAININGS = "distill retrain sparse pipeline league"
 REID_TRAIN, REID_USE = "reid-train reid-distill", "reid-test reid-rank reid-export reid-prune"
@@ -174,7 +174,7 @@ def _pairs(
         key, _, value = pair.partition("=")
         if (taken and key in answered) or plain(key) in taken:
             continue
-        if key in own - SHARED:
+        if key in (own - SHARED if taken else own):
             yield f"{pair}: write --{key.replace('_', '-')} {shlex.quote(value)}"
         elif _answer(answers, key):
             yield f"{pair}: {_filled(_answer(answers, key), shlex.quote(value) if value else '')}"

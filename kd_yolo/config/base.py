@@ -137,6 +137,12 @@ def find_recipe(name: str, kind: str) -> Path | None:
     return path if is_file(path) else None
 
 
+def recipes(kind: str) -> dict[str, str]:
+    """The recipes in ``cfg/<kind>/`` by name, each with its second comment line, which says what it is for."""
+    files = sorted((RECIPES / kind).glob("*.yaml"))
+    return {file.stem: file.read_text(encoding="utf-8").splitlines()[1].lstrip("# ") for file in files}
+
+
 def recipe_path(name: str, kind: str, *, what: str) -> Path:
     """As :func:`find_recipe`, but a name must be that of a recipe.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,16 @@ from kd_yolo.config.options import DEFAULTS
 from kd_yolo.config.term import AUTO, ScheduleConfig, TermConfig
 from kd_yolo.losses import losses
 
-DEFAULT_LOSS = "bkd"
+DEFAULT_LOSS = "auto"  # terms that fit networks and data: kd_yolo.distill.auto
+AUTO_RECIPE: dict[str, Any] = {  # what it is where nothing stands in the way; for checks before the networks are known
+    "terms": [
+        {"loss": "bkd", "weight": 2.0, "gate": "balanced"},
+        {"loss": "dfl_kl", "weight": 4.0, "gate": "balanced"},
+    ],
+    "schedule": {"kind": "constant"},
+}
 EMA_TEACHER = "ema"  # the student's own moving average teaches
 UNLABELLED_SUFFIX = "_unlabelled"  # of a term's column for images without labels
-OTHER_CLASSES_LOSS = "cwd"  # the default when teacher and data differ in their classes
 
 
 class DistillConfig(TrustWeights):
@@ -34,6 +41,8 @@ class DistillConfig(TrustWeights):
     """Images without labels that join through the terms: a folder, glob, text list or video."""
     unlabelled_ratio: float = Field(default=DEFAULTS.unlabelled_ratio, gt=0, allow_inf_nan=False)
     """How many of them join a batch, as a share of its labelled images."""
+    chosen: str | None = Field(default=None, max_length=1000)
+    """What ``--loss auto`` chose, and why; None where the terms were named."""
 
     @model_validator(mode="after")
     def _check_together(self) -> DistillConfig:
@@ -107,8 +116,10 @@ def per_term(values: Any, count: int, flag: str) -> list[Any]:
         ) from None
 
 
-def _load_terms(loss: str | list[Any]) -> tuple[dict[str, Any], str]:
+def _load_terms(loss: str | list[Any] | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Turns ``cwd``, ``cwd+bkd``, a recipe or a list of terms into plain configuration values."""
+    if isinstance(loss, Mapping) or loss == DEFAULT_LOSS:
+        return dict(AUTO_RECIPE if isinstance(loss, str) else loss), "loss"
     if not isinstance(loss, str):
         return {"terms": loss}, "loss"
     recipe = None if loss in losses else find_recipe(loss, "distill")
@@ -118,13 +129,19 @@ def _load_terms(loss: str | list[Any]) -> tuple[dict[str, Any], str]:
 
 
 def resolve_distill(
-    teacher: str | list[str], loss: str | list[Any] = DEFAULT_LOSS, *, trust_weights: bool = False, **flags: Any
+    teacher: str | list[str],
+    loss: str | list[Any] | Mapping[str, Any] = DEFAULT_LOSS,
+    *,
+    trust_weights: bool = False,
+    **flags: Any,
 ) -> DistillConfig:
     """Builds the configuration from what a user typed.
 
     Args:
         teacher: path of the teacher's weights, or several, see :class:`DistillConfig`.
-        loss: a loss name, several joined by ``+``, a recipe (name in ``cfg/distill`` or path), or a list of terms.
+        loss: a loss name, several joined by ``+``, a recipe (name in ``cfg/distill``, path, or its content), or a list
+            of terms. ``auto`` is :data:`AUTO_RECIPE` here; who knows the networks gives what
+            :func:`kd_yolo.distill.auto.choose` makes of them.
         trust_weights: see :class:`DistillConfig`.
         **flags: ``weight``, ``tau`` (one number, or one a term), ``gate``, ``taps``, ``schedule``, ``stop_at``,
             ``unlabelled``, ``unlabelled_ratio``; None is absent.
@@ -140,6 +157,8 @@ def resolve_distill(
         if key in values:
             raise ConfigError(f"{where}: '{key}' is not part of a recipe: say it with --{key.replace('_', '-')}.")
     values = {**values, "terms": [dict(term) for term in values["terms"]]}
+    if values.get("chosen") and flags:
+        values["chosen"] += f"; changed by what was said: {', '.join(flags)}"
     _apply_term_flags(values["terms"], flags)
     _apply_schedule_flags(values, flags)
     values |= {key: flags.pop(key) for key in ("unlabelled", "unlabelled_ratio") if key in flags}

@@ -12,7 +12,7 @@ from pydantic import Field
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
 from kd_yolo.config.base import MAX_SEED, StrictModel, find_recipe
-from kd_yolo.config.distill import resolve_distill
+from kd_yolo.config.distill import DEFAULT_LOSS, resolve_distill
 from kd_yolo.config.term import parse_taps
 from kd_yolo.losses import losses
 
@@ -44,6 +44,8 @@ class Recipe(StrictModel):
         if not self.loss:
             return {"loss": self.name}
         config = resolve_distill(TEACHER, self.loss, **self.flags)
+        if self.loss == DEFAULT_LOSS:  # the networks decide: what was chosen is in the run.json of each run
+            return {"loss": self.loss, **{key: _portable(value) for key, value in self.flags.items()}}
         values = config.model_dump(mode="json", exclude_none=True)
         return {key: _portable(value) for key, value in values.items() if key not in NOT_OF_A_RECIPE}
 

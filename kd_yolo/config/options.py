@@ -43,8 +43,8 @@ class DistillOptions(StrictModel):
 
     loss: str | list[Any] | None = None
     """A loss (--list-losses), several joined by '+' (cwd+bkd), or a recipe (a name in cfg/distill, or a YAML path). l2
-    compares feature maps; what YOLOv5 distillation calls l2 is obj_gated, its kl obj_gated_kl (default: bkd, or cwd
-    where teacher and data differ in their classes)."""
+    compares feature maps; what YOLOv5 distillation calls l2 is obj_gated, its kl obj_gated_kl (default: auto, which
+    chooses by classes and heads)."""
     weight: float | str | None = None
     """Weight of the loss; with several, one for all or one each: 1+2. auto:0.3 keeps 30 % of the gradient (default: the
     loss's own)."""

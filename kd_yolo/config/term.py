@@ -105,6 +105,8 @@ class TermConfig(StrictModel):
             defaults["gate"] = DEFAULTS.gate
         said = {k: v for k, v in values.items() if v is not None or k not in cls.model_fields}  # "taps:" says nothing
         said |= _share_of(said.get("weight"))
+        if not {"weight", "share"} & said.keys():  # a weight that is said is that weight, also in an earlier run's file
+            defaults["share"] = found.default_share
         return {**defaults, **said}
 
     @field_validator("loss")

@@ -109,6 +109,8 @@ class Balance:
                 wanted = share / (1 - share) * norms[task] / (norms[name] / factors[name])
                 known = self.weights.get(name)
                 self.weights[name] = wanted if known is None else known**SMOOTHING * wanted ** (1 - SMOOTHING)
+                if known is None:  # only the step that was measured goes without: the epoch has the share from then on
+                    self._norms[name] *= wanted / factors[name]
 
     def close_epoch(self, epoch: int, task: str) -> dict[str, float]:
         """Ends an epoch; returns its row: shares of loss and gradient, automatic weights."""

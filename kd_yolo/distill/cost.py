@@ -8,6 +8,7 @@ from copy import deepcopy
 from torch import nn
 
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.reading import printable
 from kd_yolo.config.distill import EMA_TEACHER, DistillConfig
 from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
@@ -38,6 +39,7 @@ def describe_cost(
     """
     lines = [_model_line(f"teacher {name}" if len(models) > 1 else "teacher", model) for name, model in models.items()]
     lines.append(_model_line("student", student))
+    lines += [printable(config.chosen)] if config.chosen else []
     teachers = [
         EMATeacher(deepcopy(student), lambda: None) if name == EMA_TEACHER else Teacher(models[name])
         for name in config.teachers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from ultralytics import YOLO
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.places import find_weights
 from kd_yolo.builtin.demo import demo_data
-from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, OTHER_CLASSES_LOSS, DistillConfig, resolve_distill
+from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, DistillConfig, resolve_distill
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import read_data_yaml
+from kd_yolo.distill.auto import choose
+from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.defaults import default_student
 from kd_yolo.distill.demo import demo_teacher
+from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_distillation
 from kd_yolo.distill.trainer import TRAINERS
 from kd_yolo.training.end import STATE
@@ -32,7 +35,7 @@ from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.files.locate import TEACHER, locate
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
-from kd_yolo.yolo.heads import check_distillable, detect_head, head_facts
+from kd_yolo.yolo.heads import check_distillable, detect_head
 
 
 @dataclass(frozen=True)
@@ -117,17 +120,22 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
     task = task_of(student, trust=request.trust_weights)
     if task != report.task:
         report = check_for_training(data, task)
-    if request.loss is None:
-        asked["loss"] = DEFAULT_LOSS
-        count = 1 if overrides.get("single_cls") else len(report.names)
-        if any(head_facts(model, "teacher").num_classes != count for model in models.values()):
-            asked["loss"] = OTHER_CLASSES_LOSS
-            notes.append(f"no --loss: {asked['loss']}, as the teacher's classes are not those of the data")
     teacher = teachers[0] if len(teachers) == 1 else teachers
     config = resolve_distill(teacher, trust_weights=request.trust_weights, **asked)
     plan = Plan(config, student, str(data), report.sha256, overrides, tuple(notes))
+    if asked.get("loss", DEFAULT_LOSS) == DEFAULT_LOSS:
+        asked["loss"] = chosen_for(plan, list(models.values()), report.splits["train"].boxes)
+        plan = replace(plan, config=resolve_distill(teacher, trust_weights=request.trust_weights, **asked))
     known = {name: model for name, model in zip(teachers, (models.get(name) for name in named), strict=True) if model}
     return replace(plan, lines=tuple(check_plan(plan, known)))
+
+
+def chosen_for(plan: Plan, teachers: Sequence[nn.Module], boxes: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """What ``--loss auto`` is for a plan."""
+    student, kept = load_student(plan), KeptClasses.of(plan.overrides)
+    trainer_for(student.task)
+    model: nn.Module = student.model
+    return choose(student_for(model, read_data_yaml(plan.data), single=kept.single), teachers, kept, boxes)
 
 
 def check_plan(plan: Plan, teachers: dict[str, Any]) -> list[str]:

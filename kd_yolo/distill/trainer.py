@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.obb import OBBTrainer
 from ultralytics.models.yolo.pose import PoseTrainer
@@ -26,16 +27,21 @@ from ultralytics.utils import LOGGER, RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.config.distill import EMA_TEACHER, DistillConfig, resolve_distill
+from kd_yolo.base.reading import printable
+from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, DistillConfig, resolve_distill
 from kd_yolo.config.options import TERM_FLAGS
+from kd_yolo.data.spec import read_data_yaml
+from kd_yolo.distill.auto import choose
 from kd_yolo.distill.balance import WARN_ABOVE, WARN_BELOW, Balance, describe, weak_terms, write_balance
 from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
+from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_schedule
 from kd_yolo.distill.teacher import EMATeacher, Teacher
 from kd_yolo.distill.unlabelled import UnlabelledMixin
+from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import detect_head
 
@@ -80,7 +86,21 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
             return DistillConfig.parse({**saved, **flags}, "kd")
         if not flags.get("teacher"):
             raise ConfigError("no teacher: DistillationTrainer needs teacher=path/to/weights.pt.")
+        if flags.get("loss", DEFAULT_LOSS) == DEFAULT_LOSS:
+            flags = {**flags, "loss": self._chosen(flags)}
         return resolve_distill(**flags)
+
+    def _chosen(self, flags: dict[str, Any]) -> dict[str, Any]:
+        """What ``loss=auto`` is here; the command has asked before, with the labels at hand."""
+        named, source, trust = flags["teacher"], str(self.args.model), bool(flags.get("trust_weights"))
+        kept, files = KeptClasses.of(vars(self.args)), [named] if isinstance(named, str) else named
+        teachers = [load_checkpoint(file, trust=trust)[0] for file in files if file != EMA_TEACHER]
+        if is_model_yaml(source):
+            check_model_yaml(source, "student")
+            model: Any = YOLO(source).model
+        else:
+            model = load_checkpoint(source, trust=trust)[0]
+        return choose(student_for(model, read_data_yaml(str(self.args.data)), single=kept.single), teachers, kept)
 
     # -- model ---------------------------------------------------------------------------------------------------------
     def set_model_attributes(self) -> None:
@@ -135,6 +155,8 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
             LOGGER.info("kd-yolo: student and teacher are the same file: self-distillation")
         learnable = sum(p.numel() for p in criterion.terms.parameters())
         LOGGER.info(f"kd-yolo: teacher {', '.join(teachers)}, {learnable:,} adapter parameters")
+        if self.kd_config.chosen:
+            LOGGER.info(f"kd-yolo: {printable(self.kd_config.chosen)}")
         for name, term in named_terms(criterion.terms).items():
             share = criterion.balance.shares.get(name)
             weight = f"{criterion.weights[name].weight:g}" if share is None else f"for {share:.0%} of the gradient"

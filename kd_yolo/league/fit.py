@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError, KDYoloError
-from kd_yolo.config.distill import DistillConfig, resolve_distill
+from kd_yolo.config.distill import DEFAULT_LOSS, DistillConfig, resolve_distill
 from kd_yolo.config.league import Recipe
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.classes import student_for
-from kd_yolo.distill.job import Plan, check_plan, load_student
+from kd_yolo.distill.job import Plan, check_plan, chosen_for, load_student
 from kd_yolo.league.request import Request
 from kd_yolo.yolo.files.loading import load_checkpoint
 
@@ -40,6 +41,10 @@ def check_recipes(
         plan = Plan(config, student, data, "", arguments)
         network = network or _teacher(config, teacher, data, request, single=bool(arguments.get("single_cls")))
         try:
+            if recipe.loss == DEFAULT_LOSS:
+                chosen = chosen_for(plan, [deepcopy(network)])
+                config = resolve_distill(teacher, chosen, trust_weights=request.trust, **recipe.flags)
+                plan = replace(plan, config=config)
             check_plan(plan, {teacher: deepcopy(network)})
         except KDYoloError as error:
             problems.append(f"{recipe.name}: {error}")

@@ -43,6 +43,7 @@ class LossInfo:
         paper: where the formula comes from.
         kind: ``"feature"`` or ``"response"``.
         parameters: constructor parameters, ``"tau=1.0"``, or the bare name where there is no default.
+        weight: of a term that says none: ``"weight 2"``, or ``"weight for 10 % of the gradient"``.
     """
 
     name: str
@@ -50,6 +51,7 @@ class LossInfo:
     paper: str
     kind: str
     parameters: tuple[str, ...]
+    weight: str
 
 
 def build_loss(name: str, **params: Any) -> DistillationLoss:
@@ -93,4 +95,6 @@ def _describe(name: str) -> LossInfo:
         key if parameter.default is parameter.empty else f"{key}={parameter.default}"
         for key, parameter in losses.parameters(name).items()
     )
-    return LossInfo(name, summary, getattr(cls, "paper", "no paper named"), cls.kind, parameters)
+    share = cls.default_share
+    weight = f"weight {cls.default_weight:g}" if share is None else f"weight for {100 * share:g} % of the gradient"
+    return LossInfo(name, summary, getattr(cls, "paper", "no paper named"), cls.kind, parameters, weight)

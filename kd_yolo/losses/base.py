@@ -69,6 +69,7 @@ class DistillationLoss(nn.Module):
         axes: the axes of student and teacher, in letters of the legend.
         shape_help: what to do when student and teacher differ in shape.
         default_weight: of a term that says none.
+        default_share: of the gradient, which the weight of a term that says none follows; None keeps the weight.
     """
 
     kind: ClassVar[str]
@@ -78,6 +79,7 @@ class DistillationLoss(nn.Module):
     axes: ClassVar[tuple[str, ...]]
     shape_help: ClassVar[str]
     default_weight: ClassVar[float] = 1.0
+    default_share: ClassVar[float | None] = None
 
     def __init__(self) -> None:
         """Takes no parameters; without this the registry would see nn.Module's ``*args, **kwargs``."""

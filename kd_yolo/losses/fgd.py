@@ -54,7 +54,7 @@ class FocalGlobalLoss(FeatureLoss):
     """
 
     paper = "Yang et al. 2022, arXiv 2111.11837"
-    default_weight = 0.3  # as dfl_kl
+    default_share = 0.1  # a sum over positions, as mgd
     context = frozenset({"boxes_xyxy", "image_hw"})
     required = frozenset({"boxes_xyxy", "image_hw"})
 

@@ -52,7 +52,10 @@ def make_plan(network: Network, say: Callable[[str], None]) -> tuple[Plan, Reach
 
 def _read_plan(network: Network, file: str) -> Widths:
     wanted = PlanFile.parse(read_yaml(Path(file)), file).widths
-    return widths_from_plan(network.graph.groups, network.graph.fixed, wanted, file)
+    widths = widths_from_plan(network.graph.groups, network.graph.fixed, wanted, file)
+    if widths == network.widths:
+        raise ConfigError(f"{file}: the network has these widths already, nothing would be removed.")
+    return widths
 
 
 def _widths_by_factor(network: Network, factor: float) -> Widths:

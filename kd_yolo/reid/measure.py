@@ -108,7 +108,7 @@ def _open(source: Source, settings: TestSettings, say: Say) -> tuple[ReIDModel, 
     model = ReIDModel.load(source.weights).to(choose_device(source.device))
     found = read_reid_set(source.data, max_rank=settings.max_rank)
     found.require(QUERY, GALLERY)
-    for line in (as_markdown(found.subsets), *found.notes):
+    for line in (*as_markdown(found.subsets).splitlines(), *found.notes):
         say(line)
     return model, found.query, found.gallery
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from kd_yolo.cli.app import COMMANDS, main
 from kd_yolo.cli.flags import Flag, Flags, FlagsOf, list_flags
 from kd_yolo.config.compare import CompareConfig
-from kd_yolo.config.distill import DEFAULT_LOSS, OTHER_CLASSES_LOSS, DistillConfig, resolve_distill
+from kd_yolo.config.distill import DEFAULT_LOSS, DistillConfig, resolve_distill
 from kd_yolo.config.options import DEFAULTS, DistillOptions, RunOptions, SparseOptions
 from kd_yolo.config.pipeline import PipelineConfig
 from kd_yolo.config.prune import DEFAULT_FACTOR, PruneSettings
@@ -118,7 +118,7 @@ def test_defaults_that_depend_are_those_of_the_code() -> None:
     )  # fmt: skip
     assert term.unlabelled_ratio == DEFAULTS.unlabelled_ratio
     loss = DistillOptions.model_fields["loss"].description or ""
-    assert f"(default: {DEFAULT_LOSS}, or {OTHER_CLASSES_LOSS}\nwhere teacher and data differ" in loss
+    assert f"(default: {DEFAULT_LOSS}, which\nchooses by classes and heads)" in loss
     assert f"(default: {DEFAULT_FACTOR}," in str(PruneSettings.model_fields["factor"].description)
     assert PruneSettings(model="a.pt").criterion == "l2"
     assert PruneSettings(model="a.pt", data="d.yaml").criterion == "taylor"

@@ -76,7 +76,7 @@ BAD = [
     (["--weight", "nan"], 2, "weight"),
     (["--weight", "inf"], 2, "weight"),
     (["--weight=-1"], 2, "weight"),
-    (["--weight", "1+2"], 2, "2 values for 1"),
+    (["--loss", "bkd", "--weight", "1+2"], 2, "2 values for 1"),
     (["--weight", "auto:2"], 2, "share"),
     (["--weight", "auto:nan"], 2, "share"),
     (["--tau", "0"], 2, "tau is 0.0, expected a number > 0"),

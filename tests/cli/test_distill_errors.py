@@ -113,7 +113,8 @@ def test_list_losses_names_every_loss(capsys: Any) -> None:
     assert code == 0
     for info in describe_losses():
         assert info.summary in printed
-        assert info.paper in printed
+        assert f"{info.kind} loss, {info.weight}; {info.paper}; parameters: " in printed
+    assert "  mgd_bottleneck  Masked generative distillation with a small generator: " in printed
 
 
 def test_a_broken_package_with_a_loss_breaks_its_own_loss_alone(capsys: Any, install_package: Any) -> None:

@@ -90,6 +90,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "reid export --weights a.pt --data d": ("write data=d",),
     "reid rank --model a.pt --query b.jpg": ("--model a.pt: write --weights a.pt",),
     "crops --source v.mp4": ("write it without the flag: v.mp4",),
+    "search track v.mp4 device=0 weights=a.pt": ("device=0: write --device 0", "write --weights a.pt"),
     "search track --source v.mp4 --model a.pt": ("write it without the flag: v.mp4", "write --weights a.pt"),
 }  # fmt: skip
 

@@ -37,7 +37,7 @@ BEST = "runs/reid/net/weights/best.pt"
 def test_test_writes_metrics_and_images(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--weights", BEST, "--name", "t", "--strips", "2", "data=crops", "rerank=true"]) == 0
     out = capsys.readouterr().out
-    assert "| query | 4 | 12 | 3 |" in out
+    assert "| query | 4 | 12 | 3 |" in out.splitlines()
     assert "next:    kd-yolo reid export --weights" in out
     metrics = json.loads((place / "runs/reid/t/metrics.json").read_text())
     assert 0 < metrics["mAP"] <= 1
@@ -80,6 +80,7 @@ def test_prune_and_train_on(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "parameters 11,177,536 -> 4,603,680 (41%)" in capsys.readouterr().out
     start = str((place / BEST).with_name("pruned.pt"))
     assert main(["distill", "--teacher", BEST, "--start", start, "--name", "p", "data=crops", *SMALL]) == 0
+    assert "| query | 4 | 12 | 3 |" in capsys.readouterr().out.splitlines()
     assert "kd_logit" in (place / "runs/reid/p/results.csv").read_text()
 
 

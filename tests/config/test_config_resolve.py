@@ -42,8 +42,11 @@ def recipe(tmp_path: Path) -> str:
 
 def test_default_loss_is_valid() -> None:
     config = resolve_distill("t.pt")
-    assert "+".join(term.loss for term in config.terms) == DEFAULT_LOSS
-    assert (config.schedule.kind, config.trust_weights) == ("cosine", False)
+    assert config == resolve_distill("t.pt", DEFAULT_LOSS)
+    assert [(term.loss, term.weight, term.gate) for term in config.terms] == [
+        ("bkd", 2, "balanced"), ("dfl_kl", 4, "balanced"),
+    ]  # fmt: skip
+    assert (config.schedule.kind, config.trust_weights) == ("constant", False)
 
 
 def test_names_joined() -> None:

@@ -42,6 +42,14 @@ def test_said_values_beat_defaults_and_nothing_is_nothing() -> None:
     assert (term.weight, term.standardize, term.taps, term.params) == (4.0, False, "head", {})
 
 
+def test_a_weight_that_is_said_is_no_share() -> None:
+    earlier = {"loss": "mgd", "weight": 3.0, "share": None}  # as a run before shares by default has it in its file
+    for values in ({"loss": "mgd", "weight": 3}, earlier):
+        term = TermConfig.parse(values, "here")
+        assert (term.weight, term.share) == (3.0, None)
+    assert TermConfig.parse({"loss": "mgd", "weight": None}, "here").share == losses.get("mgd").default_share
+
+
 def test_a_parsed_config_survives_its_dump() -> None:
     config = parse({"loss": "cwd", "taps": [15, 18]}, {"loss": "bkd", "gate": "all", "schedule": {"kind": "linear"}})
     assert DistillConfig.parse(config.model_dump(), "dump") == config

@@ -25,7 +25,7 @@ def test_defaults_of_a_term(name: str) -> None:
     expected = written_down(name).TERM
     term = TermConfig.parse({"loss": name}, "term")
     assert term.weight == expected["weight"]
-    assert term.share is None
+    assert term.share == expected.get("share")
     said = tuple(expected.get(key, usual) for key, usual in (("adapter", "auto"), ("standardize", False)))
     if losses.get(name).kind == "feature":
         assert (term.taps, term.adapter, term.standardize, term.gate) == ("head", *said, None)

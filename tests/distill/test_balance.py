@@ -118,14 +118,15 @@ def rows_of(trainer: Any) -> list[dict[str, str]]:
 
 
 def test_a_run_keeps_its_share(train: Train, logged: list[str]) -> None:
-    """The weights follow the measurements; the first epoch measures with the weight 1, the others near the share."""
-    settings = dict(loss="cwd", weight="auto:0.4", epochs=4, schedule="constant", taps="head")
-    trainer = train(**settings, finish=False, save=True)
+    """The weights follow the measurements: the first epoch has the share behind its first step, the others are near."""
+    settings = dict(loss="cwd", schedule="constant", taps="head", finish=False, save=True)
+    first = float(rows_of(train(weight=1, epochs=1, name="one", **settings))[0]["gradient_share"])
+    trainer = train(weight="auto:0.4", epochs=4, **settings)
     rows = rows_of(trainer)
     assert [float(row["epoch"]) for row in rows] == [1, 2, 3, 4]
     weights = [float(row["weight/kd_cwd"]) for row in rows]
     assert len(set(weights)) == 4
-    first = float(rows[0]["gradient_share"])
+    assert float(rows[0]["gradient_share"]) == pytest.approx(0.4, rel=1e-3)
     assert weights[0] == pytest.approx(0.4 / 0.6 * (1 - first) / first, rel=1e-3)
     assert 0.2 < float(rows[-1]["gradient_share"]) < 0.6
     assert sum("of the gradient" in line for line in logged) >= 4
@@ -139,6 +140,13 @@ def test_too_much_distillation_is_said(train: Train, logged: list[str]) -> None:
 def test_too_little_distillation_is_said_once(train: Train, logged: list[str]) -> None:
     train(loss="cwd", weight=1e-6, epochs=2, finish=False)
     assert sum("kd_cwd below 1% of the gradient teaches next to nothing" in line for line in logged) == 1
+
+
+def test_mgd_is_not_called_weak_at_its_default(train: Train, logged: list[str]) -> None:
+    rows = rows_of(train(loss="mgd", epochs=2, schedule="constant", finish=False, save=True))
+    assert float(rows[0]["gradient_share"]) == pytest.approx(0.1, rel=1e-3)
+    assert 0.03 < float(rows[1]["gradient_share"]) < 0.3
+    assert not any("teaches next to nothing" in line for line in logged)
 
 
 def test_a_resumed_run_goes_on_with_its_weights(train: Train, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from kd_yolo.losses.fgd import channel_attention, spatial_attention
 from .fgd_naive import BOXES, IMAGE_HW, SHAPE, WEIGHTS, build, context, naive, shake
 from .properties import NOT_NUMBERS, FeatureContract, assert_rejects, few_examples, random
 
-TERM: dict[str, object] = {"weight": 0.3}
+TERM: dict[str, object] = {"weight": 1.0, "share": 0.1}
 PARAMETERS: dict[str, object] = {"alpha": 1e-3, "beta": 5e-4, "gamma": 1e-3, "lambda_": 5e-6, "tau": 0.5, "seed": 0}
 
 

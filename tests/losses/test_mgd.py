@@ -18,7 +18,7 @@ from kd_yolo.losses.mgd import MaskedGenerativeLoss, generation_error
 
 from .properties import NOT_NUMBERS, FeatureContract, assert_rejects, few_examples, random
 
-TERM: dict[str, object] = {"weight": 3.0}
+TERM: dict[str, object] = {"weight": 1.0, "share": 0.1}
 PARAMETERS: dict[str, object] = {"alpha": 2e-5, "mask_ratio": 0.65, "bottleneck": None, "seed": 0}
 
 SHAPE = (2, 2, 3, 4)

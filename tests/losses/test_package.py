@@ -41,6 +41,7 @@ def test_description() -> None:
     assert info["mgd"].parameters == ("channels", "alpha=2e-05", "mask_ratio=0.65", "bottleneck=None", "seed=0")
     assert info["bkd"].parameters == ("tau=1.0", "beta=1.0")
     assert info["bkd"].kind == "response"
+    assert (info["bkd"].weight, info["mgd"].weight) == ("weight 1", "weight for 10 % of the gradient")
     assert info["l2"].parameters == ()
     assert info["l2"].kind == "feature"
     assert info["cwd"].paper == "Shu et al. 2021, arXiv 2011.13256"

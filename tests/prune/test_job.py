@@ -219,6 +219,8 @@ def test_a_pruned_network_is_pruned_further_and_that_is_said(settings: Any, tmp_
     assert any("is pruned already: it is pruned further" in note for note in second.notes)
     assert second.before == first.after
     assert second.after.parameters < first.after.parameters
+    with pytest.raises(ConfigError, match=r"plan\.yaml: the network has these widths already"):
+        prune(settings(model=str(first.path), plan=str(tmp_path / "a" / "plan.yaml")), tmp_path / "c")
 
 
 def test_the_summary_says_what_a_user_must_know(settings: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 from kd_yolo.base.errors import InputError
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.reid.model.pickle_scan import MAX_PICKLE_BYTES
+from kd_yolo.reid.model.pickle_policy import MAX_PICKLE_BYTES
 from kd_yolo.reid.model.settings import NetworkConfig
 
 CONFIG = NetworkConfig(backbone="resnet18", height=64, width=32, num_identities=3)

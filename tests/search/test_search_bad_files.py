@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("faiss", reason="needs the extra search")
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.search.gallery.gallery import Gallery
 from tests.search.bad_helpers import CROPS, code_of, content
 
@@ -85,6 +86,15 @@ def tracked(bad_files: Path) -> Path:
 
     track_all([str(bad_files / "cam1.avi")], bad_files / "tracked", tools(), lambda _: None)
     return bad_files / "tracked"
+
+
+def test_all_videos_are_looked_for_before_the_first_is_followed(bad_files: Path, tmp_path: Path) -> None:
+    from kd_yolo.search.tracks.run import track_all
+    from tests.search.track_helpers import tools
+
+    with pytest.raises(InputError, match="gone"):
+        track_all([str(bad_files / "cam1.avi"), str(tmp_path / "gone.mp4")], tmp_path / "out", tools(), pytest.fail)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("name", "how"), list(runs()), ids=lambda value: str(value)[:30])

@@ -73,7 +73,7 @@ def test_two_processes_that_add_at_once(tmp_path: Path) -> None:
     for line, found in zip(lines, gallery.vectors(range(60)), strict=True):
         first, number = (line["frame"] // 1000) * 1000, line["frame"] % 1000
         assert found == pytest.approx(vectors(3, first + number // 3)[number % 3], abs=1e-6)
-    assert len(list((folder / "pic@tures").glob("*/*.jpg"))) == 60
+    assert len(list((folder / "pictures").glob("*/*.jpg"))) == 60
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_killed_add_leaves_the_gallery_whole(tmp_path: Path, module: str, func
         assert files(gallery.folder) == before
     assert add(again, 5, first=100, seed=3) is not None
     assert len(again) == 9
-    assert len(list((gallery.folder / "pic@tures").glob("*/*.jpg"))) == 9
+    assert len(list((gallery.folder / "pictures").glob("*/*.jpg"))) == 9
 
 
 @pytest.mark.parametrize(("function", "left"), [("write_manifest", 6), ("sweep_files", 4)])
@@ -115,7 +115,7 @@ def test_a_killed_forget_is_finished_by_the_next_who_writes(tmp_path: Path, func
     assert len(Gallery.open(gallery.folder)) == left
     with writing(gallery.folder):
         pass
-    assert len(list((gallery.folder / "pic@tures").glob("*/*.jpg"))) == left
+    assert len(list((gallery.folder / "pictures").glob("*/*.jpg"))) == left
     assert len(list((gallery.folder / "vectors").iterdir())) == 1
     assert (files(gallery.folder) == before) == (left == 6)
 

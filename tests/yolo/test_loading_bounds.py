@@ -13,30 +13,14 @@ import pytest
 import torch
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.pickles import MAX_DEPTH, MAX_OPCODES, Name, Storage, TooLargeError, scan_pickle
 from kd_yolo.base.places import find_weights
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.locate import locate
-from kd_yolo.yolo.files.pickle_scan import MAX_DEPTH, MAX_OPCODES, Name, Storage, TooLargeError, scan_pickle
 from kd_yolo.yolo.files.unpickle import unpickle_safely
+from tests.trust.claiming_pickles import HUGE
 
 Archive = Callable[[bytes], Path]
-MANY = 3_000_000
-_DEEP = b")" + b"\x85" * MANY
-HUGE = {
-    "a tuple of three million": b"\x80\x02(" + b"N" * MANY + b"t.",
-    "marks": b"\x80\x02" + b"(" * MANY + b"t" * MANY + b".",
-    "small tuples": b"\x80\x02" + b"()t" * (MANY // 3) + b".",
-    "the same from the memo": b"\x80\x02}q\0" + b"h\0" * (MANY // 2) + b".",
-    "a new memo entry each": b"\x80\x04N" + b"\x94" * MANY + b".",
-    "duplicates": b"\x80\x02N" + b"2" * MANY + b".",
-    "marks that are popped": b"\x80\x02" + b"(1" * (MANY // 2) + b".",
-    "a value": b"\x80\x02" + _DEEP + b".",
-    "a key": b"\x80\x02}" + _DEEP + b"Ns.",  # its hash ends the interpreter
-    "an id of a tensor": b"\x80\x02(X\7\0\0\0storagectorch\nFloatStorage\n" + _DEEP + b"X\3\0\0\0cpuK\4tQ.",
-    "lists": b"\x80\x02" + b"]" * MANY + b"a" * MANY + b".",
-    "dicts": b"\x80\x02" + b"}N" * (MANY // 2) + b"s" * (MANY // 2) + b".",
-    "calls": b"\x80\x02" + b"ccollections\nOrderedDict\n" * 1000 + b")" + b"\x85R" * MANY + b".",
-}
 
 
 @pytest.mark.timeout(120)  # it took hours; one second where nothing else runs

@@ -14,8 +14,9 @@ import ultralytics.nn.tasks as tasks
 from torch import nn
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.pickles import Name, ScanError, scan_pickle
 from kd_yolo.yolo.files.loading import load_checkpoint
-from kd_yolo.yolo.files.pickle_scan import Name, ScanError, scan_pickle
+from tests.trust.hostile_pickles import NAMES_REFUSED, attacks, text
 
 pytestmark = pytest.mark.usefixtures("no_installs")
 Archive = Callable[[bytes], Path]
@@ -30,51 +31,6 @@ class Evil:
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return self.reduced
-
-
-def text(value: str) -> bytes:
-    """BINUNICODE."""
-    return b"X" + len(value.encode()).to_bytes(4, "little") + value.encode()
-
-
-def short(value: str) -> bytes:
-    """SHORT_BINUNICODE."""
-    return b"\x8c" + bytes([len(value)]) + value.encode()
-
-
-def attacks(command: str) -> dict[str, bytes]:
-    """Handmade pickles that call os.system, one for each way that pickle has of naming and calling."""
-    named, cmd = b"cos\nsystem\n", text(command)
-    stacked = short("os") + short("system") + b"\x93"
-    return {
-        "GLOBAL": named + cmd + b"\x85R.",
-        "STACK_GLOBAL": b"\x80\x04" + stacked + cmd + b"\x85R.",
-        "STACK_GLOBAL from the memo": b"\x80\x04"
-        + short("system")
-        + b"\x940"
-        + short("os")
-        + b"h\0\x93"
-        + cmd
-        + b"\x85R.",
-        "STACK_GLOBAL with dots": b"\x80\x04"
-        + short("ultralytics.nn.tasks")
-        + short("contextlib.os.system")
-        + b"\x93"
-        + cmd
-        + b"\x85R.",
-        "INST": b"(" + cmd + b"ios\nsystem\n.",
-        "OBJ": b"(" + named + cmd + b"o.",
-        "in a dict": b"}" + text("model") + named + cmd + b"\x85Rs.",
-        "through getattr": b"c__builtin__\ngetattr\n"
-        + b"cos\n__dict__\n"
-        + text("get")
-        + b"\x86R"
-        + text("system")
-        + b"\x85R"
-        + cmd
-        + b"\x85R.",
-        "python 2 name": b"c__builtin__\neval\n" + text(f"__import__('os').system({command!r})") + b"\x85R.",
-    }
 
 
 KINDS = list(attacks("true"))
@@ -136,57 +92,7 @@ def test_object_deep_inside_a_model_is_refused(tiny_model: nn.Module, marker: Pa
     assert not marker.exists()
 
 
-REFUSED = [
-    "builtins.eval",
-    "builtins.exec",
-    "builtins.__import__",
-    "builtins.object",
-    "builtins.type",
-    "functools.partial",
-    "operator.attrgetter",
-    "importlib.import_module",
-    "subprocess.Popen",
-    "pickle.loads",
-    "copyreg._reconstructor",
-    "numpy.load",
-    "numpy.ndarray",
-    "torch.load",
-    "torch.hub.load",
-    "torch.jit.load",
-    "torch.serialization.load",
-    "torch._tensor._rebuild_from_type_v2",
-    "torch.nn.functional.relu",
-    "torch.nn.modules.utils._pair",
-    "torch.nn.modules.module.warnings",
-    "torch.nn.modules.conv.Tensor",
-    "torch.nn.modules.module.torch.load",
-    "torch.nn.init.normal_",
-    "torch.nn.parallel.DataParallel",
-    "torch.nnx.modules.conv.Conv2d",
-    "ultralytics.nn.tasks.torch",
-    "ultralytics.nn.tasks.torch_safe_load",
-    "ultralytics.nn.tasks.check_requirements",
-    "ultralytics.nn.tasks.temporary_modules",
-    "ultralytics.nn.tasks.Path",
-    "ultralytics.nn.tasks.nn",
-    "ultralytics.nn.modules.conv.nn",
-    "ultralytics.nn.modules.Nothing",
-    "ultralytics.nn.tasks.SemanticSegmentationLoss",
-    "ultralytics.nn.text_model.CLIP",
-    "ultralytics.nn.autobackend.AutoBackend",
-    "ultralytics.utils.loss.torch",
-    "ultralytics.utils.loss.TaskAlignedAssigner",
-    "ultralytics.utils.checks.check_requirements",
-    "ultralytics.utils.IterableSimpleNamespace.__init__",
-    "ultralytics.engine.model.Model",
-    "ultralytics.nn.tasks_evil.Conv",
-    "torchvision.transforms.transforms.Lambda",
-    "pathlib.Path.unlink",
-    "kd_yolo.yolo.files.loading.load_checkpoint",
-]
-
-
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", NAMES_REFUSED)
 @pytest.mark.parametrize("split", ["last", "first"])
 def test_name_is_refused(name: str, split: str, write_archive: Archive) -> None:
     module, _, attr = name.rpartition(".") if split == "last" else name.partition(".")

@@ -12,7 +12,7 @@ import torch
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
-from tests.yolo.hostile_pickles import corpus, forms, is_pickle
+from tests.trust.hostile_pickles import corpus, forms, is_pickle
 
 pytestmark = pytest.mark.usefixtures("no_installs")
 

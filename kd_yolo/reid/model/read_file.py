@@ -11,14 +11,15 @@ from typing import IO, Any
 import torch
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.reading import regular_file, shown
-from kd_yolo.reid.model.pickle_scan import MAX_PICKLE_BYTES, scan
+from kd_yolo.base.pickles import PickleFacts, ScanError
+from kd_yolo.base.reading import printable, regular_file, shown
+from kd_yolo.base.torch_files import scan_archive, scan_legacy
+from kd_yolo.reid.model.pickle_policy import MAX_DEPTH, MAX_PICKLE_BYTES, check_pickle, names_beyond_plain
 
 FETCH_AGAIN = "Copy or download it again."
 GIVE = "give a .pt that `kd-yolo reid train` wrote"
 MAX_BYTES = 8 << 30  # a ViT-L with the state of its optimizer has 4 GB
 MAX_RECORDS = 100_000
-_OLD_PICKLES = 5  # of torch's format before the archives: magic number, version, system, values, names of storages
 _ONNX = b"\x08"  # first field of an ONNX model: its version
 
 
@@ -35,7 +36,7 @@ def read_safely(path: str | Path) -> Any:
     file = regular_file(path, "network")
     try:
         with file.open("rb") as stream:
-            names = _check(file, stream)
+            _check(file, stream)
             stream.seek(0)
             return torch.load(stream, map_location="cpu", weights_only=True)
     except InputError:
@@ -43,54 +44,62 @@ def read_safely(path: str | Path) -> Any:
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # torch has no one class for what a stranger's bytes do to it
-        raise InputError(_refused(file, names, error)) from error
+        raise InputError(_refused(file, error)) from error
 
 
-def _check(file: Path, stream: IO[bytes]) -> set[str]:
-    """Checks the format and all sizes; the classes and functions that the file names."""
+def _check(file: Path, stream: IO[bytes]) -> None:
+    """Checks the format, all sizes, and what the pickles name, call and hold."""
     size, head = os.fstat(stream.fileno()).st_size, stream.read(1024)
     _reject_other_formats(file, size, head)
     stream.seek(0)
     try:
-        if head.startswith(b"PK\x03\x04"):
-            return _scan_archive(file, size, stream)
-        start = io.BytesIO(stream.read(MAX_PICKLE_BYTES))  # the storages come after the pickles
-        return set().union(*(scan(start, spare_bytes=size) for _ in range(_OLD_PICKLES)))
+        facts = _scan(file, size, stream, is_archive=head.startswith(b"PK\x03\x04"))
+        _reject_names(file, names_beyond_plain(facts))
+        for found in facts:
+            check_pickle(found)
     except zipfile.BadZipFile:
         raise InputError(
             f"{file} is damaged or was cut off (an archive of {size} bytes without an end). {FETCH_AGAIN}"
         ) from None
-    except _ScanError as error:
+    except _RefusedError as error:
         raise InputError(str(error)) from None
-    except InputError as error:
-        raise InputError(f"{file} is damaged, was cut off or was made to harm: {error}. {FETCH_AGAIN}") from None
+    except (InputError, ScanError, RuntimeError, IndexError) as error:
+        reason = printable(str(error).partition("\n")[0][:300])
+        raise InputError(f"{file} is damaged, was cut off or was made to harm: {reason}. {FETCH_AGAIN}") from None
 
 
-class _ScanError(InputError):
+class _RefusedError(InputError):
     """Its message is whole."""
 
 
-def _scan_archive(file: Path, size: int, stream: IO[bytes]) -> set[str]:
+def _scan(file: Path, size: int, stream: IO[bytes], *, is_archive: bool) -> list[PickleFacts]:
+    if not is_archive:
+        start = io.BytesIO(stream.read(MAX_PICKLE_BYTES))  # the storages come after the pickles
+        return scan_legacy(start, size, MAX_DEPTH)
+    _check_records(file, size, stream)
+    stream.seek(0)
+    reader = torch._C.PyTorchFileReader(stream)
+    if int(reader.get_record_size("data.pkl")) > MAX_PICKLE_BYTES:
+        raise InputError("its pickle is larger than a network needs")
+    return [scan_archive(reader, MAX_DEPTH)]
+
+
+def _check_records(file: Path, size: int, stream: IO[bytes]) -> None:
+    """Checks the directory of an archive, before any record is unpacked."""
     with zipfile.ZipFile(stream) as archive:
         records = archive.infolist()
-        names = [record.filename for record in records]
-        if any(name.endswith("/constants.pkl") for name in names):
-            raise _ScanError(
-                f"{file} is an exported TorchScript file: give the checkpoint (.pt) that it was made from."
-            )
-        pickles = [record for record in records if record.filename.endswith("/data.pkl")]
-        if not pickles:
-            raise _ScanError(f"{file} is a zip archive, but not one that PyTorch wrote: give a checkpoint (.pt).")
-        if len(records) > MAX_RECORDS or len(set(names)) < len(names) or len(pickles) > 1:
-            raise InputError(f"{len(records)} records, some with the same name")
-        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-            raise InputError("its records are compressed, which PyTorch does not write")
-        if sum(record.file_size for record in records) > size or pickles[0].file_size > MAX_PICKLE_BYTES:
-            raise InputError("its records claim more than the file holds, or more than a network needs")
-        prefix = pickles[0].filename.removesuffix("data.pkl") + "data/"
-        storages = {x.filename.removeprefix(prefix): x.file_size for x in records if x.filename.startswith(prefix)}
-        with archive.open(pickles[0]) as source:
-            return scan(io.BytesIO(source.read()), storages)
+    names = [record.filename for record in records]
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise _RefusedError(f"{file} is an exported TorchScript file: give the checkpoint (.pt) that it was made from.")
+    num_pickles = sum(name.endswith("/data.pkl") for name in names)
+    if not num_pickles:
+        raise _RefusedError(f"{file} is a zip archive, but not one that PyTorch wrote: give a checkpoint (.pt).")
+    if len(records) > MAX_RECORDS or len(set(names)) < len(names) or num_pickles > 1:
+        raise InputError(f"{len(records)} records, some with the same name")
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+        raise InputError("its records are compressed, which PyTorch does not write")
+    if sum(record.file_size for record in records) > size:
+        raise InputError("its records claim more than the file holds")
 
 
 def _reject_other_formats(file: Path, size: int, head: bytes) -> None:
@@ -110,17 +119,24 @@ def _reject_other_formats(file: Path, size: int, head: bytes) -> None:
     raise InputError(f"{file} is not a PyTorch checkpoint (first bytes {head[:8]!r}): {GIVE}.")
 
 
-def _refused(file: Path, names: set[str], error: Exception) -> str:
-    """Why torch did not load a file whose sizes are right."""
+def _reject_names(file: Path, names: list[str]) -> None:
+    """Refuses a file that names more than plain values and tensors."""
     if any(name.startswith("ultralytics") for name in names):
-        return f"{file} is a YOLO checkpoint of ultralytics, not a ReID network: {GIVE}."
-    plain = ("torch._utils.", "collections.", "__builtin__.", "builtins.")
-    whole = sorted(name for name in names if not name.startswith(plain) and not name.endswith("Storage"))
+        raise _RefusedError(f"{file} is a YOLO checkpoint of ultralytics, not a ReID network: {GIVE}.")
+    if names:
+        raise _RefusedError(_not_plain(file, f"it names {shown(names[0])}"))
+
+
+def _refused(file: Path, error: Exception) -> str:
+    """Why torch did not load a file in which nothing was found."""
     reason = str(error).replace("\n", " ")
     if "Unsupported" in reason or "WeightsUnpickler" in reason:
-        found = f"it names {shown(whole[0])}" if whole else shown(reason)
-        return (
-            f"{file} holds more than plain values and tensors, and is not loaded ({found}): {GIVE}, or a file with a"
-            " state dict alone."
-        )
+        return _not_plain(file, shown(reason))
     return f"{file} is damaged or was cut off ({shown(reason or type(error).__name__)}). {FETCH_AGAIN}"
+
+
+def _not_plain(file: Path, found: str) -> str:
+    return (
+        f"{file} holds more than plain values and tensors, and is not loaded ({found}): {GIVE}, or a file with a"
+        " state dict alone."
+    )

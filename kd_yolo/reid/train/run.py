@@ -166,7 +166,8 @@ def _read_data(config: ReIDConfig, say: Say) -> _Data:
     parts = {"train": split.train, "held-out query": split.query, "held-out gallery": split.gallery}
     parts |= {"query": found.query, "gallery": found.gallery}
     notes = [*found.notes, *split.notes]
-    for line in (as_markdown({name: samples for name, samples in parts.items() if samples}), *notes):
+    table = as_markdown({name: samples for name, samples in parts.items() if samples})
+    for line in (*table.splitlines(), *notes):
         say(line)
     return _Data(found, split, rows, name_identities(rows, found.names))
 

@@ -17,7 +17,7 @@ from kd_yolo.base.files import write_json, write_text
 from kd_yolo.base.order import natural_key
 from kd_yolo.search.frames.listing import IMAGES
 from kd_yolo.search.frames.numbers import number_all
-from kd_yolo.search.frames.sources import VIDEOS
+from kd_yolo.search.frames.sources import VIDEOS, find_inputs
 from kd_yolo.search.tracks.annotate import annotate_video
 from kd_yolo.search.tracks.files import Tracks, read_tracks
 from kd_yolo.search.tracks.follow import TrackTools, track_video
@@ -55,13 +55,19 @@ def track_all(videos: Sequence[str], folder: Path, tools: TrackTools, say: Say) 
     """Follows people through videos, each into a folder of its own, and links their tracks.
 
     Args:
-        videos: see :func:`kd_yolo.search.frames.sources.open_source`; one a camera, or several of one camera (as
+        videos: see :func:`kd_yolo.search.frames.sources.open_source`; one per camera, or several of one camera (as
             ``cam1-a.mp4``).
-        folder: gets a folder a video, and ``persons.csv``.
+        folder: gets one folder per video, and ``persons.csv``.
         tools: detector, network and rules.
         say: called with lines of progress.
+
+    Raises:
+        InputError: a video is not there; nothing was followed then.
+        ConfigError: the same video twice.
     """
     names = folder_names(videos)
+    for video in videos:
+        find_inputs(video)
     cameras = number_all({video: video for video in videos})
     tracks = []
     for video, name in zip(videos, names, strict=True):

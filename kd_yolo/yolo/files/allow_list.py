@@ -11,54 +11,27 @@ import enum
 import importlib
 import pathlib
 import pickle
-import re
 import sys
 from typing import Any
 
 import numpy as np
-import torch
 import ultralytics.nn.tasks as tasks
 from torch import nn
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils import loss as ultralytics_loss
 
+from kd_yolo.base.pickles import Name
+from kd_yolo.base.torch_files import is_plain_call, is_plain_name
 from kd_yolo.yolo.families import installed
-from kd_yolo.yolo.files.pickle_scan import Name
 
 _LAYER_PACKAGES = ("torch.nn.modules", "ultralytics.nn.modules", "ultralytics.nn.tasks")
 _PLAIN_CLASS_MODULES = ("ultralytics.utils.loss", "ultralytics.utils.tal", "ultralytics.nn.distill_model")
 _TRANSFORMS = ("Compose", "Normalize", "Resize", "CenterCrop", "ToTensor")  # of classification checkpoints
 
-# Names that torch's own weights_only unpickler knows and resolves itself. Left out on purpose:
-# torch._tensor._rebuild_from_type_v2, which calls a function that the file chooses.
-_TORCH_CALLED = {
-    "collections.OrderedDict",
-    "collections.Counter",
-    "builtins.set",
-    "builtins.complex",
-    "_codecs.encode",
-    "torch.Size",
-    "torch.device",
-    "torch._utils._rebuild_tensor",
-    "torch._utils._rebuild_tensor_v2",
-    "torch._utils._rebuild_parameter",
-    "torch._utils._rebuild_parameter_with_state",
-}
-_TORCH_NAMED = {"torch.nn.parameter.Parameter", "torch.Tensor", "torch.storage.UntypedStorage"}
-
-
-def is_torch_builtin(name: Name) -> bool:
-    """Whether torch's ``weights_only`` unpickler knows the name without our help: tensors, storages, dtypes."""
-    if name.module == "torch" and re.fullmatch(r"\w+", name.attr):
-        found = vars(torch).get(name.attr)
-        if isinstance(found, torch.dtype) or (isinstance(found, type) and name.attr.endswith("Storage")):
-            return True
-    return str(name) in _TORCH_CALLED | _TORCH_NAMED
-
 
 def is_callable_name(name: Name) -> bool:
     """Whether a checkpoint may call the name with its own arguments: rebuilding of values only, never a layer."""
-    return str(name) in _TORCH_CALLED or _data_entry(name) is not None
+    return is_plain_call(name) or _data_entry(name) is not None
 
 
 def resolve(name: Name) -> Any | None:
@@ -75,7 +48,7 @@ def resolve(name: Name) -> Any | None:
 
 def entries_for(names: list[Name]) -> list[Any]:
     """The ``(object, name)`` pairs that ``torch.serialization.safe_globals`` takes, for names that were accepted."""
-    entries: list[Any] = [(resolve(name), str(name)) for name in names if not is_torch_builtin(name)]
+    entries: list[Any] = [(resolve(name), str(name)) for name in names if not is_plain_name(name)]
     if any(str(name) == "numpy.dtype" for name in names):  # numpy makes one class a dtype, which pickles do not name
         entries += sorted({type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"}, key=str)
     return entries

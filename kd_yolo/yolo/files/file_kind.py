@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.pickles import ScanError, TooLargeError, scan_pickle
 from kd_yolo.base.reading import regular_file
 from kd_yolo.yolo.files.locate import EXPORTED, GIVE_THE_PT
-from kd_yolo.yolo.files.pickle_scan import ScanError, TooLargeError, scan_pickle
 
 GIVE_A_MODEL = "Give the .pt file of a YOLO model."
 FETCH_AGAIN = "Copy or download it again."

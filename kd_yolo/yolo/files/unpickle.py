@@ -23,9 +23,10 @@ import ultralytics.nn.tasks as tasks
 from ultralytics.utils import LOGGER, checks
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.pickles import Name, PickleFacts, ScanError, TooLargeError
+from kd_yolo.base.torch_files import changed_plain_names, is_plain_name, scan_archive, scan_legacy
 from kd_yolo.yolo.files import allow_list
 from kd_yolo.yolo.files.file_kind import GIVE_A_MODEL, Kind, damaged, read_checkpoint
-from kd_yolo.yolo.files.pickle_scan import Name, PickleFacts, ScanError, Storage, TooLargeError, scan_pickle
 
 OVERRIDE = "--trust-weights loads it anyway (runs whatever code the file holds)"
 # what comes of values of other types than the code that takes them expects; RecursionError is a RuntimeError
@@ -42,19 +43,7 @@ MALFORMED = (
     OSError,
     struct.error,
 )
-_ELEMENT_BYTES = {
-    f"{kind}Storage": size
-    for size, kinds in {
-        1: "Byte Char Bool QInt8 QUInt8 QUInt4x2 QUInt2x4 Untyped",
-        2: "Short Half BFloat16",
-        4: "Int Float QInt32",
-        8: "Long Double ComplexFloat",
-        16: "ComplexDouble",
-    }.items()
-    for kind in kinds.split()
-}
 _SAFE_PROTOCOL = 2  # torch.save's default, and all that the weights_only unpickler understands
-_NUM_LEGACY_PICKLES = 5  # magic number, protocol, system facts, the object, the keys of its tensors
 _SAFE_GLOBALS_LOCK = threading.Lock()  # torch keeps one allow-list for the process
 _YOLOV5_MODULES = {"models", "models.yolo", "models.common", "models.experimental"}
 
@@ -122,40 +111,12 @@ def _scan(file: Path, data: bytes, kind: Kind) -> list[PickleFacts]:
     """What each pickle of the file would do; nothing runs."""
     try:
         if kind is Kind.LEGACY:
-            stream = io.BytesIO(data)
-            found = [scan_pickle(stream) for _ in range(_NUM_LEGACY_PICKLES)]
-            _check_storages(file, found[3].storages, len(data))
-            return found
-        # the reader that torch.load uses: two readers could be shown two different pickles
-        reader = torch._C.PyTorchFileReader(io.BytesIO(data))
-        facts = scan_pickle(io.BytesIO(reader.get_record("data.pkl")))
-        _check_storages(file, facts.storages, None, reader)
-        return [facts]
+            return scan_legacy(io.BytesIO(data), len(data))
+        return [scan_archive(torch._C.PyTorchFileReader(io.BytesIO(data)))]
     except TooLargeError as error:
         raise InputError(f"{file} is not the checkpoint of a YOLO model: {error}. {GIVE_A_MODEL}") from error
     except (ScanError, RuntimeError, IndexError) as error:
         raise damaged(file, _first_line(error)) from error
-
-
-def _check_storages(file: Path, storages: list[Storage], room: int | None, reader: Any = None) -> None:
-    """Checks that the numbers of each tensor are in the file, before memory is taken for them.
-
-    Args:
-        file: for the message.
-        storages: what the pickle asks for.
-        room: bytes that all of them together can have in a legacy file; None in an archive, which has a record each.
-        reader: of the archive.
-    """
-    wanted: dict[str, int] = {}
-    for storage in storages:
-        if storage.kind.attr not in _ELEMENT_BYTES or not allow_list.is_torch_builtin(storage.kind):
-            raise damaged(file, f"a tensor of '{storage.kind}'")
-        size = _ELEMENT_BYTES[storage.kind.attr] * storage.num_elements
-        wanted[storage.key] = max(size, wanted.get(storage.key, 0))
-        if reader is not None and int(reader.get_record_size(f"data/{storage.key}")) != size:
-            raise damaged(file, f"the tensor in data/{storage.key} should have {size} bytes")
-    if room is not None and sum(wanted.values()) > room:
-        raise damaged(file, f"its tensors should have {sum(wanted.values())} bytes")
 
 
 def _refuse_unknown(file: Path, facts: PickleFacts, kind: Kind) -> None:
@@ -163,7 +124,7 @@ def _refuse_unknown(file: Path, facts: PickleFacts, kind: Kind) -> None:
         if name.module in _YOLOV5_MODULES:
             raise _anchor_based(file, name)
     for name in facts.named:
-        if not allow_list.is_torch_builtin(name) and allow_list.resolve(name) is None:
+        if not is_plain_name(name) and allow_list.resolve(name) is None:
             raise InputError(
                 f"{file} names '{name}', which is not a part of a YOLO model{_if_missing(name)}: opening it could run"
                 f" code, so it was not opened. {OVERRIDE}."
@@ -179,7 +140,7 @@ def _refuse_unknown(file: Path, facts: PickleFacts, kind: Kind) -> None:
             f" again with torch.save's own default. {OVERRIDE}."
         )
     calls = [f"'{name}'" for name in facts.called if not allow_list.is_callable_name(name)]
-    calls += [f"'{name}'" for name in facts.made if allow_list.is_torch_builtin(name)]  # UntypedStorage(10**12)
+    calls += [f"'{name}'" for name in changed_plain_names(facts)]
     calls += facts.opaque
     if calls:
         raise InputError(f"{file} calls {calls[0]} while it is opened, which no YOLO model does. {OVERRIDE}.")

@@ -144,6 +144,21 @@ ultralytics.utils.torch_utils strip_optimizer canary
 ultralytics.utils.patches torch_load canary
 kd_yolo.yolo.files.unpickle unpickle_trusted canary
 """
+_NAMES = """
+builtins.eval builtins.exec builtins.__import__ builtins.object builtins.type functools.partial operator.attrgetter
+importlib.import_module subprocess.Popen pickle.loads copyreg._reconstructor numpy.load numpy.ndarray torch.load
+torch.hub.load torch.jit.load torch.serialization.load torch._tensor._rebuild_from_type_v2 torch.nn.functional.relu
+torch.nn.modules.utils._pair torch.nn.modules.module.warnings torch.nn.modules.conv.Tensor
+torch.nn.modules.module.torch.load torch.nn.init.normal_ torch.nn.parallel.DataParallel torch.nnx.modules.conv.Conv2d
+ultralytics.nn.tasks.torch ultralytics.nn.tasks.torch_safe_load ultralytics.nn.tasks.check_requirements
+ultralytics.nn.tasks.temporary_modules ultralytics.nn.tasks.Path ultralytics.nn.tasks.nn
+ultralytics.nn.modules.conv.nn ultralytics.nn.modules.Nothing ultralytics.nn.tasks.SemanticSegmentationLoss
+ultralytics.nn.text_model.CLIP ultralytics.nn.autobackend.AutoBackend ultralytics.utils.loss.torch
+ultralytics.utils.loss.TaskAlignedAssigner ultralytics.utils.checks.check_requirements
+ultralytics.utils.IterableSimpleNamespace.__init__ ultralytics.engine.model.Model ultralytics.nn.tasks_evil.Conv
+torchvision.transforms.transforms.Lambda pathlib.Path.unlink kd_yolo.yolo.files.loading.load_checkpoint
+"""
+NAMES_REFUSED = _NAMES.split()
 
 
 def calls(canary: Path) -> list[tuple[str, str, str]]:
@@ -188,6 +203,32 @@ def forms(module: str, name: str, argument: str) -> dict[str, bytes]:
         "under DUP": b"\x80\x02" + cls + b"2" + arg + b"\x85R.",
         "named only": b"\x80\x02" + cls + b".",
     }
+
+
+def attacks(command: str) -> dict[str, bytes]:
+    """Pickles that call os.system, one for each way that pickle has of naming and calling."""
+    named, cmd = b"cos\nsystem\n", text(command)
+    stacked = short("os") + short("system") + b"\x93"
+    return {
+        "GLOBAL": named + cmd + b"\x85R.",
+        "STACK_GLOBAL": b"\x80\x04" + stacked + cmd + b"\x85R.",
+        "STACK_GLOBAL from the memo": b"\x80\x04" + short("system") + b"\x940" + short("os") + b"h\0\x93" + cmd
+        + b"\x85R.",
+        "STACK_GLOBAL with dots": b"\x80\x04" + short("ultralytics.nn.tasks") + short("contextlib.os.system") + b"\x93"
+        + cmd + b"\x85R.",
+        "INST": b"(" + cmd + b"ios\nsystem\n.",
+        "OBJ": b"(" + named + cmd + b"o.",
+        "in a dict": b"}" + text("model") + named + cmd + b"\x85Rs.",
+        "through getattr": b"c__builtin__\ngetattr\n"
+        + b"cos\n__dict__\n"
+        + text("get")
+        + b"\x86R"
+        + text("system")
+        + b"\x85R"
+        + cmd
+        + b"\x85R.",
+        "python 2 name": b"c__builtin__\neval\n" + text(f"__import__('os').system({command!r})") + b"\x85R.",
+    }  # fmt: skip
 
 
 def chains(canary: Path) -> dict[str, bytes]:
