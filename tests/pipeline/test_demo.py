@@ -16,6 +16,7 @@ from kd_yolo.base.errors import KDYoloError
 from kd_yolo.builtin.shapes_set import make_shapes
 from kd_yolo.cli import demo as command
 from kd_yolo.data.check import check_detection_data
+from kd_yolo.data.unlabelled import find_unlabelled
 from kd_yolo.pipeline.demo import closing
 from kd_yolo.pipeline.demo.closing import closing_table, find_gains, verdict
 from kd_yolo.pipeline.demo.train import TITLES, Demo, DemoPlan, Trained, write_few
@@ -105,12 +106,15 @@ def test_the_exit_code(
     assert kept["setup"] == setup()
 
 
-def test_the_students_see_the_first_images_only(tmp_path: Path) -> None:
+def test_the_students_have_the_labels_of_the_first_images(tmp_path: Path) -> None:
     made = make_shapes(tmp_path / "set", "smoke")
-    few = write_few(made.data_yaml, 4)
+    few, rest = write_few(made.data_yaml, 4)
     report = check_detection_data(few)
     assert {split: found.images for split, found in report.splits.items()} == {"train": 4, "val": 6}
-    assert write_few(made.data_yaml, 4).read_text() == few.read_text()
+    labelled = set(few.with_name("few.txt").read_text().split())
+    without = find_unlabelled(str(rest), frames_dir=tmp_path).files
+    assert len(without) == 8
+    assert not {file.name for file in without} & {Path(file).name for file in labelled}
 
 
 @pytest.mark.slow

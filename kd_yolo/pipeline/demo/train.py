@@ -109,7 +109,8 @@ class Demo:
         plan = self.plan
         made = make_shapes(self.folder / "set", plan.preset, plan.seed)
         self.write(f"drawn: {made.images['train']} images for the teacher, {plan.labelled} of them for its students\n")
-        self.data, self.few = str(made.data_yaml), str(write_few(made.data_yaml, plan.labelled))
+        self.data = str(made.data_yaml)
+        self.few, self.rest = map(str, write_few(made.data_yaml, plan.labelled))
         with noting_usage(), silent(), after_each_epoch(lambda: self.write(".")):
             teacher = self._plain("teacher", "yolov8n.yaml", plan.teacher, self.data)
             self._three_ways("distilled", "alone", self._student(), plan.student, teacher)
@@ -134,7 +135,8 @@ class Demo:
     def _distilled(self, name: str, start: Path, epochs: int, teacher: Path) -> Path:
         self._announce(name, epochs)
         model = self._chain(name, start)
-        step = model.distill(teacher, data=self.few, epochs=epochs, save_dir=self.folder / f"{name}.pt", **LOSS)
+        kd = {**LOSS, "unlabelled": self.rest}
+        step = model.distill(teacher, data=self.few, epochs=epochs, save_dir=self.folder / f"{name}.pt", **kd)
         return self._note(name, step, epochs)
 
     def _chain(self, name: str, start: str | Path) -> PruneModel:
@@ -164,9 +166,15 @@ class Demo:
         return write_text(self.folder / "yolov8n-half.yaml", text)
 
 
-def write_few(data_yaml: Path, count: int) -> Path:
-    """A data YAML of the first training images; validation is the same."""
+def write_few(data_yaml: Path, count: int) -> tuple[Path, Path]:
+    """Splits the training images into some with labels and the rest without; validation is the same.
+
+    Returns:
+        The data YAML of the first ``count`` images, and a list of the others.
+    """
     body = read_yaml(data_yaml)
-    files = sorted((data_yaml.parent / body["train"]).iterdir())[:count]
-    listing = write_text(data_yaml.with_name("few.txt"), "".join(f"./{body['train']}/{file.name}\n" for file in files))
-    return write_text(data_yaml.with_name("few.yaml"), yaml.safe_dump({**body, "train": listing.name}, sort_keys=False))
+    files = [f"./{body['train']}/{file.name}\n" for file in sorted((data_yaml.parent / body["train"]).iterdir())]
+    few = write_text(data_yaml.with_name("few.txt"), "".join(files[:count]))
+    rest = write_text(data_yaml.with_name("rest.txt"), "".join(files[count:]))
+    text = yaml.safe_dump({**body, "train": few.name}, sort_keys=False)
+    return write_text(data_yaml.with_name("few.yaml"), text), rest
