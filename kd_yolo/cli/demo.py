@@ -26,8 +26,8 @@ ABOUT = About(
 class DemoFlags(Flags):
     """Flags of ``kd-yolo demo``."""
 
-    epochs: int = 20
-    """Epochs of the student."""
+    epochs: int = 12
+    """Epochs of the student, each ten times through its labelled images."""
     seed: int = 0
     """Seed of the images, the starting weights and the order of the images."""
     device: str = "cpu"
@@ -52,7 +52,11 @@ def _run(flags: DemoFlags) -> None:
     plan = DemoPlan(student=flags.epochs, seed=flags.seed, device=flags.device)
     folder = Path("runs/demo").resolve() / f"epochs{flags.epochs}-seed{flags.seed}"
     demo = Demo(folder, plan, lambda text: print(text, end="", flush=True))
-    trained = demo.train()
+    try:
+        trained = demo.train()
+    except KeyboardInterrupt:
+        say("\nthe same command goes on from here")
+        raise
     measured = closing.measure(demo, say)
     gains = closing.keep(demo, trained, measured)
     closing.draw(demo)

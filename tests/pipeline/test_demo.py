@@ -19,7 +19,7 @@ from kd_yolo.data.check import check_detection_data
 from kd_yolo.data.unlabelled import find_unlabelled
 from kd_yolo.pipeline.demo import closing
 from kd_yolo.pipeline.demo.closing import closing_table, find_gains, verdict
-from kd_yolo.pipeline.demo.train import TITLES, Demo, DemoPlan, Trained, write_few
+from kd_yolo.pipeline.demo.train import TIMES, TITLES, Demo, DemoPlan, Trained, write_few
 from kd_yolo.report.comparison import setup
 from kd_yolo.yolo.files.loading import load_checkpoint
 
@@ -110,8 +110,9 @@ def test_the_students_have_the_labels_of_the_first_images(tmp_path: Path) -> Non
     made = make_shapes(tmp_path / "set", "smoke")
     few, rest = write_few(made.data_yaml, 4)
     report = check_detection_data(few)
-    assert {split: found.images for split, found in report.splits.items()} == {"train": 4, "val": 6}
+    assert {split: found.images for split, found in report.splits.items()} == {"train": 4 * TIMES, "val": 6}
     labelled = set(few.with_name("few.txt").read_text().split())
+    assert len(labelled) == 4
     without = find_unlabelled(str(rest), frames_dir=tmp_path).files
     assert len(without) == 8
     assert not {file.name for file in without} & {Path(file).name for file in labelled}

@@ -27,12 +27,13 @@ from kd_yolo.yolo.description.model_yaml import load_model_yaml
 from kd_yolo.yolo.quiet import silent
 
 TRAIN: dict[str, Any] = {  # small batches without mosaic learn fastest in a minute; nothing is chosen by validation
-    "batch": 8, "nbs": 8, "optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 1, "mosaic": 0.0,
+    "batch": 4, "nbs": 4, "optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 1, "mosaic": 0.0,
     "val": False, "workers": 0, "plots": False, "verbose": False,
 }  # fmt: skip
 LOSS: dict[str, Any] = {"loss_type": "bkd+dfl_kl", "weight": "4+8", "gate": "balanced", "schedule": "constant"}
 WIDTH = 0.125  # of the student, as yolov8n's .25: a quarter of its parameters
 FACTOR = 0.5  # share of the teacher's channels that pruning removes
+TIMES = 10  # an epoch goes so often through the few labelled images: each epoch costs a checkpoint
 TITLES = {
     "teacher": "teacher (yolov8n)",
     "alone": "student alone",
@@ -51,8 +52,8 @@ class DemoPlan:
 
     Attributes:
         teacher: epochs of the teacher.
-        student: epochs of the student, alone and distilled.
-        pruned: epochs after pruning.
+        student: epochs of the student, alone and distilled, each :data:`TIMES` times through its labelled images.
+        pruned: epochs after pruning, likewise.
         labelled: images whose labels the students and the pruned networks are trained with.
         preset: of the shapes.
         imgsz: size of the images in pixels.
@@ -61,9 +62,9 @@ class DemoPlan:
     """
 
     teacher: int = 8
-    student: int = 20
+    student: int = 12
     pruned: int = 6
-    labelled: int = 64
+    labelled: int = 16
     preset: str = "demo"
     imgsz: int = 96
     seed: int = 0
@@ -114,10 +115,8 @@ class Demo:
         with noting_usage(), silent(), after_each_epoch(lambda: self.write(".")):
             teacher = self._plain("teacher", "yolov8n.yaml", plan.teacher, self.data)
             self._three_ways("distilled", "alone", self._student(), plan.student, teacher)
-            pruned = (
-                self._chain("cut", teacher).prune(factor=FACTOR, data=self.few, save_dir=self.folder / "cut.pt").path
-            )
-            self._three_ways("pruned_distilled", "pruned", pruned, plan.pruned, teacher)
+            pruned = self._chain("cut", teacher).prune(factor=FACTOR, data=self.few)
+            self._three_ways("pruned_distilled", "pruned", pruned.path, plan.pruned, teacher)
         return [self.made[name] for name in TITLES]
 
     def _three_ways(self, kd: str, plain: str, start: Path, epochs: int, teacher: Path) -> None:
@@ -174,7 +173,7 @@ def write_few(data_yaml: Path, count: int) -> tuple[Path, Path]:
     """
     body = read_yaml(data_yaml)
     files = [f"./{body['train']}/{file.name}\n" for file in sorted((data_yaml.parent / body["train"]).iterdir())]
-    few = write_text(data_yaml.with_name("few.txt"), "".join(files[:count]))
+    few = write_text(data_yaml.with_name("few.txt"), "".join(files[:count] * TIMES))
     rest = write_text(data_yaml.with_name("rest.txt"), "".join(files[count:]))
     text = yaml.safe_dump({**body, "train": few.name}, sort_keys=False)
     return write_text(data_yaml.with_name("few.yaml"), text), rest
