@@ -61,9 +61,9 @@ class DemoPlan:
         device: where everything is trained.
     """
 
-    teacher: int = 8
+    teacher: int = 6
     student: int = 12
-    pruned: int = 6
+    pruned: int = 5
     labelled: int = 16
     preset: str = "demo"
     imgsz: int = 96
