@@ -179,3 +179,17 @@ def test_every_combination_leaves_equal_ranks(combinations: Path, case: str) -> 
     first, second = read(combinations, case, 0), read(combinations, case, 1)
     assert_equal_ranks(first, second)
     assert_as_asked(first, **COMBINATIONS[case])
+
+
+@pytest.mark.slow
+def test_two_processes_share_what_the_teacher_said(tmp_path: Path, arguments: dict[str, str]) -> None:
+    """Each writes shards of its own and reads the other's; after a first run none runs the teacher again."""
+    for _ in range(2):
+        launch(tmp_path, ["cached"], arguments)
+        first, second = read(tmp_path, "cached", 0), read(tmp_path, "cached", 1)
+        shared = [name for name in first["state"] if not name.endswith(PER_PROCESS)]
+        assert [n for n in shared if not torch.equal(first["state"][n], second["state"][n])] == []
+        shards = sorted(path.name for path in (tmp_path / "cache").glob("shard-*"))
+        assert len({name.rpartition("-")[2] for name in shards}) == 2  # processes
+    views = np.concatenate([np.load(tmp_path / "cache" / name / "views.npy") for name in shards])
+    assert set(views.tolist()) == set(range(16))
