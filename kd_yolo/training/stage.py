@@ -23,7 +23,13 @@ from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
 
 
 def train_stage(
-    trainers: Mapping[str, Any], weights: str, folder: Path, arguments: dict[str, Any], *, trust: bool = False
+    trainers: Mapping[str, Any],
+    weights: str,
+    folder: Path,
+    arguments: dict[str, Any],
+    *,
+    trust: bool = False,
+    resume_command: str = "--resume {last}, or the same command in a chain",
 ) -> Path:
     """Trains into ``folder``, from where an earlier process left off.
 
@@ -33,6 +39,7 @@ def train_stage(
         folder: the run's own folder; nothing in it is removed.
         arguments: ultralytics arguments and those of the trainer.
         trust: ``--trust-weights``.
+        resume_command: what to type after Ctrl-C, with ``{last}`` for the checkpoint.
 
     Returns:
         ``weights/best.pt`` in the folder.
@@ -51,7 +58,7 @@ def train_stage(
     run = {**arguments, "project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
     with trusted(weights, folder) if trust else contextlib.nullcontext():
         model = RTDETR(weights) if task == RTDETR_TASK else YOLO(weights)
-        run_training(model, trainer, run, resume_command=f"--resume {last}, or the same command in a chain")
+        run_training(model, trainer, run, resume_command=resume_command)
     return last.with_name("best.pt")
 
 

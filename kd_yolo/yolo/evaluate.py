@@ -43,7 +43,7 @@ def validate(
     imgsz: int,
     batch: int = 16,
     split: str = "val",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     watch: Callable[[Any], None] | None = None,
 ) -> dict[str, float]:
     """Validates as ``yolo val`` does, but prints no tables and leaves no run folder.
