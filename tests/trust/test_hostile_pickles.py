@@ -102,6 +102,16 @@ def test_what_is_huge_is_refused_soon(door: str, what: str, read: list[str], tmp
 
 
 @pytest.mark.parametrize("door", DOORS)
+def test_a_record_with_more_than_its_storage_is_refused(door: str, read: list[str], tmp_path: Path) -> None:
+    smaller = WHOLE.replace(b"K\4", b"K\3")
+    assert smaller != WHOLE
+    (tmp_path / "x.pt").write_bytes(with_record(b"\x80\x02" + smaller + b"."))
+    with pytest.raises(InputError, match="data/'0' should have 12 bytes"):
+        DOORS[door](tmp_path / "x.pt")
+    assert read == []
+
+
+@pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("pack", [with_record, legacy])
 def test_the_tensor_that_the_claims_change_is_whole(
     door: str, pack: Callable[[bytes], bytes], read: list[str], tmp_path: Path
