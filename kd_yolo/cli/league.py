@@ -110,7 +110,8 @@ def _run(flags: LeagueFlags, pairs: list[str], command: str) -> None:
     for note in league.notes:
         print(f"warning: {note}")
     if request.claims is not None:
-        print(f"claims of {request.claims.name} {_note_claims(request.claims, league, write=not flags.dry_run)}")
+        noted = _note_claims(request.claims, league, write=not flags.dry_run)
+        print(f"claims of {request.claims.name}: {'they fit this league' if flags.dry_run else noted}")
     if flags.dry_run:
         _list_missing(league)
         return

@@ -19,7 +19,7 @@ from kd_yolo.losses import losses
 
 NAME = r"[A-Za-z0-9_.+-]{1,100}"
 FORM = "name=loss:key=value,key=value"
-NOT_OF_A_RECIPE = ("teacher", "trust_weights")
+NOT_OF_A_RECIPE = ("teacher", "trust_weights", "teacher_val")
 TRAINING_KEYS = (
     "epochs", "batch", "nbs", "optimizer", "lr0", "lrf", "cos_lr", "momentum", "weight_decay", "warmup_epochs", "dis",
 )  # fmt: skip
@@ -67,7 +67,7 @@ class Recipe(StrictModel):
             return {"loss": NONE if self.kind == "plain" else SHIPPED, **own}
         config = resolve_distill(TEACHER, self.loss, **self.flags)
         if self.loss == DEFAULT_LOSS:  # the networks decide: what was chosen is in the run.json of each run
-            return {"loss": self.loss, **{key: _portable(value) for key, value in self.flags.items()}}
+            return {"loss": self.loss, **{key: _portable(value) for key, value in self.flags.items()}, **own}
         values = config.model_dump(mode="json", exclude_none=True)
         return {key: _portable(value) for key, value in values.items() if key not in NOT_OF_A_RECIPE} | own
 

@@ -36,10 +36,12 @@ def check_agreement(league: League) -> None:
         if lines and name not in changed.setdefault(lines, []):
             changed[lines].append(name)
     if changed:
+        other_split = any("data.split: " in lines for lines in changed)
         found = "\n".join(f"  {first_few(names, 3)}:{lines}" for lines, names in changed.items())
         raise ConfigError(
             f"{league.out} has runs with other settings:\n{found}\nSet them back, or start again under another --name"
             f"{'' if league.out == league.folder else ' and --out'}."
+            + (" The split is --split; every split has results of its own: another --out." if other_split else "")
         )
 
 

@@ -12,14 +12,16 @@ from kd_yolo.base.reading import shown
 from kd_yolo.builtin.demo import demo_data
 from kd_yolo.config.base import MAX_COUNT
 from kd_yolo.config.league import Control, parse_recipes
+from kd_yolo.config.rows import TEACHER
 from kd_yolo.data.check import DataReport, check_for_training
 from kd_yolo.data.spec import list_images, read_data_yaml
 from kd_yolo.distill.defaults import default_student
-from kd_yolo.distill.job import trainer_for
+from kd_yolo.distill.trainer import trainer_for
 from kd_yolo.league.fit import check_recipes
 from kd_yolo.league.job import Job
 from kd_yolo.league.jobs import QUIET, WITHOUT_EFFECT, JobMaker, typed
 from kd_yolo.league.request import Request
+from kd_yolo.league.results import read_result
 from kd_yolo.pipeline.stages import check_weights
 from kd_yolo.pipeline.state import file_hash
 from kd_yolo.training.stage import task_of
@@ -116,6 +118,7 @@ def folders(project: str | None, request: Request, data: str | None) -> tuple[Pa
 
     Raises:
         ConfigError: nothing says which league it is.
+        InputError: a result that is not one of a league.
     """
     name, out = request.name, request.out
     name = name or (data_name(data) if data is not None else None) or (out.resolve().name if out is not None else None)
@@ -128,7 +131,13 @@ def folders(project: str | None, request: Request, data: str | None) -> tuple[Pa
     folder = (Path(project or "runs/league") / name).resolve()
     if out is not None:
         return folder, out.resolve()
-    return folder, folder / "test" if request.split == "test" else folder
+    return folder, folder / "test" if request.split == "test" and not _is_scored_on_test(folder) else folder
+
+
+def _is_scored_on_test(folder: Path) -> bool:
+    """Whether an earlier league kept its results on the test split, its only one, where those of val are now."""
+    score = folder / f"{TEACHER}.json"
+    return score.is_file() and read_result(score)["split"] == "test"
 
 
 def data_name(data: str) -> str:

@@ -77,7 +77,8 @@ def _distill(job: Job) -> None:
         place = {"project": str(job.folder.parent), "name": job.folder.name, "exist_ok": True}
         arguments = {**job.arguments, "data": job.data, **place}
         recipe = job.recipe
-        request = distillation.Request(job.teacher, job.weights, recipe.loss, recipe.flags, job.trust, arguments)
+        flags = {**recipe.flags, "teacher_val": False}  # it has a row of its own
+        request = distillation.Request(job.teacher, job.weights, recipe.loss, flags, job.trust, arguments)
         distillation.distil(distillation.make_plan(request))
     elif progress is not Progress.FINISHED:
         distillation.resume(str(job.last), {"data": job.data}, trust_weights=job.trust)

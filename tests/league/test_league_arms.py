@@ -134,7 +134,7 @@ def test_a_league_with_everything(
     printed = capsys.readouterr().out
     assert here.names[:4] == ["teacher", "teacher-s1", "teacher-random", "teacher-student"]
     assert here.names[11] == "none@cost-s0"
-    assert "claims of claims.yaml noted on " in printed
+    assert "claims of claims.yaml: noted on " in printed
     assert "not shown: cwd minus none@cost > 0 on val: " in printed
     folder = tmp_path / "runs/league/all"
     ratio = json.loads((folder / "cost.json").read_text())["none@cost"]["ratio"]

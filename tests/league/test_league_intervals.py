@@ -96,7 +96,24 @@ def test_images_alone_would_not_hold_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert coverage(3, 8, np.full(8, 0.03), rounds=50) < 0.7
 
 
-def test_shares_of_the_gap_hold_the_truth() -> None:
+@pytest.mark.slow
+def test_a_plain_hierarchical_bootstrap_of_three_seeds_is_too_narrow() -> None:
+    """Seeds drawn with replacement: a draw of three has two thirds of their variance, and no tails."""
+    rng, held, rounds = np.random.default_rng(7), 0, 300
+    for _ in range(rounds):
+        scores_ua, images_ba = simulate(rng, 3, 14, np.full(14, 0.02))
+        drawn_bu = rng.integers(0, 3, (200, 3))
+        gains_ua = scores_ua[:, 1:] - scores_ua[:, :1]
+        images_ba = (images_ba[:, 1:] - images_ba[:, :1]) - (images_ba[:, 1:] - images_ba[:, :1]).mean(0)
+        deviations_ba = gains_ua[drawn_bu].mean(1) - gains_ua.mean(0) + images_ba
+        errors_a = deviations_ba.std(0)
+        critical = np.quantile((np.abs(deviations_ba) / errors_a).max(1), 0.95)
+        held += bool((np.abs(gains_ua.mean(0)) / errors_a).max() <= critical)
+    assert held / rounds < 0.85
+
+
+def test_shares_of_the_gap_hold_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "DRAWS", 2000)
     rng, held, shown = np.random.default_rng(3), 0, 0
     for _ in range(300):
         none_u, gain = rng.normal(0.5, 0.01, 4), 0.03

@@ -56,7 +56,9 @@ def test_arms_at_equal_cost_and_controls() -> None:
 def test_flags_reach_the_distillation_as_they_are() -> None:
     recipe = parse_recipe("a=cwd+bkd:weight=1+2,schedule=constant,stop_at=mosaic,gate=all")
     config = resolve_distill("t.pt", "cwd+bkd", weight="1+2", schedule="constant", stop_at="mosaic", gate="all")
-    expected = json.loads(config.model_dump_json(exclude_none=True, exclude={"teacher", "trust_weights"}))
+    expected = json.loads(
+        config.model_dump_json(exclude_none=True, exclude={"teacher", "trust_weights", "teacher_val"})
+    )
     assert recipe.resolved() == expected
 
 

@@ -172,8 +172,26 @@ def test_changed_settings_are_refused(copy: Path, words: list[str], here: Here, 
     assert {k: v for k, v in before.items() if k in snapshot(copy)} == snapshot(copy)
 
 
+def test_a_league_of_before_kept_test_results_in_its_folder(
+    copy: Path, words: list[str], here: Here, capsys: Any
+) -> None:
+    """It had no ``--split`` and went to the test split where there was one; ``--split test`` goes on with it."""
+    own = [word for word in words if word not in ("--out", "results")]
+    folder = copy / "runs/league/tiny"
+    for file in (*(copy / "results").glob("*-s0.json"), copy / "results/teacher.json"):
+        text = json.loads(file.read_text())
+        text["split"] = text["settings"]["data"]["split"] = "test"
+        (folder / file.name).write_text(json.dumps(text))
+    assert app(own) == 2
+    assert 'data.split: "test" -> "val"' in (printed := capsys.readouterr().err)
+    assert "The split is --split" in printed
+    assert app(["league", "--table", "--name", "tiny", "--split", "test"]) == 0
+    assert (folder / "league.md").is_file()
+    assert here.names == []
+
+
 def test_another_teacher_is_refused(copy: Path, words: list[str], make_weights: Any, capsys: Any) -> None:
-    assert app([*words, "--teacher", make_weights("yolov8s.yaml", seed=2)]) == 2
+    assert app([*words, "--teacher", make_weights("tiny16", seed=2)]) == 2
     assert "teacher.sha256: " in capsys.readouterr().err
 
 
@@ -259,7 +277,7 @@ def test_a_teacher_is_needed_and_has_to_know_the_data(
     place = words.index("--teacher")
     assert app([*words[:place], *words[place + 2 :]]) == 2
     assert "--teacher yolov8s.pt --teacher-epochs 20" in capsys.readouterr().err
-    assert app([*words, "--teacher", make_weights("yolov8s.yaml", classes=5)]) == 3
+    assert app([*words, "--teacher", make_weights("tiny16", classes=5)]) == 3
     assert "has 5 classes, " in (printed := capsys.readouterr().err)
     assert "--teacher-epochs 20" in printed
     assert app([*words, "--teacher", "yolov8s.yaml"]) == 2
