@@ -30,6 +30,7 @@ IN_PLACE = {
     "builtin/clip_set.py": "fills a folder_beside",
     "builtin/crops_set.py": "fills a folder_beside",
     "builtin/diagram_set.py": "fills a folder_beside",
+    "builtin/shapes_set.py": "fills a folder_beside",
     "builtin/street_set.py": "fills a folder_beside",
     "data/folder.py": "fills a folder_beside",
     "search/tracks/files.py": "fills a folder_beside",

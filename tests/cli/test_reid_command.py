@@ -80,7 +80,9 @@ def test_prune_and_train_on(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "parameters 11,177,536 -> 4,603,680 (41%)" in capsys.readouterr().out
     start = str((place / BEST).with_name("pruned.pt"))
     assert main(["distill", "--teacher", BEST, "--start", start, "data=crops", *SMALL]) == 0
-    assert "| query | 4 | 12 | 3 |" in capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out.splitlines()
+    assert "| query | 4 | 12 | 3 |" in said
+    assert said[-1] == "next:    kd-yolo reid test --weights runs/reid/pruned/weights/best.pt data=crops"
     assert "kd_logit" in (place / "runs/reid/pruned/results.csv").read_text()
 
 

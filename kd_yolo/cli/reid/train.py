@@ -77,7 +77,7 @@ def run_train(flags: Train, pairs: list[str]) -> None:
     # of processes that train together, the first one alone writes
     with reserved(first) if os.environ.get("RANK", "0") == "0" else nullcontext(first) as folder:
         last = folder / "weights" / "last.pt"
-        _finish_training(_interruptible(lambda: train(config, folder, say, start=start), last))
+        _finish_training(_interruptible(lambda: train(config, folder, say, start=start), last), config.data)
 
 
 def run_distill(flags: Train, pairs: list[str]) -> None:
@@ -132,7 +132,7 @@ def _stem(path: str | Path | None) -> str | None:
     return None if path is None else Path(path).stem
 
 
-def _finish_training(best: Path) -> None:
+def _finish_training(best: Path, data: str | None = None) -> None:
     print_results(best.parents[1], ("results.csv", "results.png", "metrics.json"))
     print_network(best, plain=False)
-    print_next(f"kd-yolo reid test --weights {shell_path(best)} data=...")
+    print_next(f"kd-yolo reid test --weights {shell_path(best)} data={shell_path(data) if data else '...'}")
