@@ -237,6 +237,7 @@ def test_teachers_of_controls_are_not_the_teacher(out: Path) -> None:
     for name in ("student", "random"):
         write(out, "teacher", 0, 0.1, control=name)
         (out / "teacher.json").rename(out / f"teacher-{name}.json")
+    assert read_results(out).teacher is None
     write(out, "teacher", 0, 0.60)
     results = read_results(out)
     assert results.teacher == 0.60
