@@ -158,3 +158,13 @@ def test_equal_arms_have_an_interval_of_no_width() -> None:
     (contrast,) = contrasts_of(scores_ua)
     found = gain_interval(contrast, noise(scores_ua), critical_value([contrast], noise(scores_ua)))
     assert (found.low, found.high) == (0.0, 0.0)
+
+
+def test_both_parts_of_the_error_by_hand() -> None:
+    contrast = Contrast("a", "b", np.array([0.1, 0.3]), np.array([0.02, -0.02, 0.01, -0.01]))
+    assert contrast.gain == pytest.approx(0.2)
+    images, own = np.var([0.02, -0.02, 0.01, -0.01], ddof=1), 0.02 / 2
+    assert intervals.standard_error(contrast, Noise(0.001, 5)) == pytest.approx((own + images) ** 0.5)
+    assert intervals.standard_error(contrast, Noise(0.03, 5)) == pytest.approx((0.06 / 2 + images) ** 0.5)
+    found = gain_interval(contrast, Noise(0.03, 5), 2.5)
+    assert found.high - found.low == pytest.approx(5 * (0.03 + images) ** 0.5)

@@ -232,6 +232,18 @@ def test_the_spread_of_teachers_is_in_the_interval(tmp_path: Path) -> None:
     assert read_results(tmp_path / "three").teacher == pytest.approx(0.61)
 
 
+def test_teachers_of_controls_are_not_the_teacher(out: Path) -> None:
+    """Their score lies beside that of the teacher; a gap is never measured to it."""
+    for name in ("student", "random"):
+        write(out, "teacher", 0, 0.1, control=name)
+        (out / "teacher.json").rename(out / f"teacher-{name}.json")
+    assert read_results(out).teacher is None
+    write(out, "teacher", 0, 0.60)
+    results = read_results(out)
+    assert results.teacher == 0.60
+    assert results.recipes == ["shipped", "cwd", "none"]
+
+
 def test_foreign_files(tmp_path: Path) -> None:
     assert make_report(tmp_path, tmp_path) is None
     (tmp_path / "x-s0.json").write_text("{}")
