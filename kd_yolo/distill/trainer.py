@@ -163,11 +163,17 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
         if self.criterion is None or not unwrap_model(self.model).training:
             return super().preprocess_batch(batch)
         self._reached = self.progress  # before this batch counts as done
+        self.criterion.measure_next |= bool(self.criterion.balance.shares) and self._is_early_measurement()
         batch = super().preprocess_batch(batch)
         every = self.kd_config.teacher_every or 1
         times = every if self.global_batch % every == 0 else 0
         self.criterion.observe(batch["img"], self._reached, times=times)
         return batch
+
+    def _is_early_measurement(self) -> bool:
+        """Steps 2, 4, 8, ...: a generator that learns makes its term's gradient a hundred times larger at first."""
+        step: int = self.epoch * len(self.train_loader) + self._batches_seen
+        return step > 1 and step & (step - 1) == 0
 
     def _clear_memory(self, threshold: float | None = None) -> None:
         """Also forgets the teacher's maps: after running out of memory they would survive in the criterion."""
