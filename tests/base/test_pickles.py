@@ -13,7 +13,8 @@ import torch
 import ultralytics.nn.tasks as tasks
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.pickles import Made, Name, PickleFacts, ScanError, scan_pickle
+from kd_yolo.base.pickle_facts import Made, Name, PickleFacts, ScanError
+from kd_yolo.base.pickles import scan_pickle
 from kd_yolo.base.torch_files import is_plain_call, is_plain_name
 from kd_yolo.reid.model.pickle_policy import check_pickle, names_beyond_plain
 from kd_yolo.yolo.files import allow_list, unpickle

@@ -191,7 +191,7 @@ def test_a_league_of_before_kept_test_results_in_its_folder(
 
 
 def test_another_teacher_is_refused(copy: Path, words: list[str], make_weights: Any, capsys: Any) -> None:
-    assert app([*words, "--teacher", make_weights("yolov8s.yaml", seed=2)]) == 2
+    assert app([*words, "--teacher", make_weights("tiny16", seed=2)]) == 2
     assert "teacher.sha256: " in capsys.readouterr().err
 
 
@@ -277,7 +277,7 @@ def test_a_teacher_is_needed_and_has_to_know_the_data(
     place = words.index("--teacher")
     assert app([*words[:place], *words[place + 2 :]]) == 2
     assert "--teacher yolov8s.pt --teacher-epochs 20" in capsys.readouterr().err
-    assert app([*words, "--teacher", make_weights("yolov8s.yaml", classes=5)]) == 3
+    assert app([*words, "--teacher", make_weights("tiny16", classes=5)]) == 3
     assert "has 5 classes, " in (printed := capsys.readouterr().err)
     assert "--teacher-epochs 20" in printed
     assert app([*words, "--teacher", "yolov8s.yaml"]) == 2
