@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 
 demo: setup
-	@echo "[2/2] demo: built-in data, a teacher, a distilled student"
+	@echo "[2/2] demo: a teacher, a student alone and under it, the teacher pruned"
 	$(BIN)/python -m kd_yolo demo
 
 test: setup

@@ -43,7 +43,7 @@ class StreetPreset:
         return range(start, start + self.identities[place])
 
 
-P = TypeVar("P", StreetPreset, "DiagramPreset", "CropsPreset", "ClipPreset")
+P = TypeVar("P", StreetPreset, "DiagramPreset", "ShapesPreset", "CropsPreset", "ClipPreset")
 
 _STREET = (
     StreetPreset("smoke", 160, 120, (12, 6, 6), (24, 12, 12), 4),
@@ -97,6 +97,37 @@ def get_diagram_preset(name: str) -> DiagramPreset:
         ConfigError: no such preset.
     """
     return _find(_DIAGRAM, name)
+
+
+@dataclass(frozen=True)
+class ShapesPreset:
+    """How many images of shapes are drawn and how large.
+
+    Args:
+        name: as typed on the command line.
+        size_px: width and height.
+        images: images by split.
+    """
+
+    name: str
+    size_px: int
+    images: dict[str, int]
+
+
+_SHAPES = (
+    ShapesPreset("smoke", 64, {"train": 12, "val": 6}),
+    ShapesPreset("demo", 96, {"train": 400, "val": 150}),
+    ShapesPreset("bench", 128, {"train": 4000, "val": 600}),
+)
+
+
+def get_shapes_preset(name: str) -> ShapesPreset:
+    """The preset of this name.
+
+    Raises:
+        ConfigError: no such preset.
+    """
+    return _find(_SHAPES, name)
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from kd_yolo.builtin.clip_set import ClipReport
     from kd_yolo.builtin.crops_set import CropsReport
     from kd_yolo.builtin.diagram_set import DiagramReport
+    from kd_yolo.builtin.shapes_set import ShapesReport
     from kd_yolo.builtin.street_set import StreetReport
     from kd_yolo.data.split_check import SplitReport
 
-    Report = StreetReport | DiagramReport | CropsReport | ClipReport
+    Report = StreetReport | DiagramReport | CropsReport | ClipReport | ShapesReport
 
-Set = Literal["street", "diagram", "reid", "clip"]
+Set = Literal["street", "diagram", "reid", "clip", "shapes"]
 SETS: tuple[Set, ...] = get_args(Set)
 MAX_CLASSES_SHOWN = 100
 ABOUT = {
     "make": About(
-        "Draws built-in street scenes, diagrams, crops of people, or videos of several cameras.",
+        "Draws built-in street scenes, diagrams, crops of people, videos of several cameras, or shapes.",
         "kd-yolo data make street --preset smoke --out my/streets",
     ),
     "check": About(
@@ -46,9 +47,10 @@ class Make(Flags):
     what: Annotated[Set, tyro.conf.Positional]
     """street: people, cars, dogs, signs.  diagram: nested hand-drawn processes, with the parent of each box.
     reid: crops of people in several cameras, as in Market-1501.  clip: videos of several cameras, with the boxes and
-    identities of the people."""
+    identities of the people.  shapes: large discs, squares and triangles, the easy set of `kd-yolo demo`."""
     preset: Literal["smoke", "demo", "bench"] = "demo"
-    """smoke (seconds), demo (about 250 street scenes, 160 diagrams, 3,800 crops or 600 frames), bench (thousands)."""
+    """smoke (seconds), demo (about 250 street scenes, 160 diagrams, 3,800 crops, 600 frames or 550 images of
+    shapes), bench (thousands)."""
     out: Path | None = None
     """Folder (default: datasets/<what>-<preset>; datasets/diagram for the demo preset of diagrams)."""
     seed: int = 0
@@ -109,10 +111,12 @@ def _maker(what: Set) -> Callable[..., Report]:
     from kd_yolo.builtin.clip_set import make_clip
     from kd_yolo.builtin.crops_set import make_crops
     from kd_yolo.builtin.diagram_set import make_diagram
+    from kd_yolo.builtin.shapes_set import make_shapes
     from kd_yolo.builtin.street_set import make_street
 
     makers: dict[Set, Callable[..., Report]] = {
         "street": make_street, "diagram": make_diagram, "reid": make_crops, "clip": make_clip,
+        "shapes": make_shapes,
     }  # fmt: skip
     return makers[what]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils.callbacks.base import default_callbacks
 
 
 def say_time_left(trainer: Any) -> None:
@@ -15,6 +18,20 @@ def say_time_left(trainer: Any) -> None:
         return
     seconds = (time.time() - trainer.train_time_start) / (trainer.epoch - trainer.start_epoch + 1) * left
     LOGGER.info(f"kd-yolo: epoch {trainer.epoch + 1} of {trainer.epochs} done, about {duration(seconds)} left")
+
+
+@contextmanager
+def after_each_epoch(call: Callable[[], None]) -> Iterator[None]:
+    """Inside, every training calls this after each epoch, whatever its trainer is."""
+
+    def callback(_: Any) -> None:
+        call()
+
+    default_callbacks["on_train_epoch_end"].append(callback)
+    try:
+        yield
+    finally:
+        default_callbacks["on_train_epoch_end"].remove(callback)
 
 
 def duration(seconds: float) -> str:

@@ -21,3 +21,16 @@ def quiet(level: int = logging.WARNING) -> Iterator[None]:
             yield
     finally:
         LOGGER.setLevel(before)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Inside, ultralytics and this package say nothing below an error."""
+    own = logging.getLogger("kd_yolo")
+    before = own.level
+    own.setLevel(logging.ERROR)
+    try:
+        with quiet(logging.ERROR):
+            yield
+    finally:
+        own.setLevel(before)

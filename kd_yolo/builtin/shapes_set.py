@@ -1,0 +1,116 @@
+"""Writes the built-in shapes as a YOLO detection set: the easy one, which a network learns from scratch in a minute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from kd_yolo.base.files import write_image
+from kd_yolo.builtin.presets import ShapesPreset, get_shapes_preset
+from kd_yolo.builtin.shapes import CLASS_NAMES, ShapesImage, draw_shapes
+from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+
+GENERATOR = "shapes"
+VERSION = 1  # raise it whenever the same seed gives other images or labels
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class ShapesReport:
+    """What ``make_shapes`` made, or found already made.
+
+    Args:
+        folder: the set.
+        data_yaml: what training takes.
+        images: images by split.
+        boxes: boxes by split and class name.
+        reused: the set was already there and was not drawn again.
+    """
+
+    folder: Path
+    data_yaml: Path
+    images: dict[str, int]
+    boxes: dict[str, dict[str, int]]
+    reused: bool
+
+
+def make_shapes(
+    out_dir: Path,
+    preset: str = "demo",
+    seed: int = 0,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> ShapesReport:
+    """Makes the built-in shapes: ``images/<split>``, ``labels/<split>``, ``data.yaml`` and ``meta.json``.
+
+    Nothing appears under ``out_dir`` before the set is complete.
+
+    Args:
+        out_dir: the set's folder; a set with the same preset, seed and version that is already there is reused.
+        preset: "smoke", "demo" or "bench".
+        seed: of everything.
+        force: replace another set of shapes that is in ``out_dir``.
+        progress: called with (images done, images in all).
+
+    Raises:
+        ConfigError: unknown preset, or ``out_dir`` holds something else.
+    """
+    plan, out_dir = get_shapes_preset(preset), Path(out_dir).absolute()
+    wanted = {"preset": plan.name, "seed": seed, "version": VERSION}
+    found = find_made(out_dir, GENERATOR, wanted, {"images": "jpg", "labels": "txt"}, force=force)
+    header = found or write_whole(out_dir, lambda partial: _write_set(partial, plan, seed, progress))
+    return ShapesReport(out_dir, out_dir / "data.yaml", header["images"], header["boxes"], reused=found is not None)
+
+
+def _write_set(folder: Path, plan: ShapesPreset, seed: int, progress: Progress | None) -> Record:
+    """Draws everything into ``folder`` and returns the header of ``meta.json``."""
+    boxes = {split: dict.fromkeys(CLASS_NAMES, 0) for split in plan.images}
+    done, total = 0, sum(plan.images.values())
+    for split, count in plan.images.items():
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for index in range(count):
+            drawn = draw_shapes(seed, split, index, plan.size_px)
+            _write_image(folder, split, f"{split}_{index:05d}", drawn)
+            for name, number in Counter(CLASS_NAMES[c] for c in drawn.classes).items():
+                boxes[split][name] += number
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    (folder / "data.yaml").write_text(_yaml_text(plan, seed))
+    return {
+        "generator": GENERATOR,
+        "version": VERSION,
+        "preset": plan.name,
+        "seed": seed,
+        "size_px": plan.size_px,
+        "classes": list(CLASS_NAMES),
+        "images": plan.images,
+        "boxes": boxes,
+    }
+
+
+def _write_image(folder: Path, split: str, stem: str, drawn: ShapesImage) -> None:
+    file = folder / "images" / split / f"{stem}.jpg"
+    write_image(file, drawn.image, jpeg_quality=_JPEG_QUALITY, sync=False)
+    size_px = drawn.image.shape[0]
+    centres, sides = (
+        (drawn.boxes_xyxy[:, :2] + drawn.boxes_xyxy[:, 2:]) / 2,
+        drawn.boxes_xyxy[:, 2:] - drawn.boxes_xyxy[:, :2],
+    )
+    lines = [
+        " ".join([str(class_id), *(f"{number / size_px:.6f}" for number in (*centre, *side))]) + "\n"
+        for class_id, centre, side in zip(drawn.classes, centres, sides, strict=True)
+    ]
+    (folder / "labels" / split / f"{stem}.txt").write_text("".join(lines))
+
+
+def _yaml_text(plan: ShapesPreset, seed: int) -> str:
+    """No ``path`` key: ultralytics then takes the paths from the file's own folder, wherever the command runs."""
+    body: Record = {split: f"images/{split}" for split in plan.images}
+    body["names"] = dict(enumerate(CLASS_NAMES))
+    return f"# kd-yolo data make shapes --preset {plan.name} --seed {seed}\n" + yaml.safe_dump(body, sort_keys=False)

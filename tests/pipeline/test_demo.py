@@ -1,0 +1,139 @@
+"""The demo: what counts as a gain, its table and its exit code; a tiny one from start to end (slow)."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from kd_yolo.base.errors import KDYoloError
+from kd_yolo.builtin.shapes_set import make_shapes
+from kd_yolo.cli import demo as command
+from kd_yolo.data.check import check_detection_data
+from kd_yolo.data.unlabelled import find_unlabelled
+from kd_yolo.pipeline.demo import closing
+from kd_yolo.pipeline.demo.closing import closing_table, find_gains, verdict
+from kd_yolo.pipeline.demo.train import TIMES, TITLES, Demo, DemoPlan, Trained, write_few
+from kd_yolo.report.comparison import setup
+from kd_yolo.yolo.files.loading import load_checkpoint
+
+GOOD = {
+    "teacher": 0.5, "alone": 0.2, "alone_equal_cost": 0.25, "distilled": 0.35,
+    "pruned": 0.3, "pruned_equal_cost": 0.38, "pruned_distilled": 0.36,
+}  # fmt: skip
+
+
+def test_gains_are_over_equal_epochs_equal_cost_and_the_gap() -> None:
+    student, pruned = find_gains(GOOD)
+    assert (student.name, pruned.name) == ("distilled", "pruned_distilled")
+    assert student.equal_epochs == pytest.approx(0.15)
+    assert student.equal_cost == pytest.approx(0.10)
+    assert student.gap_share == pytest.approx(0.5)
+    assert (pruned.equal_epochs, pruned.equal_cost) == (pytest.approx(0.06), pytest.approx(-0.02))
+
+
+def test_what_was_not_shown_is_said() -> None:
+    first, second = verdict(find_gains(GOOD))
+    assert "+0.150 at equal epochs (50% of the gap to the teacher), +0.100 at equal cost" in first
+    assert "not shown" not in first
+    assert second.endswith("-0.020 at equal cost: not shown")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"distilled": 0.2},  # no better than alone
+        {"distilled": 0.25},  # no better at equal cost, after pruning neither
+    ],
+)
+def test_no_gain_is_an_error(change: dict[str, float]) -> None:
+    with pytest.raises(KDYoloError, match=r"^the demo showed no gain\.\n.*not shown") as error:
+        verdict(find_gains({**GOOD, **change}))
+    assert error.value.exit_code == 1
+
+
+def fake_row(number: int) -> Any:
+    size = SimpleNamespace(parameters=1_000_000 * number, gflops=0.1 * number)
+    return SimpleNamespace(size=size, latency=SimpleNamespace(p50_ms=1.0 * number, p90_ms=1.5 * number))
+
+
+def trained(scores: dict[str, float]) -> list[Trained]:
+    return [Trained(name, 3, 7.4, score) for name, score in scores.items()]
+
+
+def test_the_table_has_a_row_per_network() -> None:
+    measured: Any = SimpleNamespace(rows=[fake_row(n) for n in range(1, 8)])
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(closing_table(trained(GOOD), measured))
+    head, *rows = console.export_text().splitlines()
+    assert re.split(r"\s{2,}", head.strip()) == ["network", *closing.COLUMNS]
+    assert [row[:32].strip() for row in rows] == list(TITLES.values())
+    assert re.split(r"\s{2,}", rows[1].strip()) == [
+        "student alone", "3", "7", "0.200", "2.00", "0.200", "2.00", "3.00",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("distilled", "code"), [(0.35, 0), (0.2, 1)])
+def test_the_exit_code(
+    distilled: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is trained or timed: the trainings give these scores."""
+    scores = {**GOOD, "distilled": distilled}
+
+    def train(self: Demo) -> list[Trained]:
+        self.data = "data.yaml"
+        return trained(scores)
+
+    rows = [fake_row(n) for n in range(1, 8)]
+    measured = SimpleNamespace(rows=rows, records=lambda: [{"p50_ms": 1.0} for _ in rows])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Demo, "train", train)
+    monkeypatch.setattr(closing, "measure", lambda demo, say: measured)
+    monkeypatch.setattr(closing, "draw", lambda demo: None)
+    assert command.main(["--seed", "4"]) == code
+    printed = capsys.readouterr()
+    assert "student distilled" in printed.out
+    assert ("the demo showed no gain" in printed.err) == bool(code)
+    kept = json.loads(next(tmp_path.rglob("demo.json")).read_text())
+    assert kept["plan"]["seed"] == 4
+    assert kept["rows"]["distilled"]["score"] == distilled
+    assert kept["setup"] == setup()
+
+
+def test_the_students_have_the_labels_of_the_first_images(tmp_path: Path) -> None:
+    made = make_shapes(tmp_path / "set", "smoke")
+    few, rest = write_few(made.data_yaml, 4)
+    report = check_detection_data(few)
+    assert {split: found.images for split, found in report.splits.items()} == {"train": 4 * TIMES, "val": 6}
+    labelled = set(few.with_name("few.txt").read_text().split())
+    assert len(labelled) == 4
+    without = find_unlabelled(str(rest), frames_dir=tmp_path).files
+    assert len(without) == 8
+    assert not {file.name for file in without} & {Path(file).name for file in labelled}
+
+
+@pytest.mark.slow
+def test_a_tiny_demo_from_start_to_end(tmp_path: Path) -> None:
+    """Too short to learn anything: every network is there, and nothing is trained twice."""
+    plan, printed = DemoPlan(teacher=1, student=1, pruned=1, labelled=4, preset="smoke", imgsz=64), []
+    demo = Demo(tmp_path, plan, printed.append)
+    made = demo.train()
+    assert [one.name for one in made] == list(TITLES)
+    assert all(one.cost_s > 0 for one in made)
+    sizes = {
+        one.name: sum(p.numel() for p in load_checkpoint(tmp_path / f"{one.name}.pt")[0].parameters()) for one in made
+    }
+    assert sizes["alone"] == sizes["alone_equal_cost"] == sizes["distilled"] < sizes["teacher"] / 3
+    assert sizes["pruned"] == sizes["pruned_equal_cost"] == sizes["pruned_distilled"] < sizes["teacher"] / 3
+    assert next(one for one in made if one.name == "alone_equal_cost").epochs >= 1
+    assert "".join(printed).count("mAP50-95") == len(TITLES)
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("best.pt")}
+    assert Demo(tmp_path, plan, printed.append).train() == made
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("best.pt")} == before
+    assert closing.draw(demo).is_file()
