@@ -82,7 +82,7 @@ class Measuring:
             found = validate(
                 network, self.data, imgsz=self.imgsz, batch=self.batch, device=self.device, watch=watch
             )  # fmt: skip
-        box, names = seen[0].metrics.box, seen[0].names
+        box, names = seen[0].metrics.box, seen[0].data["names"]
         return Score(found[KEY], {str(names[int(i)]): float(box.maps[int(i)]) for i in box.ap_class_index})
 
 

@@ -111,7 +111,7 @@ def without_state(ckpt: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint without what a resume needs of ours; the run's settings stay, under a key of their own."""
     kd = (ckpt.get("train_args") or {}).pop("kd", None)
     if kd is not None:
-        ckpt[STATE] = {key: value for key, value in kd.items() if key not in ("data", "data_sha256")}
+        ckpt[STATE] = {key: value for key, value in kd.items() if key not in ("data", "data_sha256", "measured")}
     for key in ("ema", "model"):
         arguments = getattr(ckpt.get(key), "args", None) or {}
         (arguments if isinstance(arguments, dict) else vars(arguments)).pop("kd", None)

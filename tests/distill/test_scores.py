@@ -35,7 +35,7 @@ def test_a_score_is_the_validators_and_leaves_random_numbers_alone(teacher: str,
     assert torch.equal(torch.rand(1), expected)
     assert found.all == validate(teacher, tiny_data, imgsz=64, batch=16, device="cpu")["metrics/mAP50-95(B)"]
     assert found.all == pytest.approx(sum(found.by_class.values()) / len(found.by_class))
-    assert set(found.by_class) <= set(NAMES) | {"0", "1"}
+    assert set(found.by_class) == set(NAMES)  # the data's, as this teacher has none
 
 
 def start_lines(monkeypatch: pytest.MonkeyPatch, build: Any, tiny_yaml: Any, **found: Any) -> list[str]:
