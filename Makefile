@@ -3,8 +3,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --durations=10 --durations-min=20
+# in the order of the folders: sorted by the number of their tests, the files of few and long ones would come last
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=10 --durations-min=20
 STAMP := $(VENV)/.installed
+export PYTHONDONTWRITEBYTECODE =  # tests start processes, and each would compile this package again
 
 .PHONY: setup demo test test-slow test-e2e test-all check check-matrix fmt bench wheel clean
 

@@ -89,7 +89,7 @@ class Crops:
 def crops_of(clip: Any, detector: Any, rules: Any, stride: int) -> tuple[Crops, Crops, set[tuple[int, int, int]]]:
     """Crops at true boxes, crops at found ones, and the queries: person, camera and frame."""
     from kd_yolo.search.frames.sources import open_source
-    from kd_yolo.search.networks.batches import people_of
+    from kd_yolo.search.networks.batches import detect_people
     from kd_yolo.search.tracks.mot import read_mot
 
     true, found = Crops(), Crops()
@@ -97,7 +97,7 @@ def crops_of(clip: Any, detector: Any, rules: Any, stride: int) -> tuple[Crops, 
     for camera, (video, file) in enumerate(zip(clip.videos, clip.truths, strict=True), 1):
         truth = read_mot(file)
         frames = open_source(str(video), camera=camera, stride=stride, say=lambda _: None)
-        for frame, people in people_of(frames, detector, rules.conf, detector.settings.batch):
+        for frame, people in detect_people(frames, detector, rules.conf, detector.settings.batch):
             here = truth.where(truth.frames_n == frame.index + 1)
             ids = [int(i) if counts else JUNK for i, counts in zip(here.ids_n, here.counts_n, strict=True)]
             for box_4, person in zip(here.boxes_xyxy_n4, ids, strict=True):
@@ -114,7 +114,7 @@ def crops_of(clip: Any, detector: Any, rules: Any, stride: int) -> tuple[Crops, 
 def cut_one(frame: Any, box_xyxy: np.ndarray, rules: Any) -> Any:
     """The crop of a box; None where the rules leave it out."""
     from kd_yolo.search.frames.cut import cut
-    from kd_yolo.search.frames.records import People
+    from kd_yolo.search.frames.frame_types import People
 
     crops = cut(frame, People(box_xyxy[None].astype(np.float32), np.ones(1, np.float32)), rules)
     return crops[0] if crops else None

@@ -89,10 +89,10 @@ class Parts:
     def pipeline(self) -> int:
         """Decode, detect, cut and embed as the commands do."""
         from kd_yolo.search.frames.cut import cut
-        from kd_yolo.search.networks.batches import people_of
+        from kd_yolo.search.networks.batches import detect_people
 
         count, waiting = 0, []
-        for frame, people in people_of(self.frames(), self.detector, self.rules.conf, self.settings.batch):
+        for frame, people in detect_people(self.frames(), self.detector, self.rules.conf, self.settings.batch):
             waiting += cut(frame, people, self.rules)
             if len(waiting) >= 64:
                 count += len(self.embedder.embed([crop.image_hw3 for crop in waiting]))
@@ -126,9 +126,9 @@ class Parts:
         from ultralytics.data.augment import LetterBox
 
         from kd_yolo.search.frames.cut import cut
-        from kd_yolo.search.networks.batches import people_of
+        from kd_yolo.search.networks.batches import detect_people
 
-        pairs = list(people_of(self.frames(), self.detector, self.rules.conf, self.settings.batch))
+        pairs = list(detect_people(self.frames(), self.detector, self.rules.conf, self.settings.batch))
         fit = LetterBox(new_shape=(self.args.imgsz, self.args.imgsz), auto=True, stride=32)
         fitted = np.stack([fit(image=frame.image_hw3) for frame, _ in pairs])
         images = torch.from_numpy(fitted).permute(0, 3, 1, 2).flip(1).float().div(255).split(self.settings.batch)

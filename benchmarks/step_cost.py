@@ -102,7 +102,7 @@ def make_trainer(method: str, args: argparse.Namespace) -> Any:
             "imgsz": args.imgsz,
             "batch": args.batch,
             "nbs": args.batch,
-            "device": "cpu",
+            "device": getattr(args, "device", "cpu"),  # gpu_league.py sets another one
             "workers": 0,
             "plots": False,
             "optimizer": "SGD",

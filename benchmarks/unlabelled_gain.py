@@ -3,25 +3,23 @@
     python benchmarks/unlabelled_gain.py --data path/to/data.yaml --teacher yolov8s.pt --student yolov8n.pt
 
 Every second training image keeps its labels. The teacher is fine-tuned on that half alone. Then, seed by seed: the
-student on the labelled half; distilled on it by the objectness-scaled loss (L2, KL); the same, or with other losses,
-with the other half as unlabelled images; and the student on all labels. The share of the gap between the first and
-the last that each arm closes is paired by seed. Finished runs are kept under
+student on the labelled half; distilled on it alone, which is the control; the same loss with the other half as
+unlabelled images; and the student on all labels. Gains over the first are paired by seed, their intervals
+(``benchmarks/intervals.py``) hold together. Finished runs are kept under
 ``docs/benchmarks/unlabelled_gain/<set>/``; ``--table`` prints them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
 ARMS = {
     "l2": "obj_gated", "kl": "obj_gated_kl", "bkd_box": "bkd+dfl_kl", "all_round": "all_round", "balanced": "balanced",
@@ -36,7 +34,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--student", help="weights of the student")
     parser.add_argument("--set", dest="set_name", help="name of the results folder (default: the data folder's name)")
     parser.add_argument("--arms", nargs="+", default=["l2", "kl", "bkd_box"], choices=list(ARMS))
-    parser.add_argument("--labelled-arms", nargs="*", default=["l2", "kl"], help="arms also run without the other half")
+    parser.add_argument("--labelled-arms", nargs="*", help="arms also run without the other half (default: --arms)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--imgsz", type=int, default=192)
     parser.add_argument("--epochs", type=int, default=15)
@@ -68,12 +66,12 @@ def split_set(args: argparse.Namespace, folder: Path) -> tuple[Path, Path, Path]
 
 def leagues(args: argparse.Namespace) -> list[Any]:
     """The runs on the labelled half, and those on all labels."""
-    from kd_yolo.config.league import NONE, SHIPPED
+    from kd_yolo.config.rows import NONE, SHIPPED
     from kd_yolo.league.plan import Request, make_league
 
     folder = (args.runs / args.set_name).resolve()
     half, whole, unlabelled = split_set(args, folder / "set")
-    recipes = [f"{arm}={ARMS[arm]}" for arm in args.labelled_arms]
+    recipes = [f"{arm}={ARMS[arm]}" for arm in (args.arms if args.labelled_arms is None else args.labelled_arms)]
     recipes += [f"{arm}_unlabelled={ARMS[arm]}:unlabelled={unlabelled}" for arm in args.arms]
     found = []
     for name, data, losses in (("half", half, tuple(recipes)), ("whole", whole, ())):
@@ -84,7 +82,7 @@ def leagues(args: argparse.Namespace) -> list[Any]:
         league = make_league(
             Request(
                 losses, tuple(args.seeds), args.teacher, args.student, args.teacher_epochs, name,
-                args.out / args.set_name / name, arguments=arguments,
+                args.out / args.set_name / name, arguments=arguments, split="test",
             )
         )  # fmt: skip
         unwanted = {SHIPPED} if name == "half" else {SHIPPED, *(j.recipe.name for j in league.jobs)} - {NONE}
@@ -93,32 +91,27 @@ def leagues(args: argparse.Namespace) -> list[Any]:
 
 
 def table(folder: Path) -> str:
-    """A row an arm: mean and sd over seeds, and the share of the missing labels' gap that it closes."""
-    runs: dict[tuple[str, str], dict[int, float]] = {}
-    for file in sorted(folder.glob("*/*-s*.json")):
-        result = json.loads(file.read_text())
-        runs.setdefault((file.parent.name, result["recipe"]), {})[result["seed"]] = result["map"]
-    low, high = runs[("half", "none")], runs.get(("whole", "none"), {})
+    """A row an arm: mean and sd over seeds, gain over the labelled half alone with its interval."""
+    import intervals
+
+    from kd_yolo.league.table import mean_sd, spread
+
+    scores = intervals.unlabelled(folder)
+    found = {item.recipe: item for item in intervals.with_none(scores)}
+    runs = {arm: [score for (own, _), score in scores.items() if own == arm] for arm in intervals.arms(scores)}
     lines = [
-        "| labels | arm | seeds | mAP50-95 | gain over the labelled half | gap closed |",
+        "| labels | arm | seeds | mAP50-95 | gain over the labelled half | 95 % interval |",
         "|---|---|---|---|---|---|",
     ]
-    for (part, recipe), scores in sorted(runs.items(), key=lambda item: statistics.mean(item[1].values())):
-        gains = [scores[seed] - low[seed] for seed in scores if seed in low]
-        common = [seed for seed in scores if seed in low and seed in high]
-        gap = sum(high[seed] - low[seed] for seed in common)
-        closed = f"{sum(scores[s] - low[s] for s in common) / gap:+.0%}" if gap > 0 and recipe != "none" else ""
-        name = "no distillation" if recipe == "none" else recipe
-        lines.append(
-            f"| {part} | {name} | {len(scores)} | {_mean(scores.values(), '.4f')} | {_mean(gains, '+.4f')} | {closed} |"
+    for arm in sorted(runs, key=lambda arm: sum(runs[arm]) / len(runs[arm])):
+        item = found.get(arm)
+        gain = " | " if item is None else f"{item.gain:+.4f} | {item.interval or ''}"
+        labels, shown = (
+            "whole" if arm == "whole" else "half",
+            arm if arm not in ("none", "whole") else "no distillation",
         )
+        lines.append(f"| {labels} | {shown} | {len(runs[arm])} | {spread(*mean_sd(runs[arm]), '.4f')} | {gain} |")
     return "\n".join(lines)
-
-
-def _mean(values: Any, form: str) -> str:
-    values = list(values)
-    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):{form}}{spread}" if values else ""
 
 
 def main() -> None:

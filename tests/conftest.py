@@ -1,4 +1,7 @@
-"""Shared fixtures: one thread, no network, no telemetry, no deadlines, a tiny data set that trains in a second."""
+"""Shared fixtures: one thread, no network, no telemetry, no deadlines, a tiny data set that trains in a second.
+
+The process that only hands tests to others reads this file too: torch is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,10 @@ os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", OMP_NUM_THREADS
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 
 from kd_yolo.builtin.street_set import StreetReport, make_street
 
-torch.set_num_threads(1)
 settings.register_profile(  # a busy machine fails no test; what fails in CI fails everywhere
     "suite",
     deadline=None,
@@ -42,9 +43,9 @@ def _old_objects_are_not_searched_again() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _nothing_is_written_beside_ultralytics() -> Iterator[None]:
-    before = set(LITTER.rglob("*"))
+    before = set(LITTER.rglob("*"))  # for each of 7,000 tests it would be half of what they cost beside their own work
     yield
     assert set(LITTER.rglob("*")) == before, "a run without project= (an absolute path): give it one under tmp_path"
 
@@ -121,13 +122,16 @@ def tiny_yaml(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Writes weights of an untrained model, once for each YAML and class count."""
+def make_weights(tmp_path_factory: pytest.TempPathFactory, tiny_yaml: Callable[..., str]) -> Callable[..., str]:
+    """Writes weights of an untrained model, once for each YAML and class count; ``tiny8`` is a tiny one."""
     folder = tmp_path_factory.mktemp("weights")
 
     def make(yaml: str, classes: int = 2, seed: int = 0) -> str:
         path = folder / f"{Path(yaml).stem}-{classes}-{seed}.pt"
         if not path.is_file():
+            if yaml in ("tiny8", "tiny16", "tiny32"):
+                yaml = tiny_yaml(int(yaml.removeprefix("tiny")), classes)
+            import torch
             from ultralytics import YOLO
             from ultralytics.nn.tasks import DetectionModel
 

@@ -8,7 +8,7 @@ from ultralytics import YOLO
 
 
 def light(trainer: Any, *, save: bool = False) -> Any:
-    """The trainer class without validation; every epoch counts as the best.
+    """The trainer class without validation, of the teacher neither; every epoch counts as the best.
 
     Args:
         trainer: a trainer class.
@@ -19,7 +19,7 @@ def light(trainer: Any, *, save: bool = False) -> Any:
         self.best_fitness = 0.0
         return {}, 0.0
 
-    body: dict[str, Any] = {"validate": validate, "final_eval": lambda self: None}
+    body: dict[str, Any] = {"validate": validate, "final_eval": lambda self: None, "measure_start": lambda self: None}
     if not save:
         body["save_model"] = lambda self: False
     return type(trainer.__name__, (trainer,), body)

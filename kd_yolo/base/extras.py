@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import MissingDependencyError
@@ -49,6 +50,18 @@ def is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):  # the package of a part is missing; a module that was taken out by hand
         return False
+
+
+def installed_file(package: str, name: str) -> Path | None:
+    """A file of an installed package, which is not imported; None where there is no such file.
+
+    Args:
+        package: as it is imported.
+        name: of the file, from the folder of the package.
+    """
+    found = importlib.util.find_spec(package) if is_installed(package) else None
+    file = None if found is None or found.origin is None else Path(found.origin).parent / name
+    return file if file is not None and file.is_file() else None
 
 
 def require(module: str, *, purpose: str = "this") -> Any:

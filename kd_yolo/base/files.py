@@ -87,8 +87,10 @@ def write_image(path: str | Path, image_bgr: Any, *, jpeg_quality: int = 95, syn
     import cv2  # importing it costs 0.2 s
     import numpy as np
 
-    is_done, data = cv2.imencode(
-        Path(path).suffix.lower(), np.ascontiguousarray(image_bgr), [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
-    )
+    suffix = Path(path).suffix.lower()
+    options = (
+        [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if suffix in {".jpg", ".jpeg"} else []
+    )  # OpenCV 5 warns of others
+    is_done, data = cv2.imencode(suffix, np.ascontiguousarray(image_bgr), options)
     assert is_done, f"an image of shape {image_bgr.shape} is encoded as {path}"
     return write_bytes(path, data.data, sync=sync)

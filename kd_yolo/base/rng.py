@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -37,3 +39,20 @@ def chance(rng: Rng, probability: float) -> bool:
 def between(rng: Rng, low: float, high: float) -> float:
     """A uniform number in [low, high)."""
     return float(low + (high - low) * rng.random())
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside the block the global generators of Python, NumPy and PyTorch (CPU) start from ``seed``; then as before."""
+    import torch  # whoever draws scenes does not need it
+
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
-from kd_yolo.base.pickles import MAX_DEPTH, Made, Name, PickleFacts, ScanError, Storage, scan_pickle
+from kd_yolo.base.pickle_facts import Made, Name, PickleFacts, ScanError, Storage
+from kd_yolo.base.pickles import MAX_DEPTH, scan_pickle
 from kd_yolo.base.reading import shown
 
 ELEMENT_BYTES = {

@@ -9,10 +9,11 @@ from pathlib import Path
 import cv2
 
 from kd_yolo.builtin.presets import ClipPreset, get_clip_preset
+from kd_yolo.builtin.set_folder import SetKey, make_set
 from kd_yolo.builtin.street.clip import View, clip_cameras, draw_view, plan_views
 from kd_yolo.builtin.street.render import Frame, Truth
 from kd_yolo.builtin.street_image import is_labelled
-from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+from kd_yolo.data.folder import Progress, Record
 
 GENERATOR = "clip"
 VERSION = 1  # raise it whenever the same seed gives other images or truth
@@ -64,10 +65,12 @@ def make_clip(
         ConfigError: unknown preset, or ``out_dir`` holds something else.
     """
     plan, out_dir = get_clip_preset(preset), Path(out_dir).absolute()
-    wanted = {"preset": plan.name, "seed": seed, "version": VERSION}
-    found = find_made(out_dir, GENERATOR, wanted, {".": "mp4"}, force=force, listing=f"cam{plan.cameras}.csv")
-    header = found or write_whole(out_dir, lambda partial: _write_set(partial, plan, seed, progress))
-    return _report(out_dir, header, reused=found is not None)
+    key = SetKey(GENERATOR, VERSION, plan.name, seed)
+    header, reused = make_set(
+        out_dir, key, {".": "mp4"}, lambda partial: _write_set(partial, plan, seed, progress),
+        force=force, listing=f"cam{plan.cameras}.csv",
+    )  # fmt: skip
+    return _report(out_dir, header, reused=reused)
 
 
 def _report(folder: Path, header: Record, *, reused: bool) -> ClipReport:
@@ -84,7 +87,7 @@ def _report(folder: Path, header: Record, *, reused: bool) -> ClipReport:
 
 
 def _write_set(folder: Path, plan: ClipPreset, seed: int, progress: Progress | None) -> Record:
-    """Draws everything into ``folder`` and returns the header of ``meta.json``."""
+    """Draws everything into ``folder`` and returns what ``meta.json`` says of it."""
     boxes, seen = {}, set()
     for number, view in enumerate(clip_views(plan, seed)):
         lines = _write_film(folder / f"cam{number + 1}.mp4", view, plan, seed, (number, progress))
@@ -93,10 +96,6 @@ def _write_set(folder: Path, plan: ClipPreset, seed: int, progress: Progress | N
         boxes[f"cam{number + 1}"] = len(counted)
         seen.update(counted)
     return {
-        "generator": GENERATOR,
-        "version": VERSION,
-        "preset": plan.name,
-        "seed": seed,
         "size_px": [plan.width_px, plan.height_px],
         "fps": plan.fps,
         "identities": [plan.identity_range.start, plan.identity_range.stop],

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from kd_yolo.base.files import write_image
 from kd_yolo.builtin.presets import CropsPreset, get_crops_preset
+from kd_yolo.builtin.set_folder import SetKey, make_set
 from kd_yolo.builtin.sightings import Sighting, draw_sightings
-from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+from kd_yolo.data.folder import Progress, Record
 from kd_yolo.data.market_name import DISTRACTOR, JUNK
 
 GENERATOR = "reid"
@@ -62,14 +63,16 @@ def make_crops(
         ConfigError: unknown preset, or ``out_dir`` holds something else.
     """
     plan, out_dir = get_crops_preset(preset), Path(out_dir).absolute()
-    wanted = {"preset": plan.name, "seed": seed, "version": VERSION}
-    found = find_made(out_dir, GENERATOR, wanted, {".": "jpg"}, force=force, listing=_LISTING)
-    header = found or write_whole(out_dir, lambda partial: _write_set(partial, plan, seed, progress))
-    return CropsReport(out_dir, header["images"], header["identities"], header["cameras"], reused=found is not None)
+    key = SetKey(GENERATOR, VERSION, plan.name, seed)
+    header, reused = make_set(
+        out_dir, key, {".": "jpg"}, lambda partial: _write_set(partial, plan, seed, progress),
+        force=force, listing=_LISTING,
+    )  # fmt: skip
+    return CropsReport(out_dir, header["images"], header["identities"], header["cameras"], reused=reused)
 
 
 def _write_set(folder: Path, plan: CropsPreset, seed: int, progress: Progress | None) -> Record:
-    """Draws everything into ``folder`` and returns the header of ``meta.json``."""
+    """Draws everything into ``folder`` and returns what ``meta.json`` says of it."""
     for name in FOLDERS:
         (folder / name).mkdir()
     lines, images, people = [], dict.fromkeys(FOLDERS, 0), defaultdict[str, set[int]](set)
@@ -88,10 +91,6 @@ def _write_set(folder: Path, plan: CropsPreset, seed: int, progress: Progress | 
             progress(done, total)
     (folder / _LISTING).write_text("".join(lines))
     return {
-        "generator": GENERATOR,
-        "version": VERSION,
-        "preset": plan.name,
-        "seed": seed,
         "cameras": plan.cameras,
         "images": images,
         "identities": {name: len(people[name]) for name in FOLDERS},

@@ -13,7 +13,8 @@ from kd_yolo.base.files import write_image
 from kd_yolo.builtin.diagram.render import Drawing, draw_diagram
 from kd_yolo.builtin.diagram.tree import CLASS_NAMES
 from kd_yolo.builtin.presets import DiagramPreset, get_diagram_preset
-from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+from kd_yolo.builtin.set_folder import SetKey, make_set
+from kd_yolo.data.folder import Progress, Record
 from kd_yolo.data.plabels import format_plabels
 
 GENERATOR = "diagram"
@@ -69,15 +70,16 @@ def make_diagram(
         ConfigError: unknown preset, or ``out_dir`` holds something else.
     """
     plan, out_dir = get_diagram_preset(preset), Path(out_dir).absolute()
-    wanted = {"preset": plan.name, "seed": seed, "version": VERSION}
-    found = find_made(out_dir, GENERATOR, wanted, _KINDS, force=force)
-    header = found or write_whole(out_dir, lambda partial: _write_set(partial, plan, seed, progress))
+    key = SetKey(GENERATOR, VERSION, plan.name, seed)
+    header, reused = make_set(
+        out_dir, key, _KINDS, lambda partial: _write_set(partial, plan, seed, progress), force=force
+    )
     counts = {key: header[key] for key in ("images", "boxes", "links")}
-    return DiagramReport(out_dir, out_dir / "data.yaml", **counts, reused=found is not None)
+    return DiagramReport(out_dir, out_dir / "data.yaml", **counts, reused=reused)
 
 
 def _write_set(folder: Path, plan: DiagramPreset, seed: int, progress: Progress | None) -> Record:
-    """Draws everything into ``folder`` and returns the header of ``meta.json``."""
+    """Draws everything into ``folder`` and returns what ``meta.json`` says of it."""
     boxes = {split: dict.fromkeys(CLASS_NAMES, 0) for split in plan.images}
     links = dict.fromkeys(plan.images, 0)
     done, total = 0, sum(plan.images.values())
@@ -95,10 +97,6 @@ def _write_set(folder: Path, plan: DiagramPreset, seed: int, progress: Progress 
                 progress(done, total)
     (folder / "data.yaml").write_text(_yaml_text(plan, seed))
     return {
-        "generator": GENERATOR,
-        "version": VERSION,
-        "preset": plan.name,
-        "seed": seed,
         "size_px": [plan.width_px, plan.height_px],
         "classes": list(CLASS_NAMES),
         "images": plan.images,

@@ -63,16 +63,12 @@ def _object(truth: Truth) -> Record:
     }
 
 
-def set_header(plan: StreetPreset, seed: int, records: list[Record]) -> Record:
-    """What ``meta.json`` says about the whole set."""
+def set_facts(plan: StreetPreset, records: list[Record]) -> Record:
+    """What ``meta.json`` says about the whole set, beyond its key."""
     boxes = {split: dict.fromkeys(CLASS_NAMES, 0) for split in SPLITS}
     for split, group in groupby(records, key=lambda r: str(r["split"])):
         boxes[split].update(Counter(o["class"] for r in group for o in r["objects"] if o["labelled"]))
     return {
-        "generator": GENERATOR,
-        "version": VERSION,
-        "preset": plan.name,
-        "seed": seed,
         "size_px": [plan.width_px, plan.height_px],
         "cameras": plan.cameras,
         "classes": list(CLASS_NAMES),

@@ -10,10 +10,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from kd_yolo.base.files import write_image
-from kd_yolo.builtin.meta import GENERATOR, VERSION, image_record, label_line, set_header, yaml_text
+from kd_yolo.builtin.meta import GENERATOR, VERSION, image_record, label_line, set_facts, yaml_text
 from kd_yolo.builtin.presets import SPLITS, StreetPreset, get_preset
+from kd_yolo.builtin.set_folder import SetKey, make_set
 from kd_yolo.builtin.street_image import draw_images, is_labelled
-from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+from kd_yolo.data.folder import Progress, Record
 
 _JPEG_QUALITY = 85
 
@@ -69,16 +70,16 @@ def make_street(
         ConfigError: unknown preset, or ``out_dir`` holds something else.
     """
     plan, out_dir = get_preset(preset), Path(out_dir).absolute()
-    wanted = {"preset": plan.name, "seed": seed, "version": VERSION}
-    found = find_made(out_dir, GENERATOR, wanted, {"images": "jpg", "labels": "txt"}, force=force)
-    if found is not None:
-        return _report(out_dir, found, reused=True)
-    header = write_whole(out_dir, lambda partial: _write_set(partial, plan, seed, workers, progress))
-    return _report(out_dir, header, reused=False)
+    key = SetKey(GENERATOR, VERSION, plan.name, seed)
+    header, reused = make_set(
+        out_dir, key, {"images": "jpg", "labels": "txt"},
+        lambda partial: _write_set(partial, plan, seed, workers, progress), force=force,
+    )  # fmt: skip
+    return _report(out_dir, header, reused=reused)
 
 
 def _write_set(folder: Path, plan: StreetPreset, seed: int, workers: int, progress: Progress | None) -> Record:
-    """Draws everything into ``folder`` and returns the header of ``meta.json``."""
+    """Draws everything into ``folder`` and returns what ``meta.json`` says of it."""
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True)
         (folder / "labels" / split).mkdir(parents=True)
@@ -89,10 +90,9 @@ def _write_set(folder: Path, plan: StreetPreset, seed: int, workers: int, progre
         if progress is not None:
             progress(len(records), total)
     records.sort(key=lambda r: (SPLITS.index(r["split"]), r["index"]))
-    header = set_header(plan, seed, records)
     (folder / "meta.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     (folder / "data.yaml").write_text(yaml_text(plan, seed))
-    return header
+    return set_facts(plan, records)
 
 
 def _records(folder: Path, plan: StreetPreset, seed: int, workers: int) -> Iterator[Record]:

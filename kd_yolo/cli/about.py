@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from kd_yolo.base.extras import installed_file
+
 if TYPE_CHECKING:
     from kd_yolo.yolo.arguments.table import Command
 
@@ -43,8 +45,9 @@ def closing_lines(about: About) -> Iterator[str]:
         column = min(max(map(len, keys)) + 4, MAX_COLUMN)
         yield "\n".join(["key=value:", *(_entry(f"{key}=", text, column) for key, text in keys.items())])
     elif keys:
-        yield "key=value, as ultralytics' training takes them (docs.ultralytics.com/usage/cfg):"
-        yield filled(" ".join(f"{key}=" for key in keys), "  ")
+        yield "key=value, as ultralytics' training takes them, with its defaults (docs.ultralytics.com/usage/cfg):"
+        defaults = _ultralytics_defaults()
+        yield filled(" ".join(f"{key}={'' if defaults.get(key) is None else defaults[key]}" for key in keys), "  ")
     yield f"\nexample: {about.example}"
 
 
@@ -91,6 +94,15 @@ def argument_keys(command: Command, *own: str) -> dict[str, str]:
 
     keys = (key for key in dict.fromkeys((*COMMON, *sorted(TABLE))) if command not in TABLE[key].refused)
     return dict.fromkeys((key for key in keys if key not in own), "")
+
+
+def _ultralytics_defaults() -> dict[str, Any]:
+    """The defaults of the installed ultralytics, which is not imported for a help text."""
+    import yaml
+
+    file = installed_file("ultralytics", "cfg/default.yaml")
+    found: dict[str, Any] = {} if file is None else yaml.safe_load(file.read_text(encoding="utf-8"))
+    return found
 
 
 def _entry(name: str, text: str, column: int) -> str:

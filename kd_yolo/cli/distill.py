@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,9 @@ class DistillFlags(RunOptions, Flags):
     student: str | None = None
     """Weights or model YAML of the student (default: the next smaller size of the teacher)."""
     options: Annotated[Given, FlagsOf(DistillOptions, tuple(DistillOptions.model_fields))]
+    baseline: bool = False
+    """Afterwards train the same student without a teacher (same start, seed, data and epochs), in <run>/alone, and say
+    the difference."""
     dry_run: bool = False
     """Check everything, print taps, shapes, adapters and cost, write nothing."""
     list_losses: bool = False
@@ -54,6 +58,7 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
         _print_losses()
         return
     from kd_yolo.distill import job
+    from kd_yolo.distill.alone import is_missing
     from kd_yolo.yolo.arguments.check import join_flags, parse_overrides
 
     own = flags.model_dump(include={"device", "seed", "name"})
@@ -62,25 +67,27 @@ def _run(flags: DistillFlags, pairs: list[str]) -> None:
         _refuse_changes(flags)
         trust = flags.trust_weights
         result = job.finished_run(flags.resume, trust_weights=trust)
-        if result is None or _is_drawn(result):  # of a finished run, resume says that there is nothing to resume
+        # of a finished run, resume says that there is nothing to resume
+        if result is None or (_is_drawn(result) and not is_missing(result.save_dir, result.baseline, trust=trust)):
             result = job.resume(flags.resume, overrides, teacher=flags.teacher, trust_weights=trust)
-        finish(result)
+        finish(result, trust=trust)
         return
     request = job.Request(
         flags.teacher, flags.student, flags.options.get("loss"), _term_flags(flags), flags.trust_weights, overrides
     )  # fmt: skip
     plan = job.with_run_folder(job.make_plan(request, write=not flags.dry_run))
+    plan = replace(plan, baseline=flags.baseline)
     for note in plan.notes:
         print(f"warning: {note}")
     if flags.dry_run:
         print("\n".join([*plan.lines, "dry run: nothing was written"]))
         return
-    finish(job.distil(plan))
+    finish(job.distil(plan), trust=flags.trust_weights)
 
 
 def _refuse_changes(flags: DistillFlags) -> None:
     """A resumed run keeps its settings; a flag that would be ignored is an error."""
-    given = [*(key for key in ("student", "name") if key in flags.model_fields_set), *flags.options]
+    given = [*(key for key in ("student", "name", "baseline") if key in flags.model_fields_set), *flags.options]
     changed = [f"--{key.replace('_', '-')}" for key in given]
     if changed:
         raise ConfigError(
@@ -112,15 +119,40 @@ def _print_losses() -> None:
         print(f"  {name:15} {comment}")
 
 
-def finish(result: Result) -> None:
-    """Where the results are, and what to type next."""
+def finish(result: Result, *, trust: bool = False) -> None:
+    """Trains the student alone where that was asked for; where the results are, and what to type next."""
+    from kd_yolo.distill.alone import train_alone
+
+    start = result.baseline
+    alone = None if start is None else train_alone(result.save_dir, start, trust=trust)
     _draw(result)
+    gains = _gains(result, alone, trust=trust)
     score = result.metrics.get("metrics/mAP50-95(B)")
-    print_results(result.save_dir, ("results.csv", "results.png", "distillation.png", "side_by_side.png"))
+    files = ("results.csv", "results.png", "distillation.png", "side_by_side.png", "gains.csv", "alone")
+    print_results(result.save_dir, files)
     if score is not None:
         print(f"mAP50-95 of best.pt on val: {score:.4f}")
+    for line in gains:
+        print(line)
     print_network(result.best, label="student")
     print_next(f"yolo val model={shell_path(result.best)} data={shell_path(result.save_dir / 'data.yaml')}")
+
+
+def _gains(result: Result, alone: Path | None, *, trust: bool) -> list[str]:
+    """Lines on the gain by class, where there is something to compare with."""
+    from kd_yolo.distill.scores import Measuring, gain_lines, measured_teachers
+    from kd_yolo.yolo.files.loading import load_checkpoint
+
+    data = result.save_dir / "data.yaml"
+    if not data.is_file() or not (alone or measured_teachers(result.save_dir)):
+        return []
+    measuring = Measuring(str(data), result.imgsz)
+    student, other = (
+        None if path is None else measuring.score(load_checkpoint(path, trust=trust)[0])
+        for path in (result.best, alone)
+    )
+    assert student is not None, "a finished run has a best.pt"
+    return gain_lines(result.save_dir, student, other)
 
 
 def _is_drawn(result: Result) -> bool:

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.cli.about import About, argument_keys
@@ -25,9 +25,11 @@ ABOUT = About(
 
     A recipe is a loss (cwd, cwd+bkd), name=loss:key=value,... with the flags of kd-yolo distill as keys
     (mgd4=mgd:weight=4,stop_at=0.8), or a recipe of cfg/distill. The rows 'none' (no distillation) and 'shipped'
-    (ultralytics' own distill_model=) are always there. The same command goes on where an interrupted one stopped.
-    Anything else written key=value goes to ultralytics.""",
-    "kd-yolo league --losses cwd mgd4=mgd:weight=4 --teacher yolov8s.pt data=coco8.yaml",
+    (ultralytics' own distill_model=) are always there. none@cost is plain training for as long as the dearest recipe
+    takes, none@cwd as long as cwd, none@1.8 for 1.8 times the epochs. Others get the same budget for tuning:
+    lr2=none:lr0=0.002,nbs=16, dis12=shipped:dis=12. Controls: r=cwd:teacher=random, s=cwd:teacher=student. The same
+    command goes on where an interrupted one stopped. Anything else written key=value goes to ultralytics.""",
+    "kd-yolo league --losses cwd mgd4=mgd:weight=4 none@cost --teacher yolov8s.pt data=coco8.yaml",
     lambda: argument_keys("league"),
 )
 
@@ -45,10 +47,16 @@ class LeagueFlags(TrustWeights, Flags):
     """Weights or model YAML of the student (default: the next smaller size of the teacher)."""
     teacher_epochs: int = 0
     """Fine-tune the teacher on the data first, once."""
+    teacher_seeds: str = "0"
+    """Train the teacher once for each of these seeds; they take turns over --seeds. Their spread is in intervals."""
+    split: Literal["val", "test"] = "val"
+    """What the runs are evaluated on: val to choose among recipes, test once, at the end."""
+    claims: Path | None = None
+    """YAML with claims, noted before the first run and checked after the last: shown or not shown."""
     name: str | None = None
     """Name of the folder in runs/league/ (default: that of the data)."""
     out: Path | None = None
-    """Folder for table, images and a small JSON file per run (default: the league's own)."""
+    """Folder for table, plot and, per run, a JSON file and the statistics of its images (default: the league's own)."""
     dry_run: bool = False
     """Check everything, list the runs that are missing, write nothing."""
     table: bool = False
@@ -101,6 +109,9 @@ def _run(flags: LeagueFlags, pairs: list[str], command: str) -> None:
     league = make_league(request, write=not flags.dry_run)
     for note in league.notes:
         print(f"warning: {note}")
+    if request.claims is not None:
+        noted = _note_claims(request.claims, league, write=not flags.dry_run)
+        print(f"claims of {request.claims.name}: {'they fit this league' if flags.dry_run else noted}")
     if flags.dry_run:
         _list_missing(league)
         return
@@ -116,6 +127,24 @@ def _run(flags: LeagueFlags, pairs: list[str], command: str) -> None:
         raise KDYoloError(f"{len(failures)} run(s) failed:\n{lines}\nThe same command tries them again: {command}")
 
 
+def _note_claims(path: Path, league: League, *, write: bool) -> str:
+    """Notes the claims before the first run; later it has to be the same file."""
+    from kd_yolo.league.agreement import check_agreement
+    from kd_yolo.league.claims import check_names, note_claims, read_claims
+
+    check_agreement(league)
+    recipes = list(dict.fromkeys(job.recipe.name for job in league.jobs))
+    check_names(read_claims(path)[0], recipes, league.jobs[0].settings["data"]["name"])
+    results, started = (
+        sum(file.is_file() for file in files)
+        for files in (
+            [job.target for job in league.jobs],
+            [job.started for job in league.jobs],
+        )
+    )
+    return note_claims(path, league.out, results, started, write=write)
+
+
 def _request(flags: LeagueFlags, pairs: list[str]) -> Request:
     from kd_yolo.config.league import parse_seeds
     from kd_yolo.league.request import Request
@@ -123,7 +152,8 @@ def _request(flags: LeagueFlags, pairs: list[str]) -> Request:
 
     return Request(
         flags.losses, parse_seeds(flags.seeds), flags.teacher, flags.student, flags.teacher_epochs, flags.name,
-        flags.out, flags.trust_weights, parse_overrides(pairs, command="league"),
+        flags.out, flags.trust_weights, parse_overrides(pairs, command="league"), flags.split,
+        parse_seeds(flags.teacher_seeds, "--teacher-seeds"), flags.claims,
     )  # fmt: skip
 
 
@@ -132,7 +162,7 @@ def _show_table(request: Request) -> None:
     from kd_yolo.league.report import make_report
 
     arguments = request.arguments
-    folder, out = folders(arguments.get("project"), request.name, request.out, arguments.get("data"))
+    folder, out = folders(arguments.get("project"), request, arguments.get("data"))
     report = make_report(out, folder)
     if report is None:
         raise InputError(f"{out} has no finished run: leave --table out to train some.")
@@ -144,7 +174,7 @@ def _list_missing(league: League) -> None:
     from kd_yolo.league.run import describe
 
     missing = league.missing
-    print(f"{len(missing)} of {len(league.jobs) + 1} runs are missing in {league.out}")
+    print(f"{len(missing)} of {len(league.jobs) + len(league.teachers)} runs are missing in {league.out}")
     print("\n".join([*(f"  {job.name}: {describe(job)}" for job in missing), "dry run: nothing was written"]))
 
 
@@ -157,20 +187,21 @@ def _finish(report: LeagueReport, out: Path, league: League | None) -> None:
 
 def _next_command(report: LeagueReport, league: League | None) -> str:
     """A whole training with the best recipe."""
-    from kd_yolo.config.league import NONE, SHIPPED, parse_recipe
+    from kd_yolo.config.league import parse_recipe
 
     row = report.rows[0]
     recipes = {job.recipe.name: job.recipe for job in league.jobs} if league is not None else {}
+    recipe = recipes.get(row.recipe) or parse_recipe(row.loss if row.loss == row.recipe else f"{row.recipe}={row.loss}")
     settings = report.results.runs[row.recipe, report.results.seeds(row.recipe)[0]]["settings"]
     student, teacher, data = settings["student"]["name"], settings["teacher"]["name"], "..."
     if league is not None:
         student, teacher, data = (
             shell_path(path) for path in (league.student, league.teacher.best, league.teacher.data)
         )
-    if row.recipe == NONE:
-        return f"kd-yolo retrain --model {student} data={data}"
-    if row.recipe == SHIPPED:
-        return f"yolo train model={student} distill_model={teacher} data={data}"
-    recipe = recipes.get(row.recipe) or parse_recipe(f"{row.recipe}={row.loss}")
+    own = "".join(f" {key}={value}" for key, value in recipe.train.items())
+    if recipe.kind == "plain":
+        return f"kd-yolo retrain --model {student} data={data}{own}"
+    if recipe.kind == "shipped":
+        return f"yolo train model={student} distill_model={teacher} data={data}{own}"
     flags = "".join(f" --{key.replace('_', '-')} {value}" for key, value in recipe.flag_words().items())
-    return f"kd-yolo distill --teacher {teacher} --student {student} --loss {recipe.loss}{flags} data={data}"
+    return f"kd-yolo distill --teacher {teacher} --student {student} --loss {recipe.loss}{flags} data={data}{own}"

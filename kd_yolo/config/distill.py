@@ -41,6 +41,8 @@ class DistillConfig(TrustWeights):
     """Images without labels that join through the terms: a folder, glob, text list or video."""
     unlabelled_ratio: float = Field(default=DEFAULTS.unlabelled_ratio, gt=0, allow_inf_nan=False)
     """How many of them join a batch, as a share of its labelled images."""
+    teacher_val: bool = DEFAULTS.teacher_val
+    """Whether the teacher is measured on val before the first epoch."""
     chosen: str | None = Field(default=None, max_length=1000)
     """What ``--loss auto`` chose, and why; None where the terms were named."""
 
@@ -144,7 +146,7 @@ def resolve_distill(
             :func:`kd_yolo.distill.auto.choose` makes of them.
         trust_weights: see :class:`DistillConfig`.
         **flags: ``weight``, ``tau`` (one number, or one a term), ``gate``, ``taps``, ``schedule``, ``stop_at``,
-            ``unlabelled``, ``unlabelled_ratio``; None is absent.
+            ``unlabelled``, ``unlabelled_ratio``, ``teacher_val``; None is absent.
 
     Raises:
         ConfigError: every problem found.
@@ -157,11 +159,12 @@ def resolve_distill(
         if key in values:
             raise ConfigError(f"{where}: '{key}' is not part of a recipe: say it with --{key.replace('_', '-')}.")
     values = {**values, "terms": [dict(term) for term in values["terms"]]}
-    if values.get("chosen") and flags:
-        values["chosen"] += f"; changed by what was said: {', '.join(flags)}"
+    changed = [key for key in ("weight", "tau", "gate", "taps", "schedule", "stop_at") if key in flags]
+    if values.get("chosen") and changed:
+        values["chosen"] += f"; changed by what was said: {', '.join(changed)}"
     _apply_term_flags(values["terms"], flags)
     _apply_schedule_flags(values, flags)
-    values |= {key: flags.pop(key) for key in ("unlabelled", "unlabelled_ratio") if key in flags}
+    values |= {key: flags.pop(key) for key in ("unlabelled", "unlabelled_ratio", "teacher_val") if key in flags}
     if values.get("unlabelled"):
         values["unlabelled"] = str(Path(values["unlabelled"]).absolute())  # a resumed run may start in another folder
     if "unlabelled_ratio" in values and not values.get("unlabelled"):

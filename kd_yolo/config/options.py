@@ -64,6 +64,8 @@ class DistillOptions(StrictModel):
     """Images without labels that join through the terms: a folder, glob, .txt list or video (default: none)."""
     unlabelled_ratio: float = 1.0
     """How many of them join each batch, as a share of its labelled images (1: as many)."""
+    teacher_val: bool = True
+    """Do not measure the teacher on val before the first epoch (default: it is, for a minute at most)."""
 
 
 TERM_FLAGS = tuple(key for key in DistillOptions.model_fields if key != "loss")

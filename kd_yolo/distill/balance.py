@@ -15,7 +15,8 @@ from torch import distributed as dist
 
 from kd_yolo.base.files import write_bytes
 
-WARN_ABOVE = 0.6  # share of loss or gradient above which distillation crowds the labels out
+WARN_ABOVE = {"loss_share": 0.6, "gradient_share": 0.8}  # above it distillation crowds the labels out; the recipe that
+# brings a pruned network back best (docs/results/after_pruning) has 40 to 75 % of the gradient
 WARN_BELOW = (
     0.01  # share of the gradient in the first epoch, at full weight, below which a term teaches next to nothing
 )
@@ -150,6 +151,11 @@ def write_balance(path: Path, history: Sequence[Mapping[str, float]]) -> None:
     writer.writeheader()
     writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in history)
     write_bytes(path, text.getvalue().encode())
+
+
+def too_much(row: Mapping[str, float]) -> float | None:
+    """The limit that an epoch's row is above; None when it is below both."""
+    return next((limit for key, limit in WARN_ABOVE.items() if row[key] > limit), None)
 
 
 def weak_terms(row: Mapping[str, float]) -> list[str]:

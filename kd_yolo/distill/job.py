@@ -17,13 +17,14 @@ from kd_yolo.builtin.demo import demo_data
 from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, DistillConfig, resolve_distill
 from kd_yolo.data.check import check_for_training
 from kd_yolo.data.spec import read_data_yaml
+from kd_yolo.distill.alone import ASKED
 from kd_yolo.distill.auto import choose
 from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.defaults import default_student
 from kd_yolo.distill.demo import demo_teacher
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_distillation
-from kd_yolo.distill.trainer import TRAINERS
+from kd_yolo.distill.trainer import trainer_for
 from kd_yolo.training.end import STATE
 from kd_yolo.training.provenance import say_left_out
 from kd_yolo.training.resume import check_changes, run_folder, saved_arguments
@@ -64,11 +65,12 @@ class Plan:
     overrides: dict[str, Any]
     notes: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
+    baseline: bool = False
 
 
 @dataclass(frozen=True)
 class Result:
-    """Where a finished run is; ``teacher`` is the first one that is a file."""
+    """Where a finished run is; ``teacher`` is the first one that is a file, ``baseline`` see :mod:`.alone`."""
 
     save_dir: Path
     best: Path
@@ -76,6 +78,7 @@ class Result:
     teacher: str | None
     task: str
     imgsz: int
+    baseline: str | None = None
 
 
 def make_plan(request: Request, *, write: bool = True) -> Plan:
@@ -203,6 +206,8 @@ def distil(plan: Plan) -> Result:
     student = load_student(plan)
     trainer = trainer_for(student.task)
     kd = {"config": plan.config.model_dump(), "data_sha256": plan.data_sha256}
+    if plan.baseline:
+        kd[ASKED] = str(Path(plan.student).absolute()) if Path(plan.student).is_file() else plan.student
     with _trust(plan):
         return _train(student, trainer, {**plan.overrides, "data": plan.data, "kd": kd})
 
@@ -267,18 +272,8 @@ def finished_run(path: str, *, trust_weights: bool = False) -> Result | None:
         teacher=next((name for name in teachers if name != EMA_TEACHER), None),
         task=str(arguments.get("task", "detect")),
         imgsz=int(arguments.get("imgsz", 640)),
+        baseline=noted.get(ASKED),
     )
-
-
-def trainer_for(task: str) -> Any:
-    """The trainer class of a task.
-
-    Raises:
-        ConfigError: no such class.
-    """
-    if task not in TRAINERS:
-        raise ConfigError(f"a {task} model cannot be distilled: {', '.join(TRAINERS)} can.")
-    return TRAINERS[task]
 
 
 def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
@@ -290,6 +285,7 @@ def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
         teacher=next((name for name in run.kd_config.teachers if name != EMA_TEACHER), None),
         task=str(run.args.task),
         imgsz=int(run.args.imgsz),
+        baseline=run.args.kd.get(ASKED),
     )
 
 

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from kd_yolo.base.figure import write_figure
 from kd_yolo.base.palette import LINES
+from kd_yolo.distill.balance import WARN_ABOVE
+from kd_yolo.distill.scores import measured_teachers
 
-LIMIT = 0.6  # the share above which a run warns
 Columns = dict[str, list[float]]
 
 
@@ -34,11 +35,17 @@ def draw_distillation(folder: Path) -> Path:
     terms.set_title("weighted terms", loc="left", fontsize=10)
     for i, (key, label) in enumerate((("loss_share", "of the loss"), ("gradient_share", "of the gradient"))):
         _line(shares, balance["epoch"], [100 * x for x in balance[key]], label, LINES[i])
-    shares.axhline(100 * LIMIT, color="#888888", linewidth=1, linestyle="--")
+        shares.axhline(100 * WARN_ABOVE[key], color=LINES[i], linewidth=1, linestyle="--")
     shares.set_ylim(0, 100)
     shares.set_title("share of distillation, %", loc="left", fontsize=10)
     for i, key in enumerate(("metrics/mAP50(B)", "metrics/mAP50-95(B)")):
         _line(accuracy, epochs, results[key], key.removeprefix("metrics/").removesuffix("(B)"), LINES[i])
+    for i, (name, score) in enumerate(measured_teachers(folder).items()):
+        accuracy.axhline(score.all, color=LINES[2 + i % 2], linestyle="--", linewidth=1, label=f"{name[:24]}, mAP50-95")
+    alone = folder / "alone" / "results.csv"
+    if alone.is_file():
+        found = read_columns(alone)
+        _line(accuracy, found["epoch"], found["metrics/mAP50-95(B)"], "alone, mAP50-95", LINES[4])
     accuracy.set_title("accuracy on val", loc="left", fontsize=10)
     for axis in (terms, shares, accuracy):
         axis.set_xlabel("epoch")

@@ -6,6 +6,7 @@ The dry run prints what this module finds out, and a run finds it out first: so 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -16,7 +17,8 @@ from kd_yolo.data.spec import DataSpec
 from kd_yolo.data.unlabelled import check_unlabelled
 from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.cost import describe_cost
-from kd_yolo.distill.kept import KeptClasses
+from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
+from kd_yolo.distill.scores import unfamiliar
 from kd_yolo.yolo.arguments.check import DEFAULTS
 from kd_yolo.yolo.arguments.fit import check_fits_model
 from kd_yolo.yolo.heads import head_facts
@@ -56,7 +58,11 @@ def check_distillation(
             )
         check_unlabelled(config.unlabelled)
     trained = student_for(student, data, single=bool(values["single_cls"]))
-    return describe_cost(config, trained, teachers, kept=KeptClasses.of(values), is_compiled=bool(values["compile"]))
+    kept = KeptClasses.of(values)
+    lines = describe_cost(config, trained, teachers, kept=kept, is_compiled=bool(values["compile"]))
+    if kept == ALL_CLASSES:
+        lines += [line for name, model in teachers.items() if (line := unfamiliar(Path(name).name, model, trained))]
+    return lines
 
 
 def check_schedule(config: DistillConfig, epochs: int, close_mosaic: int, *, is_timed: bool) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.obb import OBBTrainer
 from ultralytics.models.yolo.pose import PoseTrainer
@@ -28,25 +27,21 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import printable
-from kd_yolo.config.distill import DEFAULT_LOSS, EMA_TEACHER, DistillConfig, resolve_distill
-from kd_yolo.config.options import TERM_FLAGS
-from kd_yolo.data.spec import read_data_yaml
-from kd_yolo.distill.auto import choose
-from kd_yolo.distill.balance import WARN_ABOVE, WARN_BELOW, Balance, describe, weak_terms, write_balance
+from kd_yolo.config.distill import EMA_TEACHER
+from kd_yolo.distill.balance import WARN_BELOW, Balance, describe, too_much, weak_terms, write_balance
 from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
-from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_schedule
+from kd_yolo.distill.start import StartMixin
 from kd_yolo.distill.teacher import EMATeacher, Teacher
 from kd_yolo.distill.unlabelled import UnlabelledMixin
-from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import detect_head
 
 
-class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
+class DistillationMixin(StartMixin, UnlabelledMixin, TermsCheckpointMixin):
     """Distillation for any ultralytics trainer whose model ends in a Detect head (or a subclass of it).
 
     Takes, beside every ultralytics argument, ``teacher``, ``loss``, ``weight``, ``tau``, ``gate``, ``taps``,
@@ -60,47 +55,8 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
         InputError: teacher or data that cannot be used.
     """
 
-    kind = "distillation"
-    command = "distill"
-    flags = ("teacher", "loss", *TERM_FLAGS, "trust_weights")
     _reached = 0.0
     _reported = 0
-
-    # -- configuration -------------------------------------------------------------------------------------------------
-    def settle(self, saved: dict[str, Any] | None, flags: dict[str, Any]) -> dict[str, Any]:
-        """A resumed run keeps its settings, except where the teacher is and whether files are trusted."""
-        if saved is None or flags:
-            saved = self._resolve_config(saved, flags).model_dump()
-        self.kd_config = DistillConfig.parse(saved, "kd")
-        return saved
-
-    def saved_config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The settings in a checkpoint, without its trust in files: a file must not vouch for itself."""
-        return {**config, "trust_weights": False}
-
-    def _resolve_config(self, saved: dict[str, Any] | None, flags: dict[str, Any]) -> DistillConfig:
-        if saved is not None:
-            changed = sorted(set(flags) - {"teacher", "trust_weights"})
-            if changed:
-                raise ConfigError(f"a resumed run keeps its {', '.join(changed)}: start a new run to change them.")
-            return DistillConfig.parse({**saved, **flags}, "kd")
-        if not flags.get("teacher"):
-            raise ConfigError("no teacher: DistillationTrainer needs teacher=path/to/weights.pt.")
-        if flags.get("loss", DEFAULT_LOSS) == DEFAULT_LOSS:
-            flags = {**flags, "loss": self._chosen(flags)}
-        return resolve_distill(**flags)
-
-    def _chosen(self, flags: dict[str, Any]) -> dict[str, Any]:
-        """What ``loss=auto`` is here; the command has asked before, with the labels at hand."""
-        named, source, trust = flags["teacher"], str(self.args.model), bool(flags.get("trust_weights"))
-        kept, files = KeptClasses.of(vars(self.args)), [named] if isinstance(named, str) else named
-        teachers = [load_checkpoint(file, trust=trust)[0] for file in files if file != EMA_TEACHER]
-        if is_model_yaml(source):
-            check_model_yaml(source, "student")
-            model: Any = YOLO(source).model
-        else:
-            model = load_checkpoint(source, trust=trust)[0]
-        return choose(student_for(model, read_data_yaml(str(self.args.data)), single=kept.single), teachers, kept)
 
     # -- model ---------------------------------------------------------------------------------------------------------
     def set_model_attributes(self) -> None:
@@ -230,9 +186,10 @@ class DistillationMixin(UnlabelledMixin, TermsCheckpointMixin):
         if RANK not in {-1, 0}:
             return
         LOGGER.info(f"kd-yolo: {describe(row)}")
-        if max(row["loss_share"], row["gradient_share"]) > WARN_ABOVE:
+        limit = too_much(row)
+        if limit is not None:
             LOGGER.warning(
-                f"kd-yolo: above {WARN_ABOVE:.0%} the labels count for little: a lower weight=, or weight=auto:0.3"
+                f"kd-yolo: above {limit:.0%} the labels count for little: a lower weight=, or weight=auto:0.3"
             )
         weak = weak_terms(row) if self.epoch == 0 else []
         if weak:
@@ -271,3 +228,14 @@ TRAINERS = {
     "pose": PoseDistillationTrainer,
     "obb": OBBDistillationTrainer,
 }
+
+
+def trainer_for(task: str) -> Any:
+    """The trainer class of a task.
+
+    Raises:
+        ConfigError: no such class.
+    """
+    if task not in TRAINERS:
+        raise ConfigError(f"a {task} model cannot be distilled: {', '.join(TRAINERS)} can.")
+    return TRAINERS[task]

@@ -9,6 +9,7 @@ from typing import Any
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.files import write_json
 from kd_yolo.base.reading import first_few
+from kd_yolo.config.rows import TEACHER
 from kd_yolo.league.job import Job
 from kd_yolo.league.plan import League
 from kd_yolo.league.results import read_result
@@ -35,22 +36,32 @@ def check_agreement(league: League) -> None:
         if lines and name not in changed.setdefault(lines, []):
             changed[lines].append(name)
     if changed:
+        other_split = any("data.split: " in lines for lines in changed)
         found = "\n".join(f"  {first_few(names, 3)}:{lines}" for lines, names in changed.items())
         raise ConfigError(
             f"{league.out} has runs with other settings:\n{found}\nSet them back, or start again under another --name"
             f"{'' if league.out == league.folder else ' and --out'}."
+            + (" The split is --split; every split has results of its own: another --out." if other_split else "")
         )
 
 
 def _known(league: League) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Of every run that is there its name, its settings, and what they should be."""
-    jobs = (league.teacher, *league.jobs)
+    jobs = (*league.teachers, *league.jobs)
     known = [(job.name, read_result(job.target)["settings"], job.settings) for job in jobs if job.target.is_file()]
-    known += [(job.name, _started(job.started), job.settings) for job in jobs if job.started.is_file()]
+    known += [
+        (job.name, _trained(_started(job.started)), _trained(job.settings)) for job in jobs if job.started.is_file()
+    ]
     shared = _shared(league.jobs[0].settings)
-    others = set(league.out.glob("*-s*.json")) - {job.target for job in jobs}
-    known += [(file.stem, _shared(read_result(file)["settings"]), shared) for file in sorted(others)]
-    return known
+    others = {file.stem: read_result(file) for file in set(league.out.glob("*-s*.json")) - {job.target for job in jobs}}
+    students = {name: run for name, run in sorted(others.items()) if run["recipe"] != TEACHER}
+    return known + [(name, _shared(run["settings"]), shared) for name, run in students.items()]
+
+
+def _trained(settings: dict[str, Any]) -> dict[str, Any]:
+    """What decides a training: it may be evaluated on several splits."""
+    data = {key: value for key, value in settings.get("data", {}).items() if key != "split"}
+    return {**settings, "data": data}
 
 
 def _started(file: Path) -> dict[str, Any]:
@@ -58,4 +69,6 @@ def _started(file: Path) -> dict[str, Any]:
 
 
 def _shared(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: settings.get(key) for key in SHARED}
+    """Without which of the teacher's runs it was."""
+    teacher = {key: value for key, value in (settings.get(TEACHER) or {}).items() if key != "seed"}
+    return {**{key: settings.get(key) for key in SHARED}, TEACHER: teacher}

@@ -33,19 +33,22 @@ def check_recipes(
         ConfigError: recipes that do not fit, a line each.
     """
     student, teacher = networks
-    network, problems = None, []
+    known: dict[str, Any] = {}
+    problems = []
     for recipe in recipes:
-        if not recipe.loss:
+        if recipe.kind != "distill":
             continue
-        config = resolve_distill(teacher, recipe.loss, trust_weights=request.trust, **recipe.flags)
+        weights = student if recipe.control == "student" else teacher
+        config = resolve_distill(weights, recipe.loss, trust_weights=request.trust, **recipe.flags)
         plan = Plan(config, student, data, "", arguments)
-        network = network or _teacher(config, teacher, data, request, single=bool(arguments.get("single_cls")))
+        if weights not in known:
+            known[weights] = _teacher(config, weights, data, request, single=bool(arguments.get("single_cls")))
         try:
             if recipe.loss == DEFAULT_LOSS:
-                chosen = chosen_for(plan, [deepcopy(network)])
-                config = resolve_distill(teacher, chosen, trust_weights=request.trust, **recipe.flags)
+                chosen = chosen_for(plan, [deepcopy(known[weights])])
+                config = resolve_distill(weights, chosen, trust_weights=request.trust, **recipe.flags)
                 plan = replace(plan, config=config)
-            check_plan(plan, {teacher: deepcopy(network)})
+            check_plan(plan, {weights: deepcopy(known[weights])})
         except KDYoloError as error:
             problems.append(f"{recipe.name}: {error}")
     if problems:

@@ -8,14 +8,14 @@ from typing import Any, Literal
 from kd_yolo.config.base import StrictModel
 from kd_yolo.config.league import Recipe
 
-Kind = Literal["score", "plain", "shipped", "distill"]
+Kind = Literal["score", "random", "plain", "shipped", "distill"]
 
 
 class Job(StrictModel):
     """A run.
 
     Attributes:
-        kind: ``score`` trains nothing, ``plain`` is training without a teacher.
+        kind: ``score`` trains nothing, ``random`` makes untrained weights, ``plain`` is training without a teacher.
         recipe: what it is about; the teacher's job has a row name too.
         seed: of the training.
         weights: what it starts from.
@@ -24,7 +24,7 @@ class Job(StrictModel):
         split: what the result is evaluated on.
         arguments: ultralytics arguments.
         folder: the run's own.
-        target: the JSON file of its result.
+        target: the JSON file of its result; the statistics of its images lie beside it.
         settings: all that decides the result, as it stands in that file.
         trust: ``--trust-weights``.
     """
@@ -56,6 +56,11 @@ class Job(StrictModel):
     def best(self) -> Path:
         """What is evaluated."""
         return Path(self.weights) if self.kind == "score" else self.last.with_name("best.pt")
+
+    @property
+    def images(self) -> Path:
+        """The statistics of its images."""
+        return self.target.with_name(f"{self.name}.npz")
 
     @property
     def started(self) -> Path:

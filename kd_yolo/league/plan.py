@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,17 @@ from kd_yolo.base.places import find_weights
 from kd_yolo.base.reading import shown
 from kd_yolo.builtin.demo import demo_data
 from kd_yolo.config.base import MAX_COUNT
-from kd_yolo.config.league import NONE, SHIPPED, TEACHER, Recipe, parse_recipes
-from kd_yolo.data.check import check_for_training
+from kd_yolo.config.league import Control, parse_recipes
+from kd_yolo.config.rows import TEACHER
+from kd_yolo.data.check import DataReport, check_for_training
 from kd_yolo.data.spec import list_images, read_data_yaml
 from kd_yolo.distill.defaults import default_student
-from kd_yolo.distill.job import trainer_for
+from kd_yolo.distill.trainer import trainer_for
 from kd_yolo.league.fit import check_recipes
-from kd_yolo.league.job import Job, Kind
+from kd_yolo.league.job import Job
+from kd_yolo.league.jobs import QUIET, WITHOUT_EFFECT, JobMaker, typed
 from kd_yolo.league.request import Request
-from kd_yolo.league.results import TEACHER_FILE, run_name
+from kd_yolo.league.results import read_result
 from kd_yolo.pipeline.stages import check_weights
 from kd_yolo.pipeline.state import file_hash
 from kd_yolo.training.stage import task_of
@@ -34,11 +35,6 @@ NO_TEACHER = (
     "--teacher is missing: weights that know the data (--teacher runs/detect/train/weights/best.pt), or weights that"
     " are fine-tuned on it first (--teacher yolov8s.pt --teacher-epochs 20)."
 )
-OF_SHIPPED = ("dis",)  # the weight of ultralytics' own distillation
-QUIET: dict[str, Any] = {"plots": False, "verbose": False}
-WITHOUT_EFFECT = (*QUIET, "save_period")  # on the result
-TEACHER_SEED = 0
-KINDS: dict[str, Kind] = {NONE: "plain", SHIPPED: "shipped"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class League:
         folder: where the runs are.
         out: where the results go.
         student: what every run starts from.
-        teacher: the run that scores, and if asked for trains, the teacher.
+        teachers: the runs that score, and if asked for train, the teacher and those of the controls.
         jobs: the student's runs, seed by seed.
         notes: what was filled in.
     """
@@ -57,16 +53,25 @@ class League:
     folder: Path
     out: Path
     student: str
-    teacher: Job
+    teachers: tuple[Job, ...]
     jobs: tuple[Job, ...]
     notes: tuple[str, ...] = ()
 
     @property
+    def teacher(self) -> Job:
+        """The first run of the teacher."""
+        return self.teachers[0]
+
+    @property
     def missing(self) -> list[Job]:
-        """Runs that are not finished; the teacher's, if it is one of them or its weights are needed, first."""
+        """Runs that are not finished; teachers, if they are among them or their weights are needed, first."""
         jobs = [job for job in self.jobs if not job.target.is_file()]
-        is_needed = any(job.teacher for job in jobs) and not self.teacher.best.is_file()
-        return [self.teacher, *jobs] if is_needed or not self.teacher.target.is_file() else jobs
+        needed = {job.teacher for job in jobs}
+        teachers = [
+            job for job in self.teachers
+            if not job.target.is_file() or (str(job.best) in needed and not job.best.is_file())
+        ]  # fmt: skip
+        return [*teachers, *jobs]
 
 
 def make_league(request: Request, *, write: bool = True) -> League:
@@ -81,11 +86,11 @@ def make_league(request: Request, *, write: bool = True) -> League:
         InputError: weights or data that are missing or unusable.
     """
     recipes = parse_recipes(request.losses)
-    _check_request(request)
+    _check_request(request, {recipe.control for recipe in recipes})
     data, arguments, notes = _find_data(request, write=write)
-    folder, out = folders(arguments.pop("project", None), request.name, request.out, data)
-    report, split = check_for_training(data), _split(data)
-    check_fits_data(arguments, report.names, report.splits, report.splits["train"].boxes)
+    folder, out = folders(arguments.pop("project", None), request, data)
+    report, split = check_for_training(data), _check_split(request.split, data)
+    _check_arguments([{**arguments, **typed(recipe)} for recipe in recipes], report)
     teacher = _find_teacher(request, data, split)
     student = _find_student(request, teacher, notes)
     check_recipes(recipes, (student, teacher), data, arguments, request)
@@ -95,18 +100,27 @@ def make_league(request: Request, *, write: bool = True) -> League:
         "data": {"name": data_name(data), "sha256": report.sha256, "split": split},
         "train": {key: value for key, value in arguments.items() if key not in WITHOUT_EFFECT},
     }
-    shared = _Shared(folder, out, data, split, {**QUIET, **arguments}, settings, request.trust)
-    teacher_job = shared.teacher_job(teacher, request.teacher_epochs)
-    jobs = [shared.job(recipe, seed, student, teacher_job.best) for seed in request.seeds for recipe in recipes]
-    return League(folder, out, student, teacher_job, tuple(jobs), tuple(notes))
+    maker = JobMaker(
+        folder, out, data, split, student, teacher, request.teacher_epochs, request.teacher_seeds,
+        {**QUIET, **arguments}, settings, request.trust,
+    )  # fmt: skip
+    return League(folder, out, student, maker.teachers(recipes), maker.students(recipes, request.seeds), tuple(notes))
 
 
-def folders(project: str | None, name: str | None, out: Path | None, data: str | None) -> tuple[Path, Path]:
-    """Where the runs are and where the results go.
+def _check_arguments(rows: list[dict[str, Any]], report: DataReport) -> None:
+    """Checks the arguments of every row against the data."""
+    for arguments in rows:
+        check_fits_data(arguments, report.names, report.splits, report.splits["train"].boxes)
+
+
+def folders(project: str | None, request: Request, data: str | None) -> tuple[Path, Path]:
+    """Where the runs are and where the results go: those of the test split apart from those of val.
 
     Raises:
         ConfigError: nothing says which league it is.
+        InputError: a result that is not one of a league.
     """
+    name, out = request.name, request.out
     name = name or (data_name(data) if data is not None else None) or (out.resolve().name if out is not None else None)
     if name is None:
         raise ConfigError("which league? Say its --name, its --out or its data=.")
@@ -115,7 +129,15 @@ def folders(project: str | None, name: str | None, out: Path | None, data: str |
     if out is not None and out.exists() and not out.is_dir():
         raise ConfigError(f"--out is {out}, which is a file, expected a folder.")
     folder = (Path(project or "runs/league") / name).resolve()
-    return folder, folder if out is None else out.resolve()
+    if out is not None:
+        return folder, out.resolve()
+    return folder, folder / "test" if request.split == "test" and not _is_scored_on_test(folder) else folder
+
+
+def _is_scored_on_test(folder: Path) -> bool:
+    """Whether an earlier league kept its results on the test split, its only one, where those of val are now."""
+    score = folder / f"{TEACHER}.json"
+    return score.is_file() and read_result(score)["split"] == "test"
 
 
 def data_name(data: str) -> str:
@@ -124,51 +146,27 @@ def data_name(data: str) -> str:
     return file.parent.name if file.stem == "data" else file.stem
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """What the runs of a league share."""
-
-    folder: Path
-    out: Path
-    data: str
-    split: str
-    arguments: dict[str, Any]
-    settings: dict[str, Any]
-    trust: bool
-
-    def teacher_job(self, weights: str, epochs: int) -> Job:
-        """The run that makes ``teacher.json``."""
-        kept = {key: value for key, value in self.arguments.items() if key not in OF_SHIPPED}
-        arguments = {**kept, "epochs": epochs, "seed": TEACHER_SEED}
-        settings = {key: value for key, value in self.settings.items() if key != "student"}
-        kind: Kind = "plain" if epochs else "score"
-        recipe, target = Recipe(name=TEACHER), self.out / TEACHER_FILE
-        return self._job(kind, recipe, weights, TEACHER, target, arguments=arguments, settings=settings)
-
-    def job(self, recipe: Recipe, seed: int, student: str, teacher: Path) -> Job:
-        """A run of the student."""
-        name, kind = run_name(recipe.name, seed), KINDS.get(recipe.name, "distill")
-        settings = {**self.settings, "recipe": recipe.resolved(), "seed": seed}
-        arguments = {k: v for k, v in self.arguments.items() if kind == "shipped" or k not in OF_SHIPPED}
-        return self._job(
-            kind, recipe, student, name, self.out / f"{name}.json", arguments={**arguments, "seed": seed},
-            settings=settings, teacher=None if kind == "plain" else str(teacher),
-        )  # fmt: skip
-
-    def _job(self, kind: Kind, recipe: Recipe, weights: str, name: str, target: Path, **own: Any) -> Job:
-        own["settings"] = json.loads(json.dumps(own["settings"], default=str))  # as it reads back from the file
-        return Job(
-            kind=kind, recipe=recipe, seed=own["arguments"]["seed"], weights=weights, data=self.data, split=self.split,
-            folder=self.folder / name, target=target, trust=self.trust, **own,
-        )  # fmt: skip
-
-
-def _check_request(request: Request) -> None:
+def _check_request(request: Request, controls: set[Control | None]) -> None:
     wrong = find_problems(request.arguments, "league")
     if not 0 <= request.teacher_epochs <= MAX_COUNT:
         wrong.append(f"--teacher-epochs is {request.teacher_epochs}, expected 0 (it knows the data) or more.")
     if request.teacher is None:
         wrong.append(NO_TEACHER)
+    if len(request.seeds) % len(request.teacher_seeds):
+        wrong.append(
+            f"--teacher-seeds names {len(request.teacher_seeds)} runs of the teacher for {len(request.seeds)} --seeds:"
+            " expected one, one a seed, or a number that divides them evenly."
+        )
+    if len(request.teacher_seeds) > 1 and not request.teacher_epochs:
+        wrong.append(
+            "--teacher-seeds does nothing without --teacher-epochs: a teacher that is not trained has one run."
+        )
+    if "student" in controls and not request.teacher_epochs:
+        wrong.append(
+            "teacher=student does nothing without --teacher-epochs: the student is fine-tuned as the teacher is."
+        )
+    if "random" in controls and str(request.teacher).endswith((".yaml", ".yml")):
+        wrong.append(f"teacher=random needs weights whose network is made anew, --teacher is {request.teacher}.")
     if wrong:
         raise ConfigError("\n".join(wrong))
 
@@ -182,10 +180,16 @@ def _find_data(request: Request, *, write: bool) -> tuple[str, dict[str, Any], l
     return data, {**defaults, **arguments}, [f"no data=: the built-in street scenes, {data}"]
 
 
-def _split(data: str) -> str:
-    """What is evaluated: images that no training has seen, where there are some."""
+def _check_split(split: str, data: str) -> str:
+    """The split to evaluate; it has images.
+
+    Raises:
+        InputError: there is no such split.
+    """
     spec = read_data_yaml(data)
-    return "test" if "test" in spec.splits and list_images(spec, "test") else "val"
+    if split not in spec.splits or not list_images(spec, split):
+        raise InputError(f"--split {split}: {data} has no images in '{split}', only in {', '.join(spec.splits)}.")
+    return split
 
 
 def _find_teacher(request: Request, data: str, split: str) -> str:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.files import write_text
-from kd_yolo.league.bootstrap import RESAMPLES, Pair, compare_pairs
+from kd_yolo.league.bootstrap import RESAMPLES, resample_images
+from kd_yolo.league.claims import Verdict, check_claims, read_record
+from kd_yolo.league.comparisons import Comparison, Evidence, compare_with_controls
+from kd_yolo.league.intervals import LEVEL, MIN_GAP
 from kd_yolo.league.plot import draw_league
-from kd_yolo.league.results import REPORT_FILE, LeagueResults, read_images, read_pairs, read_results
-from kd_yolo.league.table import NONE, SHIPPED, Row, make_rows, to_csv, to_markdown
+from kd_yolo.league.results import REPORT_FILE, LeagueResults, read_images, read_results
+from kd_yolo.league.table import Row, make_rows, to_csv, to_markdown
+
+METHOD = (
+    "Intervals: the noise of repeated runs, pooled over the recipes, and {resamples} resamples of the images where"
+    " their statistics are there; corrected for all comparisons with the same control (max-t), so that all of them"
+    " hold together with probability {level:.0%}. A share of the gap is shown where the gap is above {gap:g} of its"
+    " standard errors."
+)
+ONE_TEACHER = " One run of the teacher: what another one would change is in no interval."
 
 
 @dataclass(frozen=True)
@@ -22,17 +32,16 @@ class LeagueReport:
     Attributes:
         results: the finished runs; at least one.
         rows: the table, the best recipe first.
-        pairs: comparisons of two recipes.
+        comparisons: every recipe with every control.
+        verdicts: what became of the claims.
+        claims: the claims file's hash and time as they were noted; None without one.
     """
 
     results: LeagueResults
     rows: list[Row]
-    pairs: list[Pair]
-
-    @property
-    def teacher(self) -> float | None:
-        """The teacher's mAP50-95."""
-        return None if self.results.teacher is None else float(self.results.teacher["map"])
+    comparisons: list[Comparison]
+    verdicts: list[Verdict]
+    claims: dict[str, Any] | None = None
 
     def caption(self) -> str:
         """How the numbers came about, in a sentence."""
@@ -45,37 +54,46 @@ class LeagueReport:
             f" {settings['student']['name']}, teacher {settings['teacher']['name']}; {train or 'default settings'}"
         )
 
-    def verdicts(self) -> list[str]:
-        """What the comparisons with ``none``, ``shipped`` and the best recipe say, a line each."""
-        shown = {NONE, SHIPPED, self.rows[0].recipe}
-        rank = {row.recipe: place for place, row in enumerate(self.rows)}
-        pairs = [pair for pair in self.pairs if shown & {pair.better, pair.other}]
-        return [str(pair) for pair in sorted(pairs, key=lambda pair: sorted((rank[pair.better], rank[pair.other])))]
+    def method(self) -> str:
+        """What the intervals account for."""
+        text = METHOD.format(resamples=RESAMPLES, level=LEVEL, gap=MIN_GAP)
+        drawn = {" and ".join(found.drawn) for found in self.comparisons if found.drawn}
+        text += f" Here they account for {'; or '.join(sorted(drawn))}." if drawn else ""
+        return text + ("" if self.results.has_teacher_runs or not self.results.teachers else ONE_TEACHER)
 
     def to_markdown(self) -> str:
-        """Table, comparisons, and how they were made."""
+        """Table, comparisons, claims, and how they were made."""
         lines = [
             "# Loss league",
             "",
-            to_markdown(self.rows, self.teacher),
+            to_markdown(self.rows, self.results.teacher),
             f"{self.caption()}. Gains are paired seed by seed, ± is their standard deviation. Time, CPU time and memory"
             " of the epochs, relative to `none`.",
             "",
-            f"Paired bootstrap over the images, {RESAMPLES} resamples, averaged over the common seeds; p says how"
-            " easily other images would turn the order round, nothing about other seeds:",
+            self.method(),
             "",
-            *(f"- {line}" for line in self.verdicts() or ["no statistics of images here"]),
+            *(f"- {found}" for found in self.comparisons),
         ]
+        if self.claims is not None:
+            lines += ["", f"Claims of {self.claims['file']}, {self.claims['noted']}:", ""]
+            lines += [f"- {verdict}" for verdict in self.verdicts]
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:
-        """Table and all comparisons, the numbers not rounded."""
+        """Table, all comparisons and claims, the numbers not rounded."""
         body: dict[str, Any] = {
             "caption": self.caption(),
-            "teacher": self.teacher,
+            "method": self.method(),
+            "teacher": self.results.teacher,
+            "teacher_runs": {seed: run["map"] for seed, run in sorted(self.results.teachers.items())},
             "resamples": RESAMPLES,
             "rows": [asdict(row) for row in self.rows],
-            "pairs": [{**asdict(pair), "text": str(pair)} for pair in self.pairs],
+            "comparisons": [{**asdict(found), "text": str(found)} for found in self.comparisons],
+            "claims": self.claims,
+            "verdicts": [
+                {**asdict(verdict), "claim": verdict.claim.model_dump(mode="json"), "text": str(verdict)}
+                for verdict in self.verdicts
+            ],
         }
         return json.dumps(body, indent=1) + "\n"
 
@@ -85,7 +103,7 @@ class LeagueReport:
         write_text(folder / "league.csv", to_csv(self.rows))
         write_text(folder / REPORT_FILE, self.to_json())
         scores = {row.recipe: self.results.values(row.recipe, "map") for row in self.rows}
-        draw_league(scores, folder / "league.png", teacher=self.teacher, caption=self.caption())
+        draw_league(scores, folder / "league.png", teacher=self.results.teacher, caption=self.caption())
 
 
 def make_report(out: Path, runs_folder: Path) -> LeagueReport | None:
@@ -104,16 +122,8 @@ def make_report(out: Path, runs_folder: Path) -> LeagueReport | None:
     results = read_results(out)
     if not results.runs:
         return None
-    fresh = compare_pairs(read_images(results, runs_folder))
-    return LeagueReport(results, make_rows(results), _merge(fresh, read_pairs(out, results), results))
-
-
-def _merge(fresh: Iterable[Pair], known: Iterable[Pair], results: LeagueResults) -> list[Pair]:
-    """New comparisons, and earlier ones of runs whose statistics are on another machine."""
-    found: dict[frozenset[str], Pair] = {}
-    for pair in (*known, *fresh):
-        key = frozenset((pair.better, pair.other))
-        if key not in found or len(pair.seeds) >= len(found[key].seeds):
-            found[key] = pair
-    names = results.recipes
-    return sorted(found.values(), key=lambda pair: (names.index(pair.better), names.index(pair.other)))
+    evidence = Evidence(results, resample_images(read_images(results, (out, runs_folder))))
+    comparisons = compare_with_controls(evidence)
+    record = read_record(out)
+    verdicts = [] if record is None else check_claims(record, evidence)
+    return LeagueReport(results, make_rows(results, comparisons), comparisons, verdicts, record)

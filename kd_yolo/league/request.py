@@ -17,9 +17,12 @@ class Request:
         teacher, student: weights, or names of weights.
         teacher_epochs: fine-tune the teacher first.
         name: of the folder in ``runs/league``; None is that of the data.
-        out: folder for results; None is the league's own.
+        out: folder for results; None is the league's own, for the test split one inside it.
         trust: ``--trust-weights``.
         arguments: ultralytics arguments.
+        split: what the runs are evaluated on: ``val`` to choose, ``test`` once at the end.
+        teacher_seeds: of the teacher's trainings; they take turns over the seeds.
+        claims: a claims file.
     """
 
     losses: tuple[str, ...]
@@ -31,3 +34,6 @@ class Request:
     out: Path | None = None
     trust: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
+    split: str = "val"
+    teacher_seeds: tuple[int, ...] = (0,)
+    claims: Path | None = None

@@ -1,17 +1,20 @@
-"""Reads what a league has so far: a JSON file for each finished run, the teacher's, and the statistics of images."""
+"""Reads what a league has so far: a JSON file for each finished run, the teacher's too, and statistics of images."""
 
 from __future__ import annotations
 
 import json
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.league.bootstrap import Pair, Run
+from kd_yolo.config.rows import TEACHER
+from kd_yolo.league.bootstrap import Run
 from kd_yolo.league.images import ImageScores
 
-TEACHER_FILE, REPORT_FILE, IMAGES_FILE = "teacher.json", "league.json", "images.npz"
+REPORT_FILE, OLD_IMAGES = "league.json", "images.npz"
 NEEDED = ("recipe", "seed", "split", "map", "map50", "settings")
 
 
@@ -20,17 +23,41 @@ def run_name(recipe: str, seed: int) -> str:
     return f"{recipe}-s{seed}"
 
 
+def teacher_name(seed: int) -> str:
+    """The same of a run of the teacher; the first one was there before there could be several."""
+    return TEACHER if seed == 0 else run_name(TEACHER, seed)
+
+
 @dataclass(frozen=True)
 class LeagueResults:
     """The finished runs.
 
     Attributes:
-        runs: content of each JSON file by recipe and seed.
-        teacher: the teacher's, or None while it has no score.
+        runs: content of each JSON file of a student by recipe and seed.
+        teachers: those of the teacher's runs by their seed; empty while none has a score.
     """
 
     runs: dict[Run, dict[str, Any]]
-    teacher: dict[str, Any] | None
+    teachers: dict[int, dict[str, Any]]
+
+    @property
+    def teacher(self) -> float | None:
+        """The teacher's mAP50-95, the mean over its runs."""
+        return statistics.mean(float(run["map"]) for run in self.teachers.values()) if self.teachers else None
+
+    @property
+    def has_teacher_runs(self) -> bool:
+        """Whether students were taught by several runs of the teacher."""
+        return len({self.teacher_of(seed) for _, seed in self.runs}) > 1
+
+    def teacher_of(self, seed: int) -> int:
+        """Seed of the teacher's run that teaches the students of a seed."""
+        settings = next(run["settings"] for (_, own), run in self.runs.items() if own == seed)
+        return int(settings.get("teacher", {}).get("seed", 0))
+
+    def repetition(self, seed: int) -> int:
+        """What was repeated: the teacher's run where there are several, else the seed."""
+        return self.teacher_of(seed) if self.has_teacher_runs else seed
 
     @property
     def recipes(self) -> list[str]:
@@ -58,12 +85,14 @@ def read_results(folder: Path) -> LeagueResults:
     Raises:
         InputError: a file that is not one of a league.
     """
-    found = {}
-    for file in sorted(folder.glob("*-s*.json")):
+    results = LeagueResults({}, {})
+    for file in sorted({*folder.glob("*-s*.json"), *folder.glob(f"{TEACHER}.json")}):
         run = read_result(file)
-        found[run["recipe"], run["seed"]] = run
-    teacher = folder / TEACHER_FILE
-    return LeagueResults(found, read_result(teacher) if teacher.is_file() else None)
+        if run["recipe"] != TEACHER:
+            results.runs[run["recipe"], run["seed"]] = run
+        elif not run.get("control"):  # a random one teaches too, but is not what the gap is measured to
+            results.teachers[run["settings"]["teacher"].get("seed", 0)] = run
+    return results
 
 
 def read_result(file: Path) -> dict[str, Any]:
@@ -84,35 +113,23 @@ def read_result(file: Path) -> dict[str, Any]:
     return dict(run)
 
 
-def read_images(results: LeagueResults, runs_folder: Path) -> dict[Run, ImageScores]:
-    """Statistics of the images of those runs that were made on this machine.
+def read_images(results: LeagueResults, places: Sequence[Path]) -> dict[Run, ImageScores]:
+    """Statistics of the images of runs and teachers.
 
     Statistics that do not give the mAP in the JSON file are those of another training, and are left out.
+
+    Args:
+        results: the finished runs.
+        places: folders with ``<run>.npz``, or (earlier leagues) ``<run>/images.npz``; the first that has it counts.
     """
+    everyone = {**results.runs, **{(TEACHER, seed): run for seed, run in results.teachers.items()}}
     found = {}
-    for (recipe, seed), run in results.runs.items():
-        file = runs_folder / run_name(recipe, seed) / IMAGES_FILE
-        if file.is_file():
+    for (recipe, seed), run in everyone.items():
+        name = teacher_name(seed) if recipe == TEACHER else run_name(recipe, seed)
+        files = [file for place in places for file in (place / f"{name}.npz", place / name / OLD_IMAGES)]
+        for file in filter(Path.is_file, files):
             scores = ImageScores.read(file)
             if abs(float(scores.mean_ap()[0]) - run["map"]) < 1e-6:
                 found[recipe, seed] = scores
+                break
     return found
-
-
-def read_pairs(folder: Path, results: LeagueResults) -> list[Pair]:
-    """Comparisons of an earlier report that still hold: the same seeds, the same difference."""
-    file = folder / REPORT_FILE
-    if not file.is_file():
-        return []
-    known = json.loads(file.read_text(encoding="utf-8"))["pairs"]
-    pairs = [Pair(p["better"], p["other"], tuple(p["seeds"]), p["gain"], p["p"]) for p in known]
-    return [pair for pair in pairs if _holds(pair, results)]
-
-
-def _holds(pair: Pair, results: LeagueResults) -> bool:
-    better, other = results.values(pair.better, "map"), results.values(pair.other, "map")
-    common = sorted(set(better) & set(other))
-    if not common or tuple(common) != pair.seeds:
-        return False
-    gain = sum(better[seed] - other[seed] for seed in common) / len(common)
-    return abs(gain - pair.gain) < 1e-6

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from kd_yolo.base.errors import KDYoloError
 from kd_yolo.league.agreement import check_agreement, note_start
+from kd_yolo.league.cost import at_its_cost
 from kd_yolo.league.job import Job
 from kd_yolo.league.launch import launch
 from kd_yolo.league.plan import League
@@ -30,13 +31,9 @@ def run_league(league: League, *, say: Callable[[str], None] = lambda _: None) -
     missing, failures = league.missing, []
     for place, job in enumerate(missing, start=1):
         say(f"[{place}/{len(missing)}] {job.name}: {describe(job)}")
-        job.target.unlink(missing_ok=True)  # a teacher that is trained again has no score until it is
-        note_start(job)
-        reason = launch(job)
-        if reason is None and not job.target.is_file():
-            reason = f"it left no {job.target.name}"
-        if reason is not None and job is league.teacher:
-            raise KDYoloError(f"the teacher failed: {reason}")
+        reason = run_job(job)
+        if reason is not None and job in league.teachers:
+            raise KDYoloError(f"the {job.name} failed: {reason}")
         if reason is not None:
             say(f"{job.name} failed: {reason}")
             failures.append(f"{job.name}: {reason}")
@@ -46,10 +43,35 @@ def run_league(league: League, *, say: Callable[[str], None] = lambda _: None) -
     return report, failures
 
 
+def run_job(job: Job) -> str | None:
+    """Does one job in a process of its own.
+
+    Returns:
+        None when it is done, else why it failed.
+    """
+    job.target.unlink(missing_ok=True)  # a teacher that is trained again has no score until it is
+    note_start(job)
+    try:
+        reason = launch(at_its_cost(job))
+    except KDYoloError as error:
+        return str(error)
+    if reason is None and not job.target.is_file():
+        return f"it left no {job.target.name}"
+    return reason
+
+
 def describe(job: Job) -> str:
     """What a run is about to do."""
     if job.kind == "score":
         return "its score"
+    if job.kind == "random":
+        return "untrained weights"
+    if job.recipe.control:
+        return (
+            f"{job.recipe} (taught by {job.recipe.control} weights)"
+            if job.kind == "distill"
+            else "the student, fine-tuned"
+        )
     if not job.last.is_file():
         return str(job.recipe)
     return "starts again, unless only its score is missing" if job.kind == "shipped" else "goes on from its last.pt"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import statistics
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kd_yolo.config.rows import NONE, SHIPPED
+from kd_yolo.league.comparisons import Comparison
 from kd_yolo.league.results import LeagueResults
 
-NONE, SHIPPED = "none", "shipped"
-HEADER = ["recipe", "seeds", "mAP50-95", "mAP50", "gain over `none`", "gain over `shipped`"]
+HEADER = ["recipe", "seeds", "mAP50-95", "mAP50", "gain over `none`", "95 % interval", "gain over `shipped`"]
 HEADER += ["gap to the teacher closed", "time", "CPU time", "memory"]
 Spread = tuple[float | None, float | None]  # mean and standard deviation, as far as there are values
 
@@ -29,7 +31,9 @@ class Row:
         map50: mean mAP50.
         gain_none, gain_none_sd: mAP50-95 minus that of ``none`` with the same seed.
         gain_shipped, gain_shipped_sd: the same for ``shipped``.
-        gap_closed: share of the way from ``none`` to the teacher.
+        gain_none_low, gain_none_high: its interval, see :mod:`kd_yolo.league.intervals`.
+        gap_closed: share of the way from ``none`` to the teacher; shown only with its interval.
+        gap_closed_low, gap_closed_high: its interval, where the gap is wide enough.
         time, cpu_time, memory: relative to ``none``.
     """
 
@@ -47,14 +51,25 @@ class Row:
     time: float | None
     cpu_time: float | None
     memory: float | None
+    gain_none_low: float | None = None
+    gain_none_high: float | None = None
+    gap_closed_low: float | None = None
+    gap_closed_high: float | None = None
 
 
-def make_rows(results: LeagueResults) -> list[Row]:
-    """A row for each recipe with a finished run, the best first."""
-    return [_row(recipe, results) for recipe in results.recipes]
+def make_rows(results: LeagueResults, comparisons: Iterable[Comparison] = ()) -> list[Row]:
+    """A row for each recipe with a finished run, the best first.
+
+    Args:
+        results: the finished runs.
+        comparisons: those with ``none`` give the intervals.
+    """
+    with_none = {found.recipe: found for found in comparisons if found.control == NONE}
+    return [_row(recipe, results, with_none.get(recipe)) for recipe in results.recipes]
 
 
-def _row(recipe: str, results: LeagueResults) -> Row:
+def _row(recipe: str, results: LeagueResults, found: Comparison | None) -> Row:
+    interval, share = (found.interval, found.share_interval) if found is not None else (None, None)
     run = results.runs[recipe, results.seeds(recipe)[0]]
     gain_none, gain_none_sd = _gain(recipe, NONE, results)
     gain_shipped, gain_shipped_sd = _gain(recipe, SHIPPED, results)
@@ -69,10 +84,14 @@ def _row(recipe: str, results: LeagueResults) -> Row:
         gain_none_sd=gain_none_sd,
         gain_shipped=gain_shipped,
         gain_shipped_sd=gain_shipped_sd,
-        gap_closed=_gap_closed(recipe, results),
+        gap_closed=_gap_closed(recipe, results) if found is None or found.share is None else found.share,
         time=_relative(recipe, "seconds", results),
         cpu_time=_relative(recipe, "cpu_seconds", results),
         memory=_relative(recipe, "cuda_peak_mib", results) or _relative(recipe, "peak_mib", results),
+        gain_none_low=interval.low if interval else None,
+        gain_none_high=interval.high if interval else None,
+        gap_closed_low=share.low if share else None,
+        gap_closed_high=share.high if share else None,
     )
 
 
@@ -97,7 +116,7 @@ def _gap_closed(recipe: str, results: LeagueResults) -> float | None:
     common = _common(recipe, NONE, "map", results)
     if recipe == NONE or not common or results.teacher is None:
         return None
-    gap = sum(results.teacher["map"] - base for _, base in common)
+    gap = sum(results.teacher - base for _, base in common)
     return sum(own - base for own, base in common) / gap if gap > 0 else None
 
 
@@ -124,10 +143,20 @@ def _cells(row: Row) -> list[str]:
         spread(row.map, row.map_sd, ".4f"),
         f"{row.map50:.4f}",
         spread(row.gain_none, row.gain_none_sd, "+.4f"),
+        _between(row.gain_none_low, row.gain_none_high, "+.4f"),
         spread(row.gain_shipped, row.gain_shipped_sd, "+.4f"),
-        "" if row.gap_closed is None else f"{row.gap_closed:+.0%}",
+        _share(row),
         *("" if ratio is None else f"{ratio:.2f} x" for ratio in (row.time, row.cpu_time, row.memory)),
     ]
+
+
+def _between(low: float | None, high: float | None, form: str) -> str:
+    return "" if low is None or high is None else f"{low:{form}} to {high:{form}}"
+
+
+def _share(row: Row) -> str:
+    between = _between(row.gap_closed_low, row.gap_closed_high, "+.0%")
+    return f"{row.gap_closed:+.0%} ({between})" if between else ""
 
 
 def spread(mean: float | None, deviation: float | None, form: str) -> str:

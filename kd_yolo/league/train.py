@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from kd_yolo.base.lock import is_held
 from kd_yolo.data.resolve import resolved_yaml
+from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill import job as distillation
+from kd_yolo.distill.classes import student_for
 from kd_yolo.league.job import Job
 from kd_yolo.training.run import Progress, progress_of
 from kd_yolo.training.stage import prepare_folder, train_stage
 from kd_yolo.training.trainers import RETRAINERS
 from kd_yolo.training.usage import noting_usage
+from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.pruned_file import save_pruned
 from kd_yolo.yolo.files.safe_mode import trusted
 
 UPSTREAM = dict.fromkeys(RETRAINERS)  # no trainer of ours: ultralytics takes its own
@@ -25,10 +33,24 @@ def train(job: Job) -> Path:
     Raises:
         KDYoloError: options, weights or data that cannot be used.
     """
-    if job.kind != "score":
+    if job.kind == "random":
+        _random(job)
+    elif job.kind != "score":
         with noting_usage():
             {"plain": _plain, "shipped": _shipped, "distill": _distill}[job.kind](job)
     return job.best
+
+
+def _random(job: Job) -> None:
+    """A teacher that has learnt nothing: the teacher's network with the weights that it began with once."""
+    network: Any = load_checkpoint(job.weights, trust=job.trust)[0]
+    spec = read_data_yaml(job.data)
+    torch.manual_seed(job.seed)
+    is_single = bool(job.arguments.get("single_cls"))
+    num_classes = 1 if is_single else len(spec.names)
+    untrained = type(network)(deepcopy(network.yaml), ch=spec.channels, nc=num_classes, verbose=False)
+    untrained = student_for(untrained, spec, single=is_single)
+    save_pruned(job.best, untrained, {"train_args": {"data": job.data}}, {})  # as any finished checkpoint
 
 
 def _plain(job: Job) -> None:
@@ -55,7 +77,8 @@ def _distill(job: Job) -> None:
         place = {"project": str(job.folder.parent), "name": job.folder.name, "exist_ok": True}
         arguments = {**job.arguments, "data": job.data, **place}
         recipe = job.recipe
-        request = distillation.Request(job.teacher, job.weights, recipe.loss, recipe.flags, job.trust, arguments)
+        flags = {**recipe.flags, "teacher_val": False}  # it has a row of its own
+        request = distillation.Request(job.teacher, job.weights, recipe.loss, flags, job.trust, arguments)
         distillation.distil(distillation.make_plan(request))
     elif progress is not Progress.FINISHED:
         distillation.resume(str(job.last), {"data": job.data}, trust_weights=job.trust)

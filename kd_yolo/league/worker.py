@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import traceback
@@ -17,9 +18,9 @@ from typing import Any
 
 from kd_yolo.base.errors import EXIT_INTERRUPTED, KDYoloError
 from kd_yolo.base.files import write_bytes, write_json, write_text
+from kd_yolo.base.places import ROOT, is_checkout
 from kd_yolo.league.images import ImageScores
 from kd_yolo.league.job import Job
-from kd_yolo.league.results import IMAGES_FILE
 
 ERROR_FILE = "error.txt"
 
@@ -66,14 +67,16 @@ def work(job: Job) -> None:
 
     weights = train(job)
     scores, images = _evaluate(job, weights)
-    write_bytes(job.folder / IMAGES_FILE, images.to_bytes())
-    usage = {} if job.kind == "score" else asdict(read_usage(job.folder))
+    write_bytes(job.images, images.to_bytes())
+    usage = {} if job.kind in ("score", "random") else asdict(read_usage(job.folder))
     result = {
         "recipe": job.recipe.name,
         "loss": str(job.recipe),
         "seed": job.seed,
         "split": job.split,
         "images": len(images.names),
+        **({"control": job.recipe.control} if job.recipe.control else {}),
+        **({"epochs": job.arguments["epochs"]} if "epochs" in job.arguments else {}),
         **scores,
         **usage,
         "settings": job.settings,
@@ -108,7 +111,19 @@ def _setup(job: Job) -> dict[str, Any]:
     cores, kind = facts.pop("cores"), facts.pop("machine")
     on_cpu = not torch.cuda.is_available() or str(job.arguments.get("device")) == "cpu"
     device = "CPU" if on_cpu else torch.cuda.get_device_name()
-    return {"versions": facts, "machine": f"{kind}, {cores} cores, {device}"}
+    return {"versions": facts, "machine": f"{kind}, {cores} cores, {device}", "commit": _commit()}
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that runs; None for an installed package."""
+    if not is_checkout():
+        return None
+    words = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from kd_yolo.base.errors import MissingDependencyError
+from kd_yolo.base.errors import ConfigError, MissingDependencyError
+from kd_yolo.base.extras import installed_file
 from kd_yolo.base.files import write_text
+from kd_yolo.base.reading import shown
 
 NAME = "reid_botsort.yaml"
-PLACE = Path("cfg") / "trackers"
+PLACE = "cfg/trackers"
 
 
 def tracker_settings(kind: str, network: Path | None = None) -> dict[str, Any]:
@@ -23,14 +24,24 @@ def tracker_settings(kind: str, network: Path | None = None) -> dict[str, Any]:
         network: an export for the appearance, see :mod:`kd_yolo.reid.export`.
 
     Raises:
-        MissingDependencyError: ultralytics is not installed, or too old for its trackers to use a network.
+        MissingDependencyError: ultralytics is not installed.
+        ConfigError: a tracker without a file of settings, as one that a package adds.
     """
-    found = find_spec("ultralytics")  # its files are read, it is not imported
-    source = None if found is None or found.origin is None else Path(found.origin).parent / PLACE / f"{kind}.yaml"
-    if source is None or not source.is_file():
+    source = installed_file("ultralytics", f"{PLACE}/{kind}.yaml")
+    if installed_file("ultralytics", "cfg/default.yaml") is None:
         raise MissingDependencyError("the tracker's settings come from ultralytics: pip install 'ultralytics>=8.4.176'")
+    if source is None:
+        raise ConfigError(
+            f"ultralytics has no file of settings for the tracker {shown(kind)}: write a YAML with 'tracker_type: KIND'"
+            " and all of its settings, and give --tracker FILE.yaml."
+        )
     settings: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
     return settings if network is None else {**settings, "with_reid": True, "model": str(network.resolve())}
+
+
+def has_settings(kind: str) -> bool:
+    """Whether the installed ultralytics has a file of settings for a tracker."""
+    return kind.isidentifier() and installed_file("ultralytics", f"{PLACE}/{kind}.yaml") is not None
 
 
 def write_tracker(network: Path) -> Path:

@@ -22,7 +22,8 @@ def write_provenance(folder: Path, settings: dict[str, Any], seed: int, kind: st
 
     Args:
         folder: the run's.
-        settings: ``data``, ``data_sha256`` and ``config``, as in ``args.kd``.
+        settings: ``data``, ``data_sha256``, ``config`` and, where networks were measured before, ``measured``, as in
+            ``args.kd``.
         seed: of everything random.
         kind: what the run does; the settings' key.
     """
@@ -34,6 +35,7 @@ def write_provenance(folder: Path, settings: dict[str, Any], seed: int, kind: st
         "data": settings.get("data"),
         "data_sha256": settings.get("data_sha256"),
         kind: settings.get("config"),
+        **({"measured": settings["measured"]} if "measured" in settings else {}),
     }
     return write_json(folder / "run.json", values)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ultralytics import RTDETR, YOLO
-from ultralytics.nn.tasks import RTDETRDetectionModel
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.lock import holding
@@ -18,12 +17,19 @@ from kd_yolo.training.run import Progress, progress_of, run_training
 from kd_yolo.training.usage import USAGE
 from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.families import RTDETR as RTDETR_TASK
+from kd_yolo.yolo.families import is_form
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
 
 
 def train_stage(
-    trainers: Mapping[str, Any], weights: str, folder: Path, arguments: dict[str, Any], *, trust: bool = False
+    trainers: Mapping[str, Any],
+    weights: str,
+    folder: Path,
+    arguments: dict[str, Any],
+    *,
+    trust: bool = False,
+    resume_command: str = "--resume {last}, or the same command in a chain",
 ) -> Path:
     """Trains into ``folder``, from where an earlier process left off.
 
@@ -33,6 +39,7 @@ def train_stage(
         folder: the run's own folder; nothing in it is removed.
         arguments: ultralytics arguments and those of the trainer.
         trust: ``--trust-weights``.
+        resume_command: what to type after Ctrl-C, with ``{last}`` for the checkpoint.
 
     Returns:
         ``weights/best.pt`` in the folder.
@@ -51,7 +58,7 @@ def train_stage(
     run = {**arguments, "project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
     with trusted(weights, folder) if trust else contextlib.nullcontext():
         model = RTDETR(weights) if task == RTDETR_TASK else YOLO(weights)
-        run_training(model, trainer, run, resume_command=f"--resume {last}, or the same command in a chain")
+        run_training(model, trainer, run, resume_command=resume_command)
     return last.with_name("best.pt")
 
 
@@ -147,4 +154,4 @@ def task_of(weights: str, *, trust: bool = False) -> str:
     if is_model_yaml(weights):
         return check_model_yaml(weights)
     model: Any = load_checkpoint(weights, trust=trust)[0]
-    return RTDETR_TASK if isinstance(model, RTDETRDetectionModel) else str(model.task)
+    return RTDETR_TASK if is_form(model.model[-1], "decoder") else str(model.task)

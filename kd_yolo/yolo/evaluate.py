@@ -16,12 +16,13 @@ from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.models.yolo.obb import OBBValidator
 from ultralytics.models.yolo.pose import PoseValidator
 from ultralytics.models.yolo.segment import SegmentationValidator
-from ultralytics.nn.tasks import RTDETRDetectionModel, guess_model_task
+from ultralytics.nn.tasks import guess_model_task
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.data.check import check_for_validation
 from kd_yolo.data.resolve import resolved_data
 from kd_yolo.data.source import find_class_folder, split_folder
+from kd_yolo.yolo.families import is_form
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import input_channels
 from kd_yolo.yolo.quiet import quiet
@@ -42,7 +43,7 @@ def validate(
     imgsz: int,
     batch: int = 16,
     split: str = "val",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     watch: Callable[[Any], None] | None = None,
 ) -> dict[str, float]:
     """Validates as ``yolo val`` does, but prints no tables and leaves no run folder.
@@ -69,7 +70,7 @@ def validate(
         model, _ = load_checkpoint(path_or_model)
     check_data(model, data, split)
     task = _task(model)
-    validator = RTDETRValidator if isinstance(model, RTDETRDetectionModel) else VALIDATORS[task]
+    validator = RTDETRValidator if is_form(model.model[-1], "decoder") else VALIDATORS[task]
     with tempfile.TemporaryDirectory() as folder:
         source = resolved_data(data, task, Path(folder), split)
         settings = {

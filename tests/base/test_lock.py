@@ -83,7 +83,8 @@ def test_the_lock_of_a_killed_process_is_waited_for_while_its_workers_live(tmp_p
 def test_an_old_lock_file_with_anything_in_it(tmp_path: Path, text: str) -> None:
     (tmp_path / LOCK).write_text(text)
     with holding(tmp_path):
-        pass
+        assert is_held(tmp_path)
+    assert not is_held(tmp_path)
 
 
 def test_a_lock_file_is_no_way_to_other_files(tmp_path: Path) -> None:

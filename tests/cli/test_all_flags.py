@@ -17,6 +17,7 @@ from kd_yolo.config.distill import DEFAULT_LOSS, DistillConfig, resolve_distill
 from kd_yolo.config.options import DEFAULTS, DistillOptions, RunOptions, SparseOptions
 from kd_yolo.config.pipeline import PipelineConfig
 from kd_yolo.config.prune import DEFAULT_FACTOR, PruneSettings
+from kd_yolo.yolo.arguments.check import DEFAULTS as TRAIN_DEFAULTS
 from tests.cli.commands import FLAGS
 
 # The models whose fields a command's flags set.
@@ -78,6 +79,18 @@ def test_help_shows_the_default_of_the_model(
         if flag.default not in (None, (), []) and not flag.is_switch and not flag.info.is_required():
             shown = " ".join(map(str, flag.default)) if isinstance(flag.default, tuple) else str(flag.default)
             assert f"(default: {shown})" in " ".join(text.split()), text
+
+
+@pytest.mark.parametrize("name", ["distill", "retrain", "pipeline", "league"])
+def test_help_shows_the_defaults_of_ultralytics(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, said = help_of(name, capsys, monkeypatch).partition("with its defaults")
+    pairs = dict(word.split("=", 1) for word in said.partition("example:")[0].split() if "=" in word)
+    assert len(pairs) > 40
+    assert (pairs["epochs"], pairs["imgsz"], pairs["optimizer"], pairs["data"]) == ("100", "640", "auto", "")
+    wrong = {key for key, text in pairs.items() if text != str(TRAIN_DEFAULTS.get(key, "")).replace("None", "")}
+    assert wrong == set()
 
 
 def required_words(name: str, but: Flag) -> list[str]:

@@ -27,12 +27,12 @@ def run(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]
 
 
 def test_prints_the_table_and_writes_the_four_files(capsys: Any, make_weights: Any, tiny_data: Path) -> None:
-    first, second = make_weights("yolov8s.yaml"), make_weights("yolov8n.yaml")
+    first, second = make_weights("tiny16"), make_weights("tiny8")
     words = [first, second, f"data={tiny_data}", "imgsz=64", "batch=4", "device=cpu", "--rounds", "2", "--threads", "1"]
     code, printed = run([*words, "--name", "mine"], capsys)
     assert code == 0, printed
     for part in (
-        "yolov8n-2-0: accuracy on val",
+        "tiny8-2-0: accuracy on val",
         "mAP50-95",
         "results: runs/compare/mine (compare.csv",
         f"next:    yolo export model={second} format=onnx imgsz=64",
@@ -48,13 +48,13 @@ def test_prints_the_table_and_writes_the_four_files(capsys: Any, make_weights: A
 
 
 def test_a_second_run_gets_a_folder_of_its_own(capsys: Any, make_weights: Any) -> None:
-    words = [make_weights("yolov8n.yaml"), "imgsz=32", "--rounds", "1", "project=here"]
+    words = [make_weights("tiny8"), "imgsz=32", "--rounds", "1", "project=here"]
     assert run(words, capsys)[0] == 0
     code, printed = run(words, capsys)
     assert code == 0
     assert "no data=: accuracy was not measured" in printed
-    assert "results: here/yolov8n-2-0-2 " in printed
-    assert sorted(path.name for path in Path("here").iterdir()) == ["yolov8n-2-0", "yolov8n-2-0-2"]
+    assert "results: here/tiny8-2-0-2 " in printed
+    assert sorted(path.name for path in Path("here").iterdir()) == ["tiny8-2-0", "tiny8-2-0-2"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_second_run_gets_a_folder_of_its_own(capsys: Any, make_weights: Any) -
     ],
 )
 def test_what_is_refused(words: list[str], code: int, message: str, capsys: Any, make_weights: Any) -> None:
-    found, printed = run([word.format(w=make_weights("yolov8n.yaml")) for word in words], capsys)
+    found, printed = run([word.format(w=make_weights("tiny8")) for word in words], capsys)
     assert (found, message in printed) == (code, True), printed
     assert not list(Path().iterdir())
 
@@ -83,14 +83,14 @@ def test_missing_onnx_runtime_is_exit_5(capsys: Any, make_weights: Any, monkeypa
     from kd_yolo.yolo import onnx_session
 
     monkeypatch.setattr(onnx_session, "NEEDED", ("onnx", "no_such_runtime"))
-    code, printed = run([make_weights("yolov8n.yaml"), "--runtime", "onnx"], capsys)
+    code, printed = run([make_weights("tiny8"), "--runtime", "onnx"], capsys)
     assert code == 5
     assert "pip install" in printed
 
 
 def test_weights_folder_is_searched(capsys: Any, make_weights: Any) -> None:
     Path("weights").mkdir()
-    Path("weights/mine.pt").write_bytes(Path(make_weights("yolov8n.yaml")).read_bytes())
+    Path("weights/mine.pt").write_bytes(Path(make_weights("tiny8")).read_bytes())
     code, printed = run(["mine.pt", "imgsz=32", "--rounds", "1"], capsys)
     assert code == 0, printed
     assert "results: runs/compare/mine " in printed

@@ -50,6 +50,7 @@ def test_trains_and_says_where(done: tuple[Path, str]) -> None:
     assert "train/kd_cwd" in (here / "runs/distill/tiny/results.csv").read_text()
 
 
+@pytest.mark.slow  # distill/test_checkpoint_plain.py asks the same of a run in this process
 def test_best_opens_without_this_package(done: tuple[Path, str]) -> None:
     code = (
         "import sys; sys.modules['kd_yolo'] = None\n"  # any import of it fails

@@ -36,7 +36,7 @@ def test_advice_is_that_of_the_command(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     image = tiny_data.parent / "images" / "val" / "0.png"
-    words = shlex.split(line.format(data=tiny_data, weights=make_weights("yolov8n.yaml"), image=image))
+    words = shlex.split(line.format(data=tiny_data, weights=make_weights("tiny8"), image=image))
     assert main(words) == 3
     said = capsys.readouterr()
     assert "yolov8x.pt is not here" in said.err

@@ -79,9 +79,9 @@ def test_prune_and_train_on(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["prune", "--weights", BEST, "--factor", "0.5"]) == 0
     assert "parameters 11,177,536 -> 4,603,680 (41%)" in capsys.readouterr().out
     start = str((place / BEST).with_name("pruned.pt"))
-    assert main(["distill", "--teacher", BEST, "--start", start, "--name", "p", "data=crops", *SMALL]) == 0
+    assert main(["distill", "--teacher", BEST, "--start", start, "data=crops", *SMALL]) == 0
     assert "| query | 4 | 12 | 3 |" in capsys.readouterr().out.splitlines()
-    assert "kd_logit" in (place / "runs/reid/p/results.csv").read_text()
+    assert "kd_logit" in (place / "runs/reid/pruned/results.csv").read_text()
 
 
 @pytest.mark.parametrize(

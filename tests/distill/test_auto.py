@@ -86,7 +86,7 @@ def test_what_is_said_goes_over_the_choice(make: Any) -> None:
     recipe = choose(make(NAMES), [make(NAMES)], ALL_CLASSES)
     config = resolve_distill("t.pt", recipe, gate="all", weight="1+auto:0.2")
     assert [(term.gate, term.weight, term.share) for term in config.terms] == [("all", 1, None), ("all", 1, 0.2)]
-    assert str(config.chosen).endswith("; changed by what was said: gate, weight")
+    assert str(config.chosen).endswith("; changed by what was said: weight, gate")
 
 
 def test_a_run_records_its_choice_and_a_resumed_one_keeps_it(
@@ -105,7 +105,7 @@ def test_a_run_records_its_choice_and_a_resumed_one_keeps_it(
     assert [(term["loss"], term["weight"]) for term in recorded["terms"]] == [("bkd", 2.0), ("dfl_kl", 4.0)]
     assert recorded["chosen"].startswith("loss auto: bkd 2 + dfl_kl 4")
     assert any(line == f"kd-yolo: {recorded['chosen']}" for line in logged)
-    monkeypatch.setattr("kd_yolo.distill.trainer.choose", None)  # asking again would fail
+    monkeypatch.setattr("kd_yolo.distill.start.choose", None)  # asking again would fail
     last = str(tmp_path / "run" / "weights" / "last.pt")
     resumed = train(model=last, resume=last, finish=False, save=True)
     assert resumed.kd_config.model_dump(mode="json") == recorded

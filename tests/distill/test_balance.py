@@ -13,7 +13,7 @@ import torch
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import resolve_distill
-from kd_yolo.distill.balance import Balance, crossing_of, describe, gradient_norms
+from kd_yolo.distill.balance import Balance, crossing_of, describe, gradient_norms, too_much
 
 Train = Callable[..., Any]
 
@@ -98,6 +98,12 @@ def test_rows_of_an_epoch() -> None:
     assert describe(row) == ("distillation is 33% of the loss and 62% of the gradient (kd_a 12%, kd_b 50%)")
     assert balance.close_epoch(1, "task")["loss_share"] == 0  # an epoch that was done again replaces its row
     assert len(balance.history) == 1
+
+
+def test_limits_of_loss_and_gradient() -> None:
+    assert too_much({"loss_share": 0.6, "gradient_share": 0.8}) is None
+    assert too_much({"loss_share": 0.61, "gradient_share": 0.9}) == 0.6
+    assert too_much({"loss_share": 0.1, "gradient_share": 0.81}) == 0.8
 
 
 @pytest.mark.parametrize("weight", ["auto:0", "auto:1", "auto:x", "auto:"])

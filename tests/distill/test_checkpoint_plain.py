@@ -25,8 +25,11 @@ sys.modules["kd_yolo"] = None
 import torch
 torch.set_num_threads(1)
 from ultralytics import YOLO
+from ultralytics.nn import tasks
 for file in {files!r}:
-    model = YOLO(file)
+    for tasks.SAFE_LOAD in (True, False):
+        model = YOLO(file)
+        assert not [name for name, _ in model.model.named_modules() if "kd" in name]
     metrics = model.val(data={data!r}, imgsz=64, batch=4, device="cpu", plots=False, workers=0, project={out!r})
     assert metrics.box.map50 >= 0
     assert model.predict({image!r}, imgsz=64, device="cpu", verbose=False, save=False)[0].boxes is not None

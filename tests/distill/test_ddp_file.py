@@ -52,6 +52,7 @@ def test_the_state_reloads_with_settings_and_data(parent: Any, tiny_data: Path) 
     assert Path(worker.data["train"]).is_dir()
 
 
+@pytest.mark.slow
 def test_the_generated_script_trains(parent: Any, teacher: str) -> None:
     _, file = dist.generate_ddp_command(parent)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "YOLO_AUTOINSTALL": "false", "OMP_NUM_THREADS": "1"}

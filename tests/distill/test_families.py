@@ -13,8 +13,8 @@ from kd_yolo.yolo.files.loading import load_checkpoint
 
 PAIRS = [
     ("yolov8n", "yolov8s"),
-    ("yolo26n", "yolo11s"),
-    ("yolov10n", "yolov8s"),
+    pytest.param("yolo26n", "yolo11s", marks=pytest.mark.slow),  # test_gates.py trains one at once
+    pytest.param("yolov10n", "yolov8s", marks=pytest.mark.slow),  # test_end_to_end_heads.py trains its head
     pytest.param("yolo11n", "yolov8s", marks=pytest.mark.slow),
     pytest.param("yolov5n", "yolov8n", marks=pytest.mark.slow),
     pytest.param("yolov9t", "yolov8s", marks=pytest.mark.slow),

@@ -125,9 +125,9 @@ def test_a_teacher_equal_to_the_student_costs_nothing(build: Build, loss: str) -
 
 FAMILIES = [
     ("yolov8n", "yolov8s", "bkd+dfl_kl"),
-    ("yolo26n", "yolo26s", "bkd+box_iou"),
+    pytest.param("yolo26n", "yolo26s", "bkd+box_iou", marks=pytest.mark.slow),
     ("yolo26n", "yolov8s", "bkd+box_iou"),
-    ("yolo11n", "yolov8s", "obj_gated+dfl_kl+box_iou"),
+    pytest.param("yolo11n", "yolov8s", "obj_gated+dfl_kl+box_iou", marks=pytest.mark.slow),
 ]
 
 

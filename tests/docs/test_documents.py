@@ -57,35 +57,38 @@ def short(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}".replace("0.", ".", 1)
 
 
-def signed(values: list[float]) -> str:
-    mean, spread = statistics.mean(values), statistics.stdev(values)
-    return f"{'+' if mean > 0 else '-'}{short(abs(mean))} ± {short(spread)}"
+def signed(value: float) -> str:
+    return f"{'+' if value > 0 else '-'}{short(abs(value))}"
+
+
+def difference(gain: float, low: float, high: float) -> str:
+    return f"{signed(gain)} ({signed(low)} to {signed(high)})"
 
 
 def gains(folder: str, recipe: str) -> str:
-    """Differences to no distillation, paired by seed."""
-    pairs = [(read("league", folder, f"{name}-s{seed}.json")["map"]) for seed in range(3) for name in (recipe, "none")]
-    return signed([a - b for a, b in zip(pairs[::2], pairs[1::2], strict=True)])
+    """Difference to no distillation with its corrected interval."""
+    found = {row["recipe"]: row for row in read("league", folder, "league.json")["rows"]}[recipe]
+    return difference(*(found[key] for key in ("gain_none", "gain_none_low", "gain_none_high")))
 
 
-def chain(factor: str) -> tuple[str, str, str]:
+def chain(factor: str) -> str:
+    """A network before pruning and after retraining and distillation."""
     runs = [read("prune_chain", "bccd", f"{factor}-s{seed}.json")["map50_95"] for seed in range(3)]
-    ends = [(run["base"], run["retrained+distilled"]) for run in runs]
-    base, end = (short(statistics.mean(values)) for values in zip(*ends, strict=True))
-    return base, end, signed([b - a for a, b in ends])
+    base, end = (short(statistics.mean(run[key] for run in runs)) for key in ("base", "retrained+distilled"))
+    (row,) = (r for r in read("intervals.json")[f"prune_chain/bccd {factor}"] if r["arm"] == "retrained+distilled")
+    return f"{base} → {end}: {difference(row['gain'], row['low'], row['high'])}"
 
 
 def figures() -> dict[str, str]:
     """A row of README's table by a piece of its first column: the second column, from the JSON files."""
-    fifth, half = chain("0.2"), chain("0.5")
     latency = {row["factor"]: row["ratio"] for row in read("prune_latency.json")["rows"] if row["runtime"] == "onnx"}
     step = {name: row["ratio"] for name, row in read("step_cost.json")["methods"].items()}
     resume = read("resume_exact.json")
     ours, theirs = (resume[name]["largest loss difference"] for name in ("kd-yolo", "ultralytics"))
     shipped = "ultralytics' own distillation"
     return {
-        "a fifth of the channels": f"{fifth[0]} → {fifth[1]} ({fifth[2]})",
-        "half of the channels": f"{half[0]} → {half[1]} ({half[2]})",
+        "a fifth of the channels": chain("0.2"),
+        "half of the channels": chain("0.5"),
         "latency": f"{short(latency[0.2], 2)} and {short(latency[0.5], 2)}",
         "all_round": f"{gains('street', 'constant')}; {shipped} {gains('street', 'shipped')}",
         "balanced": f"{gains('bccd', 'balanced_constant')}; {shipped} {gains('bccd', 'shipped')}",

@@ -28,28 +28,30 @@ def small_league(tiny_data: Path, folder: Path, teacher: str, **more: Any) -> Le
     return make_league(Request(("cwd",), (0,), teacher, "yolov8n.yaml", name="x", arguments=arguments, **more))
 
 
-def test_the_test_split_is_evaluated_where_there_is_one(tiny_data: Path, tmp_path: Path, make_weights: Any) -> None:
-    league = small_league(tiny_data, tmp_path, make_weights("yolov8s.yaml"), teacher_epochs=3)
+def test_the_test_split_is_evaluated_when_asked_for(tiny_data: Path, tmp_path: Path, make_weights: Any) -> None:
+    league = small_league(tiny_data, tmp_path, make_weights("tiny16"), teacher_epochs=3)
     assert {job.split for job in league.jobs} == {"val"}
     assert (league.teacher.kind, league.teacher.arguments["epochs"]) == ("plain", 3)
     assert {job.teacher for job in league.jobs} == {None, str(tmp_path / "x/teacher/weights/best.pt")}
     shutil.copytree(tiny_data.parent, tmp_path / "set")
     data = tmp_path / "set/data.yaml"
     data.write_text(f"test: images/val\n{data.read_text()}")
-    other = small_league(data, tmp_path, make_weights("yolov8s.yaml"))
+    assert {job.split for job in small_league(data, tmp_path, make_weights("tiny16")).jobs} == {"val"}
+    other = small_league(data, tmp_path, make_weights("tiny16"), split="test")
+    assert {job.target.parent for job in other.jobs} == {tmp_path / "x/test"}
     assert {job.split for job in (other.teacher, *other.jobs)} == {"test"}
     assert other.teacher.kind == "score"
 
 
 def test_a_process_of_its_own(tiny_data: Path, tmp_path: Path, make_weights: Any) -> None:
-    league = small_league(tiny_data, tmp_path, make_weights("yolov8s.yaml"))
+    league = small_league(tiny_data, tmp_path, make_weights("tiny16"))
     assert launch(league.teacher) is None
     assert json.loads((tmp_path / "x/teacher.json").read_text())["recipe"] == "teacher"
 
 
 @pytest.mark.slow
 def test_why_a_process_failed(tiny_data: Path, tmp_path: Path, make_weights: Any) -> None:
-    league = small_league(tiny_data, tmp_path, make_weights("yolov8s.yaml"))
+    league = small_league(tiny_data, tmp_path, make_weights("tiny16"))
     missing = league.teacher.model_copy(update={"weights": str(tmp_path / "gone.pt")})
     reason = launch(missing)
     assert reason is not None
@@ -74,7 +76,7 @@ def cut_off(event: str) -> pytest.MonkeyPatch:
 def test_a_run_that_was_cut_off_ends_as_an_undisturbed_one(
     tiny_data: Path, tmp_path: Path, make_weights: Any, place: int, event: str
 ) -> None:
-    teacher = make_weights("yolov8s.yaml", seed=1)
+    teacher = make_weights("tiny16", seed=1)
     whole, cut = (small_league(tiny_data, tmp_path / name, teacher).jobs[place] for name in ("whole", "cut"))
     work(whole)
     patch = cut_off(event)
@@ -92,7 +94,7 @@ def test_a_run_that_was_cut_off_ends_as_an_undisturbed_one(
 def test_shipped_is_started_anew_and_a_teacher_is_trained_once(
     tiny_data: Path, tmp_path: Path, make_weights: Any
 ) -> None:
-    league = small_league(tiny_data, tmp_path, make_weights("yolov8s.yaml"), teacher_epochs=1)
+    league = small_league(tiny_data, tmp_path, make_weights("tiny16"), teacher_epochs=1)
     work(league.teacher)
     assert league.teacher not in league.missing
     trained = league.teacher.best.read_bytes()
@@ -110,7 +112,7 @@ def test_shipped_is_started_anew_and_a_teacher_is_trained_once(
 @pytest.mark.slow
 def test_a_run_ends_when_the_league_does(tiny_data: Path, tmp_path: Path, make_weights: Any) -> None:
     """A closed standard input is Ctrl-C for the run: it has saved its last full epoch, and ends."""
-    league = small_league(tiny_data, tmp_path, make_weights("yolov8s.yaml"))
+    league = small_league(tiny_data, tmp_path, make_weights("tiny16"))
     job = league.jobs[0].model_copy(update={"arguments": {**league.jobs[0].arguments, "epochs": 4000}})
     process = subprocess.Popen([sys.executable, "-m", "kd_yolo.league.worker"], stdin=subprocess.PIPE)
     try:

@@ -27,10 +27,38 @@ def test_a_recipe_is_a_loss_a_name_and_flags() -> None:
     assert parse_recipe(f"a={recipe}") == recipe
 
 
+def test_arms_with_settings_of_their_own() -> None:
+    none, shipped, ours = parse_recipes(
+        ["lr2=none:lr0=0.002,nbs=16", "dis12=shipped:dis=12,lr0=0.002", "a=cwd:tau=2,lrf=0.1"]
+    )[2:]
+    assert (none.kind, none.train, str(none)) == ("plain", {"lr0": "0.002", "nbs": "16"}, "none:lr0=0.002,nbs=16")
+    assert none.resolved() == {"loss": "none", "train": {"lr0": "0.002", "nbs": "16"}}
+    assert (shipped.kind, shipped.train) == ("shipped", {"dis": "12", "lr0": "0.002"})
+    assert (ours.kind, ours.flags, ours.train) == ("distill", {"tau": "2"}, {"lrf": "0.1"})
+    assert ours.resolved()["train"] == {"lrf": "0.1"}
+    assert parse_recipe(f"a={ours}") == ours
+
+
+def test_arms_at_equal_cost_and_controls() -> None:
+    rows = parse_recipes(["cwd", "none@cost", "none@cwd", "none@1.8", "r=cwd:teacher=random", "s=cwd:teacher=student"])[
+        2:
+    ]
+    assert [(row.name, row.kind, row.cost) for row in rows[1:4]] == [
+        ("none@cost", "plain", "cost"), ("none@cwd", "plain", "cwd"), ("none@1.8", "plain", "1.8"),
+    ]  # fmt: skip
+    assert rows[1].resolved() == {"loss": "none", "cost": "cost"}
+    assert [row.control for row in rows] == [None, None, None, None, "random", "student"]
+    assert rows[4].resolved() == {**rows[0].resolved(), "control": "random"}
+    assert str(rows[4]) == "cwd:teacher=random"
+    assert parse_recipe(f"r={rows[4]}") == rows[4]
+
+
 def test_flags_reach_the_distillation_as_they_are() -> None:
     recipe = parse_recipe("a=cwd+bkd:weight=1+2,schedule=constant,stop_at=mosaic,gate=all")
     config = resolve_distill("t.pt", "cwd+bkd", weight="1+2", schedule="constant", stop_at="mosaic", gate="all")
-    expected = json.loads(config.model_dump_json(exclude_none=True, exclude={"teacher", "trust_weights"}))
+    expected = json.loads(
+        config.model_dump_json(exclude_none=True, exclude={"teacher", "trust_weights", "teacher_val"})
+    )
     assert recipe.resolved() == expected
 
 
@@ -64,6 +92,13 @@ def test_no_paths_of_this_machine() -> None:
         ("none=cwd", "'none' is a row of its own"),
         ("a/b=cwd", "'a/b' cannot be the name of a file"),
         ("missing.yaml", "no such file"),
+        ("none@", "says no cost, expected none@cost, none@1.8 or none@ROW"),
+        ("none@0.5", "no distilled row '0.5', expected none@cost"),
+        ("none@cost", "no distilled row 'cost'"),
+        ("a=none:tau=2", "'tau=' is nothing to none, expected epochs, batch, nbs, optimizer, lr0"),
+        ("a=none", "it is none under another name"),
+        ("a=shipped:dis=3,teacher=random", "'teacher=' is nothing to shipped"),
+        ("a=cwd:dis=3", "'dis=' weighs ultralytics' own distillation: a=shipped:dis=3"),
     ],
 )
 def test_wrong_recipes(text: str, message: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from kd_yolo.cli.app import main as app
+from kd_yolo.league.images import ImageScores
 from kd_yolo.league.job import Job
 from kd_yolo.league.worker import work
 from kd_yolo.yolo.files.loading import load_checkpoint
@@ -81,7 +82,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 def test_the_results(done: Path) -> None:
     names = {file.name for file in (done / "results").iterdir()}
-    assert names == {f"{name}.json" for name in (*RUNS, "teacher")} | {
+    assert names == {f"{name}{end}" for name in (*RUNS, "teacher") for end in (".json", ".npz")} | {
         "league.md", "league.csv", "league.json", "league.png",
     }  # fmt: skip
     run = json.loads((done / "results/cwd-s0.json").read_text())
@@ -97,15 +98,21 @@ def test_the_results(done: Path) -> None:
 
 def test_nothing_in_the_results_says_where_they_were_made(done: Path, tiny_data: Path) -> None:
     for file in (done / "results").glob("*.*"):
-        if file.suffix != ".png":
+        if file.suffix not in (".png", ".npz"):
             text = file.read_text()
             assert str(done) not in text
             assert str(tiny_data.parent) not in text
 
 
-def test_statistics_of_images_stay_beside_the_run(done: Path) -> None:
-    assert [file.parent.name for file in sorted(done.rglob("images.npz"))] == sorted([*RUNS, "teacher"])
-    assert list((done / "results").rglob("*.npz")) == []
+def test_every_interval_can_be_computed_again_without_the_runs(copy: Path) -> None:
+    for name in (*RUNS, "teacher"):
+        file = copy / f"results/{name}.npz"
+        assert float(ImageScores.read(file).mean_ap()[0]) == json.loads(file.with_suffix(".json").read_text())["map"]
+        assert file.stat().st_size < 2e6
+    before = (copy / "results/league.json").read_text()
+    shutil.rmtree(copy / "runs")
+    assert app(["league", "--table", "--name", "tiny", "--out", "results"]) == 0
+    assert (copy / "results/league.json").read_text() == before
 
 
 def test_all_start_from_the_same_weights_and_see_the_same_images(done: Path) -> None:
@@ -165,8 +172,26 @@ def test_changed_settings_are_refused(copy: Path, words: list[str], here: Here, 
     assert {k: v for k, v in before.items() if k in snapshot(copy)} == snapshot(copy)
 
 
+def test_a_league_of_before_kept_test_results_in_its_folder(
+    copy: Path, words: list[str], here: Here, capsys: Any
+) -> None:
+    """It had no ``--split`` and went to the test split where there was one; ``--split test`` goes on with it."""
+    own = [word for word in words if word not in ("--out", "results")]
+    folder = copy / "runs/league/tiny"
+    for file in (*(copy / "results").glob("*-s0.json"), copy / "results/teacher.json"):
+        text = json.loads(file.read_text())
+        text["split"] = text["settings"]["data"]["split"] = "test"
+        (folder / file.name).write_text(json.dumps(text))
+    assert app(own) == 2
+    assert 'data.split: "test" -> "val"' in (printed := capsys.readouterr().err)
+    assert "The split is --split" in printed
+    assert app(["league", "--table", "--name", "tiny", "--split", "test"]) == 0
+    assert (folder / "league.md").is_file()
+    assert here.names == []
+
+
 def test_another_teacher_is_refused(copy: Path, words: list[str], make_weights: Any, capsys: Any) -> None:
-    assert app([*words, "--teacher", make_weights("yolov8s.yaml", seed=2)]) == 2
+    assert app([*words, "--teacher", make_weights("tiny16", seed=2)]) == 2
     assert "teacher.sha256: " in capsys.readouterr().err
 
 
@@ -252,7 +277,7 @@ def test_a_teacher_is_needed_and_has_to_know_the_data(
     place = words.index("--teacher")
     assert app([*words[:place], *words[place + 2 :]]) == 2
     assert "--teacher yolov8s.pt --teacher-epochs 20" in capsys.readouterr().err
-    assert app([*words, "--teacher", make_weights("yolov8s.yaml", classes=5)]) == 3
+    assert app([*words, "--teacher", make_weights("tiny16", classes=5)]) == 3
     assert "has 5 classes, " in (printed := capsys.readouterr().err)
     assert "--teacher-epochs 20" in printed
     assert app([*words, "--teacher", "yolov8s.yaml"]) == 2

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
+from scipy import stats
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.league.report import make_report
@@ -24,12 +26,12 @@ SETTINGS = {
 
 
 def write(out: Path, recipe: str, seed: int, score: float, **more: Any) -> None:
-    out.mkdir(exist_ok=True)
+    out.mkdir(exist_ok=True, parents=True)
     run = {
         "recipe": recipe, "seed": seed, "split": "test", "images": 72, "map": score, "map50": score + 0.2,
         "settings": SETTINGS, **more,
     }  # fmt: skip
-    name = "teacher" if recipe == "teacher" else f"{recipe}-s{seed}"
+    name = "teacher" if recipe == "teacher" and not seed else f"{recipe}-s{seed}"
     (out / f"{name}.json").write_text(json.dumps(run))
 
 
@@ -79,13 +81,14 @@ def test_markdown(out: Path) -> None:
     report = make_report(out, out)
     assert report is not None
     lines = report.to_markdown().splitlines()
-    assert "| teacher |  | 0.6000 |  |  |  |  |  |  |  |" in lines
-    assert (
-        "| `cwd (cwd:weight=2)` | 2 | 0.5450 ± 0.0071 | 0.7450 | +0.0350 ± 0.0071 | +0.0400 ± 0.0141 | +39% | 1.20 x |"
-        "  |  |"
-    ) in lines
+    assert "| teacher |  | 0.6000 |  |  |  |  |  |  |  |  |" in lines
+    row = next(line for line in lines if line.startswith("| `cwd (cwd:weight=2)` | 2 | 0.5450 ± 0.0071 | 0.7450 |"))
+    assert "| +0.0350 ± 0.0071 | -0." in row  # two seeds: the interval holds 0
+    assert "| +0.0400 ± 0.0141 | +39% (-" in row
+    assert row.endswith("%) | 1.20 x |  |  |")
     assert any(line.startswith("best.pt on 72 images of split 'test' of bccd; student n.pt") for line in lines)
-    assert "- no statistics of images here" in lines
+    assert any("Here they account for seeds. One run of the teacher" in line for line in lines)
+    assert any(line.startswith("- cwd, none: no difference shown, +0.0350 (-") for line in lines)
 
 
 def test_files(out: Path) -> None:
@@ -101,43 +104,123 @@ def test_files(out: Path) -> None:
     assert image.std() > 5
 
 
-def with_images(out: Path, runs: Path) -> None:
-    """Two recipes whose images are known, on two seeds; the scores are those of the images."""
-    for place, (recipe, skill) in enumerate([("none", 0.1), ("cwd", 0.9), ("mgd", 0.9)]):
-        for seed in (0, 1):
-            scores = random_scores(seed if place else seed + 50, 30, skill)
+def with_images(out: Path, *, seeds: int = 3) -> None:
+    """Three recipes whose images are known; the scores are those of the images."""
+    for recipe, skill, shift in (("none", 0.1, 50), ("cwd", 0.9, 0), ("mgd", 0.9, 0), ("teacher", 0.95, 70)):
+        for seed in range(1 if recipe == "teacher" else seeds):
+            scores = random_scores(seed + shift, 30, skill)
             write(out, recipe, seed, float(scores.mean_ap()[0]))
-            folder = runs / f"{recipe}-s{seed}"
-            folder.mkdir(parents=True)
-            (folder / "images.npz").write_bytes(scores.to_bytes())
+            name = "teacher" if recipe == "teacher" else f"{recipe}-s{seed}"
+            (out / f"{name}.npz").write_bytes(scores.to_bytes())
 
 
-def test_verdicts_and_their_survival_on_another_machine(tmp_path: Path) -> None:
-    out, runs = tmp_path / "out", tmp_path / "runs"
-    with_images(out, runs)
-    first = make_report(out, runs)
-    assert first is not None
-    assert [line.partition(" (p")[0].partition(", p")[0] for line in first.verdicts()] == [
-        "cwd, mgd: not separable", "cwd > none", "mgd > none",
-    ]  # fmt: skip
-    first.write(out)
-    shutil.rmtree(runs)
-    again = make_report(out, runs)
-    assert again is not None
-    assert again.pairs == first.pairs
-    write(out, "mgd", 0, 0.123)  # retrained elsewhere: what was said about it does not hold
-    changed = make_report(out, runs)
-    assert changed is not None
-    assert [{pair.better, pair.other} for pair in changed.pairs] == [{"cwd", "none"}]
+def test_comparisons_are_made_of_runs_and_images(tmp_path: Path) -> None:
+    with_images(tmp_path)
+    report = make_report(tmp_path, tmp_path / "nothing")
+    assert report is not None
+    found = {(item.recipe, item.control): item for item in report.comparisons}
+    assert found.keys() == {("cwd", "none"), ("mgd", "none")}
+    both = found["cwd", "none"]
+    assert both == replace(found["mgd", "none"], recipe="cwd")
+    assert (both.is_shown, both.drawn, both.family, both.seeds) == (True, ("seeds", "images"), 2, (0, 1, 2))
+    assert str(both).startswith(f"cwd > none: {both.gain:+.4f} (")
+    assert both.share_interval is not None
+    assert both.share_interval.low < 1 < both.share_interval.high  # the teacher has their skill
+    (tmp_path / "cwd-s1.npz").unlink()
+    without = make_report(tmp_path, tmp_path / "nothing")
+    assert without is not None
+    (one,) = (item for item in without.comparisons if item.recipe == "cwd")
+    assert one.drawn == ("seeds",)
+    assert "seeds; or seeds and images" in without.method()
+    row = next(row for row in report.rows if row.recipe == "cwd")
+    assert both.interval is not None
+    assert (row.gain_none_low, row.gain_none_high) == (both.interval.low, both.interval.high)
+    assert f"| {row.gain_none_low:+.4f} to {row.gain_none_high:+.4f} |" in report.to_markdown()
+    assert f"{row.gap_closed:+.0%} ({row.gap_closed_low:+.0%} to {row.gap_closed_high:+.0%})" in report.to_markdown()
+    saved = json.loads(report.to_json())
+    assert saved["comparisons"][0]["interval"] == {"low": both.interval.low, "high": both.interval.high}
+
+
+def test_statistics_of_earlier_leagues_lie_beside_their_runs(tmp_path: Path) -> None:
+    with_images(tmp_path / "out")
+    for file in (tmp_path / "out").glob("*.npz"):
+        (tmp_path / "runs" / file.stem).mkdir(parents=True)
+        file.rename(tmp_path / "runs" / file.stem / "images.npz")
+    report = make_report(tmp_path / "out", tmp_path / "runs")
+    assert report is not None
+    assert {item.drawn for item in report.comparisons} == {("seeds", "images")}
 
 
 def test_images_of_another_training_are_left_out(tmp_path: Path) -> None:
-    out, runs = tmp_path / "out", tmp_path / "runs"
-    with_images(out, runs)
-    write(out, "cwd", 0, 0.4321)
-    report = make_report(out, runs)
+    with_images(tmp_path)
+    write(tmp_path, "cwd", 0, 0.4321)
+    report = make_report(tmp_path, tmp_path)
     assert report is not None
-    assert all(pair.seeds == (1,) for pair in report.pairs if "cwd" in (pair.better, pair.other))
+    assert {item.recipe: item.drawn for item in report.comparisons} == {"cwd": ("seeds",), "mgd": ("seeds", "images")}
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    with_images(tmp_path, seeds=1)
+    report = make_report(tmp_path, tmp_path)
+    assert report is not None
+    assert {item.interval for item in report.comparisons} == {None}
+    assert "cwd, none: no interval from one repetition (+" in report.to_markdown()
+
+
+def test_a_share_of_a_narrow_gap_is_not_shown(out: Path) -> None:
+    write(out, "teacher", 0, 0.53)  # 0.01 above none, whose seeds are 0.02 apart
+    report = make_report(out, out)
+    assert report is not None
+    assert {item.share_interval for item in report.comparisons} == {None}
+    assert all(row.gap_closed_low is None for row in report.rows)
+    assert "%)" not in report.to_markdown()
+
+
+def test_every_control_has_a_family_of_its_own(out: Path) -> None:
+    for seed in range(3):
+        write(out, "none@1.8", seed, 0.53 + 0.01 * seed)
+    report = make_report(out, out)
+    assert report is not None
+    pairs = {control: [] for control in ("none", "none@1.8", "shipped")}  # type: dict[str, list[str]]
+    for item in report.comparisons:
+        pairs[item.control].append(item.recipe)
+        assert item.family == 3
+    assert {control: sorted(names) for control, names in pairs.items()} == {
+        "none": ["cwd", "none@1.8", "shipped"], "none@1.8": ["cwd", "none", "shipped"],
+        "shipped": ["cwd", "none", "none@1.8"],
+    }  # fmt: skip
+
+
+def with_teachers(out: Path, teachers: tuple[int, ...], spread: float) -> None:
+    """Six seeds; how good a student gets depends on which run of the teacher it had."""
+    for place, teacher in enumerate(teachers):
+        settings = {**SETTINGS, "teacher": {"name": "s.pt", "seed": teacher}}
+        write(out, "teacher", teacher, 0.60 + spread * place, settings=settings)
+    for seed in range(6):
+        place = seed % len(teachers)
+        settings = {**SETTINGS, "teacher": {"name": "s.pt", "seed": teachers[place]}}
+        jitter = 0.001 * (seed // len(teachers) - 1)
+        write(out, "none", seed, 0.50, settings=settings)
+        write(out, "cwd", seed, 0.53 + spread * place + jitter, settings=settings)
+
+
+def test_the_spread_of_teachers_is_in_the_interval(tmp_path: Path) -> None:
+    """The seeds of one teacher say little about another one: a teacher with all its seeds is one repetition."""
+    widths = {}
+    for name, teachers in (("one", (0,)), ("three", (0, 4, 5))):
+        with_teachers(tmp_path / name, teachers, 0.01)
+        report = make_report(tmp_path / name, tmp_path)
+        assert report is not None
+        (found,) = report.comparisons
+        assert found.interval is not None
+        widths[name] = found.interval.high - found.interval.low
+        assert found.drawn == (("seeds",) if name == "one" else ("teacher runs",))
+        assert ("One run of the teacher" in report.method()) == (name == "one")
+    gains = [0.03, 0.04, 0.05]
+    expected = 2 * stats.t.ppf(0.975, 2) * np.std(gains, ddof=1) / 3**0.5
+    assert widths["three"] == pytest.approx(expected, rel=0.05)
+    assert widths["one"] < widths["three"] / 5
+    assert read_results(tmp_path / "three").teacher == pytest.approx(0.61)
 
 
 def test_foreign_files(tmp_path: Path) -> None:

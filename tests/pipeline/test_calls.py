@@ -28,7 +28,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, make_weights: Any) -> Ran:
 
     def note(job: stages.Job) -> Step:
         jobs.append(job)
-        return Step(job.stage, Path(make_weights("yolov8n.yaml")))
+        return Step(job.stage, Path(make_weights("tiny8")))
 
     monkeypatch.setattr(stages.Job, "check_inputs", check)
     monkeypatch.setattr(stages, "check_data_arguments", lambda _: None)  # there is no data here
@@ -40,7 +40,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, make_weights: Any) -> Ran:
 @pytest.fixture
 def model(make_weights: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran: Ran) -> PruneModel:
     monkeypatch.chdir(tmp_path)
-    return PruneModel(weights=make_weights("yolov8n.yaml"), folder="run", data="d.yaml", **TRAIN)
+    return PruneModel(weights=make_weights("tiny8"), folder="run", data="d.yaml", **TRAIN)
 
 
 # Call, what its stage is told, and the file that is written.
@@ -132,7 +132,7 @@ def test_wrong_calls(model: PruneModel, ran: Ran, name: str) -> None:
 
 
 def test_epochs_of_the_chain_are_those_of_its_stages(make_weights: Any, tmp_path: Path, ran: Ran) -> None:
-    model = PruneModel(make_weights("yolov8n.yaml"), folder=tmp_path / "run", data_path="d.yaml", epochs=3, **TRAIN)
+    model = PruneModel(make_weights("tiny8"), folder=tmp_path / "run", data_path="d.yaml", epochs=3, **TRAIN)
     model.train()
     model.sparse_train(epochs=5)
     assert [(job.settings["epochs"], job.settings["data"]) for job in ran] == [(3, "d.yaml"), (5, "d.yaml")]

@@ -22,7 +22,7 @@ def widths(path: str | Path) -> int:
 
 @pytest.fixture
 def model(make_weights: Any, tmp_path: Path) -> PruneModel:
-    return PruneModel(make_weights("yolov8n.yaml"), folder=tmp_path / "run", **TRAIN)
+    return PruneModel(make_weights("tiny32"), folder=tmp_path / "run", **TRAIN)
 
 
 def test_pruning_without_data_removes_the_default_share_and_copies_the_file(model: PruneModel, tmp_path: Path) -> None:
@@ -44,17 +44,17 @@ def test_pruning_twice_is_two_stages(model: PruneModel) -> None:
 def test_another_process_goes_on_in_the_same_folder(model: PruneModel, make_weights: Any) -> None:
     first = model.prune(0.3)
     changed = first.path.stat().st_mtime_ns
-    again = PruneModel(make_weights("yolov8n.yaml"), folder=model.folder, **TRAIN)
+    again = PruneModel(make_weights("tiny32"), folder=model.folder, **TRAIN)
     assert again.prune(0.3) == first
     assert first.path.stat().st_mtime_ns == changed
     with pytest.raises(ConfigError, match=r"factor: 0\.3 -> 0\.5"):
-        PruneModel(make_weights("yolov8n.yaml"), folder=model.folder, **TRAIN).prune(0.5)
+        PruneModel(make_weights("tiny32"), folder=model.folder, **TRAIN).prune(0.5)
 
 
 def test_other_weights_are_another_chain(model: PruneModel, make_weights: Any) -> None:
     model.prune(0.3)
     with pytest.raises(ConfigError, match="weights: "):
-        PruneModel(make_weights("yolov8n.yaml", seed=1), folder=model.folder, **TRAIN).prune(0.3)
+        PruneModel(make_weights("tiny32", seed=1), folder=model.folder, **TRAIN).prune(0.3)
 
 
 def test_a_call_that_fails_does_not_bind_the_next_one(
@@ -68,7 +68,7 @@ def test_a_call_that_fails_does_not_bind_the_next_one(
     with pytest.raises(InputError):
         model.distill("nowhere.pt", "cwd", tiny_data, epochs=1)
     assert not model.folder.exists()
-    other = PruneModel(make_weights("yolov8n.yaml"), folder=model.folder, **TRAIN)
+    other = PruneModel(make_weights("tiny32"), folder=model.folder, **TRAIN)
     assert model.sparse_train(tiny_data, epochs=1).stage == "sparse"
     assert other.sparse_train(tiny_data, epochs=1).stage == "sparse"  # found finished
     assert [step.stage for step in PruneModel(model.weights, folder=model.folder).state.finished] == ["sparse"]
@@ -91,7 +91,7 @@ def test_a_stage_that_failed_before_it_made_anything_may_change(
 
 def test_a_reserved_folder_that_was_not_used_goes(make_weights: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second = (PruneModel(make_weights("yolov8n.yaml"), **TRAIN) for _ in range(2))
+    first, second = (PruneModel(make_weights("tiny32"), **TRAIN) for _ in range(2))
     assert first.folder != second.folder
     assert first.folder.is_dir()
     folder = first.folder
@@ -108,9 +108,9 @@ def test_iterative_pruning_trains_between_its_steps(model: PruneModel, tiny_data
 
 def test_a_default_folder_is_new_each_time(make_weights: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    first = PruneModel(make_weights("yolov8n.yaml"), **TRAIN)
+    first = PruneModel(make_weights("tiny32"), **TRAIN)
     first.prune(0.2)
-    second = PruneModel(make_weights("yolov8n.yaml"), **TRAIN)
+    second = PruneModel(make_weights("tiny32"), **TRAIN)
     assert second.folder.parent == first.folder.parent == tmp_path / "runs" / "prune"
     assert second.folder != first.folder
 
@@ -136,7 +136,7 @@ def test_wrong_calls(model: PruneModel, call: Any, message: str) -> None:
 
 def test_wrong_constructions(make_weights: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'imgsz'"):
-        PruneModel(make_weights("yolov8n.yaml"), folder=tmp_path, imgszz=64)
+        PruneModel(make_weights("tiny32"), folder=tmp_path, imgszz=64)
     with pytest.raises(InputError, match="do not exist"):
         PruneModel("nothing.pt", folder=tmp_path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from kd_yolo.yolo.prunable import head_maps
 Build = Callable[..., Any]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_graph(network: Build, image: Callable[..., Tensor]) -> Callable[..., ChannelGraph]:
+    """What stands in a graph, traced once for each network; not for cutting."""
+
+    @cache
     def make(name: str = "yolov8n", **arguments: Any) -> ChannelGraph:
         model = network(name)
         return ChannelGraph(model, image(model), **arguments)
@@ -114,7 +118,7 @@ def test_ignore(open_graph: Any, pattern: str, covered: set[str]) -> None:
 
 
 def test_ignoring_half_keeps_the_other_half_and_all_that_shares_its_channels(open_graph: Any) -> None:
-    graph = open_graph(ignore=["model.2.m.0.cv2"])
+    graph = open_graph(ignore=("model.2.m.0.cv2",))
     assert graph.fixed["model.2.cv1.conv[b]"] == "ignored by the user"
     assert "other half (model.2.cv1.conv[b]: ignored by the user)" in graph.fixed["model.2.cv1.conv[a]"]
 
@@ -122,7 +126,7 @@ def test_ignoring_half_keeps_the_other_half_and_all_that_shares_its_channels(ope
 @pytest.mark.parametrize("pattern", ["model.0.con", "model.10", "model.2.cv1.bn", "backbone*"])
 def test_a_pattern_that_covers_nothing(open_graph: Any, pattern: str) -> None:
     with pytest.raises(ConfigError, match="covers no conv") as caught:
-        open_graph(ignore=["model.0", pattern])
+        open_graph(ignore=("model.0", pattern))
     if pattern == "model.0.con":
         assert "Did you mean 'model.0.conv'?" in str(caught.value)
 
@@ -201,21 +205,21 @@ IMPORTANCES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("importance", IMPORTANCES, ids=lambda importance: type(importance).__name__)
 @pytest.mark.parametrize("name", ["yolov8n-seg", "yolov8n-ghost", "yolo12n"])
-def test_every_importance_ranks_every_group(network: Build, image: Any, name: str, importance: Any) -> None:
+def test_every_importance_ranks_every_group(network: Build, image: Any, name: str) -> None:
     model = network(name)
     model.train()
     sum(output.sum() for output in model(image(model)).values() if isinstance(output, Tensor)).backward()
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter) if parameter.grad is None else parameter.grad
     with ChannelGraph(model, image(model)) as graph:
-        scores = graph.scores(importance)
-    assert scores.keys() == {group.name for group in graph.groups}
-    for group in graph.groups:
-        assert scores[group.name].shape == (group.width,), group.name
-        assert scores[group.name].dtype == torch.float32
-        assert scores[group.name].isfinite().all(), group.name
+        found = {type(importance).__name__: graph.scores(importance) for importance in IMPORTANCES}
+    for kind, scores in found.items():
+        assert scores.keys() == {group.name for group in graph.groups}
+        for group in graph.groups:
+            assert scores[group.name].shape == (group.width,), (kind, group.name)
+            assert scores[group.name].dtype == torch.float32, kind
+            assert scores[group.name].isfinite().all(), (kind, group.name)
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolov8n-ghost", "yolov9t", "yolo26n"])

@@ -25,6 +25,10 @@ SLOW = [
 ]  # fmt: skip
 FAMILIES = [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 every_family = pytest.mark.parametrize("name", FAMILIES)
+FEW = ("yolov8n-ghost", "yolo11n-seg", "yolo26n-pose")  # what a cut network can still do; its values are every family's
+few_families = pytest.mark.parametrize(
+    "name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in (*NAMES, *SLOW) if name not in FEW)]
+)
 
 
 def tensors(outputs: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -144,7 +148,7 @@ def test_stock_classes_with_their_own_widths_noted(name: str, pruned: Callable[.
         assert layer.np == sum(parameter.numel() for parameter in layer.parameters())
 
 
-@every_family
+@few_families
 def test_keeping_everything_changes_no_bit(
     name: str, network: Callable[..., Any], image: Callable[..., Tensor]
 ) -> None:
@@ -161,7 +165,7 @@ def test_keeping_everything_changes_no_bit(
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-@every_family
+@few_families
 def test_reloads_copies_and_fuses_with_equal_outputs(
     name: str, pruned: Callable[..., Any], image: Callable[..., Tensor]
 ) -> None:
@@ -199,7 +203,7 @@ def labels(model: Any, images: Tensor) -> dict[str, Any]:
     return batch
 
 
-@every_family
+@few_families
 def test_trains(name: str, pruned: Callable[..., Any], image: Callable[..., Tensor]) -> None:
     _, less, _, _ = pruned(name)
     less.float().train()
@@ -213,7 +217,7 @@ def test_trains(name: str, pruned: Callable[..., Any], image: Callable[..., Tens
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-@every_family
+@few_families
 def test_prunes_twice(name: str, pruned: Callable[..., Any], image: Callable[..., Tensor], random_keep: Any) -> None:
     """The second time with the proof, which must not give a false alarm."""
     _, less, first, _ = pruned(name)

@@ -17,8 +17,9 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.prune.graph import ChannelGraph
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def graph(network: Any, image: Any) -> ChannelGraph:
+    """One that no test cuts."""
     model = network()
     return ChannelGraph(model, image(model))
 
@@ -83,7 +84,8 @@ def test_gradients_and_frozen_layers_are_carried_over(network: Any, image: Any) 
     assert frozen == {name for name, _ in model.named_parameters() if name.startswith(layers) or "dfl" in name}
 
 
-def test_one_graph_one_cut(graph: ChannelGraph) -> None:
+def test_one_graph_one_cut(small_detector: Callable[..., Any]) -> None:
+    graph = ChannelGraph(small_detector(), torch.rand(1, 3, 64, 64))
     graph.cut({"model.0.conv": [0, 1]})
     with pytest.raises(AssertionError, match="open a new one"):
         graph.cut({"model.0.conv": [0]})

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import tests.reid.tiny_backbone  # noqa: F401, it registers itself
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.losses import ReIDLoss, base, build_loss, check_loss, losses
 from kd_yolo.reid.losses.self_kd import SelfKDWeights
@@ -29,7 +30,7 @@ from .loss_helpers import random
 NUM_IDS, DIM = 3, 6
 TARGETS = torch.tensor([0, 0, 1, 1, 2, 2])
 CHANNELS = {stage: 2 + i for i, stage in enumerate(base.STAGES)}
-SMALL = {"backbone": "resnet18", "pretrained": "none", "height": 64, "width": 32}
+SMALL = {"backbone": "tiny_resnet", "pretrained": "none", "height": 64, "width": 32}
 NETWORKS: dict[str, Any] = {
     "num_identities": lambda: NUM_IDS,
     "dim": lambda: DIM,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import tests.reid.tiny_backbone  # noqa: F401, it registers itself
 from kd_yolo.base.errors import InputError, KDYoloError
 from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -20,7 +21,7 @@ from kd_yolo.reid.train import run as running
 from kd_yolo.reid.train.engine import Trainer
 
 SMALL: dict[str, Any] = {
-    "backbone": "resnet18", "pretrained": "none", "height": 64, "width": 32, "ids": 3, "images": 3, "device": "cpu",
+    "backbone": "tiny_resnet", "pretrained": "none", "height": 64, "width": 32, "ids": 3, "images": 3, "device": "cpu",
     "workers": 0, "warmup": 1, "holdout": 0.25, "epochs": 3, "lr": 1e-3,
 }  # fmt: skip
 
@@ -99,7 +100,9 @@ def test_a_finished_run_is_not_resumed(trained: Path) -> None:
 
 def test_the_loss_falls(crops: str, tmp_path: Path) -> None:
     running.train(
-        settings(crops, epochs=6, lr=3e-4, holdout=0, erase=0, pad=0, triplet_weight=0), tmp_path / "run", silent
+        settings(crops, backbone="resnet18", epochs=6, lr=3e-4, holdout=0, erase=0, pad=0, triplet_weight=0),
+        tmp_path / "run",
+        silent,
     )
     lines = [line.split(",") for line in rows(tmp_path / "run")]
     losses = [float(line[lines[0].index("train/loss")]) for line in lines[1:]]

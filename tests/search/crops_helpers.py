@@ -13,7 +13,7 @@ import polars
 import pytest
 
 from kd_yolo.search.crops.run import CropsReport, write_crops
-from kd_yolo.search.frames.records import ImageHW3, People
+from kd_yolo.search.frames.frame_types import ImageHW3, People
 from kd_yolo.search.networks.detector import PersonDetector
 from kd_yolo.search.settings import CropsConfig, DetectorSettings
 

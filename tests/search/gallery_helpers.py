@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.gallery.gallery import Gallery
 
 DIM, HASH = 8, "0123456789abcdef"
@@ -51,14 +51,15 @@ def files(folder: Path) -> set[str]:
     return found - {".lock"}
 
 
-def save_network(path: Path, seed: int = 0) -> Path:
-    """A small ReID network with random weights."""
+def save_network(path: Path, seed: int = 0, *, backbone: str = "tiny_resnet") -> Path:
+    """A small ReID network with random weights; other processes know ``resnet18`` only."""
     import torch  # the processes that only add crops start without it
 
+    import tests.reid.tiny_backbone  # noqa: F401, it registers itself
     from kd_yolo.reid.model.checkpoint import Checkpoint, save_checkpoint
     from kd_yolo.reid.model.network import ReIDModel
     from kd_yolo.reid.model.settings import NetworkConfig
 
     torch.manual_seed(seed)
-    config = NetworkConfig(backbone="resnet18", height=64, width=32)
+    config = NetworkConfig(backbone=backbone, height=64, width=32)
     return save_checkpoint(path, Checkpoint(config, ReIDModel(config, weights="none").state_dict()))

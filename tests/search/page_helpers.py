@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from kd_yolo.search.frames.records import Floats, ImageHW3, People
+from kd_yolo.search.frames.frame_types import Floats, ImageHW3, People
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.page.finder import Finder
 from kd_yolo.search.page.upload import Limits

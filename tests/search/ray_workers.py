@@ -11,7 +11,7 @@ from typing import Any
 
 from kd_yolo.search.crops.ray import plan as ray_plan
 from kd_yolo.search.crops.ray import worker as ray_worker
-from kd_yolo.search.frames.records import ImageHW3, People
+from kd_yolo.search.frames.frame_types import ImageHW3, People
 from kd_yolo.search.networks import detector
 from kd_yolo.search.settings import DetectorSettings
 from tests.search.crops_helpers import BrightDetector

@@ -136,9 +136,9 @@ def test_names_of_a_strangers_gallery_cannot_reach_the_terminal(
            "x2": 1, "y2": 1, "score": 1.0, "identity": "\x1b[2J\u202e"}  # fmt: skip
     gallery.add(np.eye(3, dtype=np.float32)[:1], [row], [b"\xff\xd8\xff"])
     from kd_yolo.cli.search.gallery import _print_matches
-    from kd_yolo.search.gallery.query import ask
+    from kd_yolo.search.gallery.query import nearest_crops
 
-    _print_matches(ask(gallery, np.eye(3, dtype=np.float32)[0], 1))
+    _print_matches(nearest_crops(gallery, np.eye(3, dtype=np.float32)[0], 1))
     out = capsys.readouterr().out
     assert "\\x1b]0;owned\\x07\\n.mp4" in out
     assert all(char.isprintable() or char == "\n" for char in out)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.gallery import calibrate as module
 from kd_yolo.search.gallery.calibrate import calibrate
 from tests.search.gallery_helpers import vectors

@@ -15,10 +15,10 @@ from kd_yolo.cli.run import parse_flags
 from kd_yolo.cli.search import gallery as search_gallery
 from kd_yolo.cli.search.app import main
 from kd_yolo.cli.search.flags import ABOUT, Query
-from kd_yolo.search.frames.records import ImageHW3
-from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
+from kd_yolo.search.frames.frame_types import ImageHW3
 from kd_yolo.search.gallery.calibrate import is_worse
 from kd_yolo.search.gallery.files import Threshold
+from kd_yolo.search.gallery.query_image import is_crop_shaped, person_in
 from kd_yolo.search.tracks.follow import track_video
 from kd_yolo.search.tracks.rules import TrackRules
 from kd_yolo.search.tracks.settings import check_used, settings_of

@@ -13,9 +13,9 @@ from kd_yolo.cli.app import main
 from kd_yolo.search.crops import ledger
 from kd_yolo.search.frames.crop_files import read_crop
 from kd_yolo.search.frames.crop_vectors import StoredVectors, write_vectors
+from kd_yolo.search.gallery.crop_sources import list_crops
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.indexing import embed_crops, index_crops
-from kd_yolo.search.gallery.intake import list_crops
 from kd_yolo.search.networks.embedder import Embedder
 from kd_yolo.search.settings import CropsConfig
 from tests.search.crops_helpers import CONFIG, content, run, use_bright_detector, walk, write_video

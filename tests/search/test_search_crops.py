@@ -17,7 +17,7 @@ from kd_yolo.base.lock import locked
 from kd_yolo.data.market_name import parse_market_name
 from kd_yolo.search.crops import ledger
 from kd_yolo.search.crops import run as crops
-from kd_yolo.search.frames.records import COLUMNS
+from kd_yolo.search.frames.frame_types import COLUMNS
 from kd_yolo.search.frames.video import read_video
 from tests.search.crops_helpers import (
     CONFIG,

@@ -94,7 +94,7 @@ ledger.PART_FRAMES = 4
 place, left = sys.argv[3], [int(sys.argv[4])]
 before = getattr(ledger, place)
 def dying(*args, **named):
-    if place == "_write" and args[0].parent.name != "parts":
+    if place == "_write_json" and args[0].parent.name != "parts":
         return before(*args, **named)
     left[0] -= 1
     if left[0] == 0:
@@ -105,7 +105,7 @@ crops.write_crops(sys.argv[1], CONFIG, Path(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize(("place", "count"), [("write_image", 12), ("_write", 3)])
+@pytest.mark.parametrize(("place", "count"), [("write_image", 12), ("_write_json", 3)])
 def test_killed_and_continued_equals_undisturbed(tmp_path: Path, video: Path, place: str, count: int) -> None:
     whole, _ = run(video, tmp_path / "whole")
     words = [sys.executable, "-c", KILLED, str(video), str(tmp_path / "out"), place, str(count)]
@@ -125,17 +125,17 @@ def test_an_interrupt_while_a_part_is_written_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path
 ) -> None:
     run(video, tmp_path / "whole")
-    write = ledger._write
+    write = ledger._write_json
 
     def interrupted(file: Path, values: dict[str, Any]) -> None:
         write(file, values)
         if file.name == "00000002.json":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ledger, "_write", interrupted)
+    monkeypatch.setattr(ledger, "_write_json", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(video, tmp_path / "out")
-    monkeypatch.setattr(ledger, "_write", write)
+    monkeypatch.setattr(ledger, "_write_json", write)
     run(video, tmp_path / "out")
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.search.frames.cut import GREY, REASONS, Box, cut, sharpness, touched, widen
-from kd_yolo.search.frames.records import Frame, People
+from kd_yolo.search.frames.frame_types import Frame, People
 from kd_yolo.search.settings import CropRules, resolve_crops
 
 RNG = np.random.default_rng(0)

@@ -24,7 +24,7 @@ def noise(height: int, width: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def untrained(make_weights: Callable[..., str]) -> PersonDetector:
-    weights = make_weights("yolov8n.yaml", 2)
+    weights = make_weights("tiny8", 2)
     return PersonDetector.open(DetectorSettings(weights=weights, person="1", imgsz=96, device="cpu"))
 
 
@@ -143,7 +143,7 @@ def test_what_is_no_detector_of_people(make_weights: Callable[..., str], tmp_pat
         PersonDetector.open(DetectorSettings(weights=str(tmp_path / "cls.pt")))
     with pytest.raises(InputError, match="do not exist"):
         PersonDetector.open(DetectorSettings(weights=str(tmp_path / "gone.pt")))
-    weights = make_weights("yolov8n.yaml", 2)
+    weights = make_weights("tiny8", 2)
     with pytest.raises(ConfigError, match="unknown device 'gpu': expected cpu"):
         PersonDetector.open(DetectorSettings(weights=weights, device="gpu"))
     assert DetectorSettings.parse({"device": 1}, "test").device == DetectorSettings(device="1").device == "cuda:1"

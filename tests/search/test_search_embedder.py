@@ -17,7 +17,7 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.reid.data.transforms import as_unit, resize
 from kd_yolo.reid.export import export
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.search.frames.records import ImageHW3
+from kd_yolo.search.frames.frame_types import ImageHW3
 from kd_yolo.search.networks.embedder import Embedder
 from kd_yolo.search.networks.embedder_onnx import open_onnx
 from tests.search.gallery_helpers import save_network

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_yolo.search.frames.flow import stage
-from kd_yolo.search.frames.records import Frame
-from kd_yolo.search.networks.batches import in_batches, people_of
+from kd_yolo.search.frames.frame_types import Frame
+from kd_yolo.search.frames.threads import map_in_thread
+from kd_yolo.search.networks.batches import detect_people, in_batches
 from tests.search.crops_helpers import BrightDetector, walk
 
 
@@ -35,11 +35,11 @@ def frames(count: int, nbytes: int = 300) -> Iterator[Frame]:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 40), st.integers(1, 5))
 def test_results_are_those_of_a_loop(count: int, depth: int) -> None:
-    assert list(stage(range(count), lambda x: x * x, depth=depth)) == [x * x for x in range(count)]
+    assert list(map_in_thread(range(count), lambda x: x * x, depth=depth)) == [x * x for x in range(count)]
 
 
 def test_stages_chain() -> None:
-    chain = stage(stage(range(50), lambda x: x + 1, depth=1), str, depth=3)
+    chain = map_in_thread(map_in_thread(range(50), lambda x: x + 1, depth=1), str, depth=3)
     assert list(chain) == [str(x + 1) for x in range(50)]
 
 
@@ -51,7 +51,7 @@ def test_the_queue_is_bounded() -> None:
             made.append(index)
             yield index
 
-    running = stage(make(), lambda x: x, depth=2)
+    running = map_in_thread(make(), lambda x: x, depth=2)
     assert next(running) == 0
     time.sleep(0.3)
     assert len(made) <= 1 + 2 + 1, "one taken, two that wait, one in the making"
@@ -64,7 +64,7 @@ def test_an_error_comes_after_the_results_before_it() -> None:
             raise ValueError("three")
         return item
 
-    running = stage(range(10), work, depth=1)
+    running = map_in_thread(range(10), work, depth=1)
     assert [next(running) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(running)
@@ -75,7 +75,7 @@ def test_an_error_of_the_items_is_raised_and_crosses_stages() -> None:
         yield 1
         raise OSError("unplugged")
 
-    running = stage(stage(broken(), lambda x: x), lambda x: x)
+    running = map_in_thread(map_in_thread(broken(), lambda x: x), lambda x: x)
     assert next(running) == 1
     with pytest.raises(OSError, match="unplugged"):
         next(running)
@@ -91,7 +91,7 @@ def test_a_caller_that_stops_closes_the_items() -> None:
         finally:
             closed.set()
 
-    running = stage(stage(endless(), lambda x: x), lambda x: x)
+    running = map_in_thread(map_in_thread(endless(), lambda x: x), lambda x: x)
     assert next(running) == 1
     running.close()
     assert closed.wait(5)
@@ -106,7 +106,7 @@ def test_an_error_while_closing_is_no_deadlock() -> None:
             raise OSError("cannot close")
 
     with pytest.raises(OSError, match="cannot close"):
-        list(stage(Items(), lambda x: x, depth=1))
+        list(map_in_thread(Items(), lambda x: x, depth=1))
 
 
 @settings(max_examples=50)
@@ -122,7 +122,7 @@ def test_people_of_gives_each_frame_its_own_people() -> None:
     images = walk(11)
     source = (Frame("v", index, None, 1, image) for index, image in enumerate(images))
     detector = BrightDetector()
-    for index, (frame, people) in enumerate(people_of(source, detector, 0.4, 4)):  # type: ignore[arg-type]
+    for index, (frame, people) in enumerate(detect_people(source, detector, 0.4, 4)):  # type: ignore[arg-type]
         assert frame.index == index
         alone = detector.detect([images[index]], 0.4)[0]
         assert np.array_equal(people.boxes_xyxy_m4, alone.boxes_xyxy_m4)
@@ -136,7 +136,7 @@ def test_frames_are_decoded_while_the_network_works() -> None:
             decoded.append(frame.index)
             yield frame
 
-    running = people_of(source(), BrightDetector(), 0.4, 2)  # type: ignore[arg-type]
+    running = detect_people(source(), BrightDetector(), 0.4, 2)  # type: ignore[arg-type]
     next(running)
     deadline = time.monotonic() + 5
     while len(decoded) < 4 and time.monotonic() < deadline:

@@ -13,8 +13,8 @@ from kd_yolo.cli.app import main as app
 from kd_yolo.cli.search.app import main
 from kd_yolo.search.frames.crop_files import LARGEST_PX
 from kd_yolo.search.gallery import indexing
+from kd_yolo.search.gallery.crop_sources import list_crops, load_crop
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.intake import list_crops, load_crop
 from tests.reid.data_helpers import write_image
 from tests.search.gallery_helpers import row, save_network
 

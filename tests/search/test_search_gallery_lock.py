@@ -149,5 +149,10 @@ def test_who_waits_too_long_is_told(tmp_path: Path) -> None:
 def test_readers_share(tmp_path: Path) -> None:
     with locked(tmp_path, exclusive=True):
         pass
-    with locked(tmp_path, exclusive=False), locked(tmp_path, exclusive=False, wait_s=0.1):
+    with (
+        locked(tmp_path, exclusive=False),
+        locked(tmp_path, exclusive=False, wait_s=0.1),
+        pytest.raises(KDYoloError, match=r"for 0\.1 s"),  # both hold it: a writer has to wait
+        locked(tmp_path, exclusive=True, wait_s=0.1),
+    ):
         pass

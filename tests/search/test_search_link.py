@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_yolo.search.tracks.link import Span, link_tracks
+from kd_yolo.search.tracks.clustering import Span, link_tracks
 
 
 def unit(*degrees: float) -> np.ndarray:

@@ -14,12 +14,12 @@ from PIL import Image
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import printable
+from kd_yolo.search.frames.frame_types import Frame, People
 from kd_yolo.search.frames.listing import IMAGES, Passed, list_folder
-from kd_yolo.search.frames.records import Frame, People
 from kd_yolo.search.frames.sources import Reader, find_inputs
+from kd_yolo.search.gallery.crop_sources import list_crops
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.indexing import index_crops
-from kd_yolo.search.gallery.intake import list_crops
 from kd_yolo.search.tracks.best_crops import BestCrops
 from kd_yolo.search.tracks.follow import track_video
 from tests.search.page_helpers import FakeEmbedder

@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("faiss", reason="needs the extra search")
 pytest.importorskip("polars", reason="needs the extra search")
 
-from kd_yolo.search.frames.records import ImageHW3
-from kd_yolo.search.page.comparison import Comparison, Model, Seen
+from kd_yolo.search.frames.frame_types import ImageHW3
+from kd_yolo.search.page.comparison import Comparison, Model, ModelResult
 from kd_yolo.search.page.draw import Shown, draw_classes
 from tests.search.page_browser import THUMBNAIL, chromium, crops, opened, say, send
 from tests.search.page_helpers import GREEN, RED, empty_finder, encoded, fill, filled_finder, scene, served
@@ -27,12 +27,12 @@ TWO = scene((40, RED), (220, GREEN))
 class FakeComparison(Comparison):
     """Every model sees as many boxes as its place says."""
 
-    def see(self, image_hw3: ImageHW3, conf: float) -> list[Seen]:
+    def detect(self, image_hw3: ImageHW3, conf: float) -> list[ModelResult]:
         seen = []
         for place, model in enumerate(self.models, 1):
             boxes = np.array([(20 * k, 20, 20 * k + 15, 100) for k in range(place)])
             drawn = draw_classes(Shown.of(image_hw3), boxes, [0] * place, {0: "person"})
-            seen.append(Seen(model, place, drawn))
+            seen.append(ModelResult(model, place, drawn))
         return seen
 
 

@@ -231,9 +231,9 @@ def test_models_are_named_as_short_as_tells_them_apart() -> None:
 
 def test_very_large_images_are_kept_smaller() -> None:
     pytest.importorskip("gradio", reason="needs the extra ui")
-    from kd_yolo.search.page.compare_tab import KEPT_PX, kept
+    from kd_yolo.search.page.compare_tab import KEPT_PX, shrink_to_keep
 
     small = scene((30, RED))
-    assert kept(small) is small
-    assert kept(np.zeros((2 * KEPT_PX, 100, 3), np.uint8)).shape == (KEPT_PX, 50, 3)
-    assert kept(np.zeros((1, 9 * KEPT_PX, 3), np.uint8)).shape == (1, KEPT_PX, 3)
+    assert shrink_to_keep(small) is small
+    assert shrink_to_keep(np.zeros((2 * KEPT_PX, 100, 3), np.uint8)).shape == (KEPT_PX, 50, 3)
+    assert shrink_to_keep(np.zeros((1, 9 * KEPT_PX, 3), np.uint8)).shape == (1, KEPT_PX, 3)

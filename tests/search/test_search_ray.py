@@ -65,7 +65,7 @@ def with_weights(path: Path, engine: str, **changes: Any) -> CropsConfig:
 
 
 def test_rows_images_and_vectors_are_those_of_one_process(ray: Any, tmp_path: Path, source: Path) -> None:
-    weights, network = write_weights(tmp_path / "w.pt"), save_network(tmp_path / "reid.pt")
+    weights, network = write_weights(tmp_path / "w.pt"), save_network(tmp_path / "reid.pt", backbone="resnet18")
     local, _ = run(source, tmp_path / "local", with_weights(weights, "local", embed=str(network)))
     report, text = run(source, tmp_path / "ray", with_weights(weights, "ray", embed=str(network), workers=2))
     rows, files = content(tmp_path / "ray")

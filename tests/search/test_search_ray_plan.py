@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from kd_yolo.base import extras
 from kd_yolo.base.errors import ConfigError, InputError, MissingDependencyError
-from kd_yolo.search.crops import work as crop_work
-from kd_yolo.search.crops.ledger import Note
+from kd_yolo.search.crops import frame_steps
+from kd_yolo.search.crops.frame_steps import Progress
+from kd_yolo.search.crops.ledger import FrameRecord
 from kd_yolo.search.crops.ray import cluster as ray_cluster
 from kd_yolo.search.crops.ray import plan as ray_plan
 from kd_yolo.search.crops.ray.cluster import Share, share_of
 from kd_yolo.search.crops.ray.engine import in_order
 from kd_yolo.search.crops.ray.plan import plan
 from kd_yolo.search.crops.ray.worker import Chunk
-from kd_yolo.search.crops.work import Progress
-from kd_yolo.search.frames.numbers import Number
+from kd_yolo.search.frames.camera_numbers import InputNumber
 from kd_yolo.search.frames.sources import Input
 from kd_yolo.search.settings import CropsConfig
 from tests.search.crops_helpers import CONFIG
@@ -43,7 +43,7 @@ class FakeRay:
 
 def video(name: str) -> Input:
     """A video that is never opened."""
-    return Input(name, "video", Number(1, 1, 0))
+    return Input(name, "video", InputNumber(1, 1, 0))
 
 
 @given(
@@ -73,7 +73,7 @@ def test_ranges_cover_each_frame_once_and_begin_where_batches_do(
 
 
 def test_images_go_by_whole_batches_and_videos_alone() -> None:
-    images = [Input(f"{place}.png", "image", Number(1, 1, place)) for place in range(70)]
+    images = [Input(f"{place}.png", "image", InputNumber(1, 1, place)) for place in range(70)]
     tasks = plan([*images, video("none.mp4"), *images[:2]], {}, CONFIG, 4)
     assert [len(task.inputs) for task in tasks] == [66, 4, 1, 2]
     assert [task.chain for task in tasks] == [0, 1, 2, 3]
@@ -159,8 +159,8 @@ def test_without_ray_the_install_line(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_progress_is_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(crop_work, "SAY_S", -1.0)
+    monkeypatch.setattr(frame_steps, "SAY_S", -1.0)
     progress = Progress(said.append)
-    progress.add(Note("v.mp4", 8, [{}, {}]))
+    progress.add(FrameRecord("v.mp4", 8, [{}, {}]))
     assert said[0].startswith("1 frames, ")
     assert said[0].endswith(", 2 crops; at v.mp4 7")

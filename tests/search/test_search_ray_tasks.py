@@ -12,7 +12,7 @@ import pytest
 
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
 from kd_yolo.search.crops import ledger
-from kd_yolo.search.crops.ledger import Note
+from kd_yolo.search.crops.ledger import FrameRecord
 from kd_yolo.search.crops.ray import engine as ray_engine
 from kd_yolo.search.crops.ray import plan as ray_plan
 from kd_yolo.search.crops.ray import worker as ray_worker
@@ -111,7 +111,7 @@ def test_stopped_and_continued_equals_undisturbed(
     whole, _ = run(source, tmp_path / "whole")
     add, count = ledger.Ledger.add, [0]
 
-    def interrupted(self: ledger.Ledger, note: Note) -> None:
+    def interrupted(self: ledger.Ledger, note: FrameRecord) -> None:
         add(self, note)
         count[0] += 1
         if count[0] == stop_at:
@@ -129,7 +129,7 @@ def test_what_later_ranges_of_an_unreadable_one_left_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dealt: list[Task]
 ) -> None:
     source = write_video(tmp_path / "v.avi", walk(40))
-    notes = Worker._notes
+    notes = Worker._records
 
     def unreadable(self: Worker, task: Task, reader: Any) -> Any:
         found = list(notes(self, task, reader))
@@ -137,13 +137,13 @@ def test_what_later_ranges_of_an_unreadable_one_left_is_removed(
             reader.skipped, reader.ended = ["the disk has a hole"], []
         return iter(found[:2] if task.place == 1 else found)
 
-    monkeypatch.setattr(Worker, "_notes", unreadable)
+    monkeypatch.setattr(Worker, "_records", unreadable)
     report, _ = run(source, tmp_path / "out", RAY)
     rows, _ = content(tmp_path / "out")
     edge = dealt[1].start
     assert report.totals.frames == edge + 2
     assert max(row["frame"] for row in rows) < edge + 2
-    monkeypatch.setattr(Worker, "_notes", notes)
+    monkeypatch.setattr(Worker, "_records", notes)
     run(source, tmp_path / "out", RAY)
     run(source, tmp_path / "whole")
     assert content(tmp_path / "out") == content(tmp_path / "whole")
@@ -172,7 +172,7 @@ def test_other_weights_or_no_shared_folder_on_a_worker(
 def test_a_full_disk_on_a_worker_is_an_error_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dealt: list[Task]
 ) -> None:
-    def full(*args: Any) -> Note:
+    def full(*args: Any) -> FrameRecord:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ray_worker, "write_images", full)

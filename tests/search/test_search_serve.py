@@ -93,7 +93,7 @@ def gallery_and_network(folder: Path) -> tuple[Path, Path]:
     from kd_yolo.search.networks.embedder import Embedder
     from tests.search.gallery_helpers import save_network
 
-    reid = save_network(folder / "reid.pt")
+    reid = save_network(folder / "reid.pt", backbone="resnet18")
     embedder = Embedder.open(reid, "cpu")
     Gallery.create(folder / "gallery", embedder.hash, embedder.dim, weights=str(reid))
     return folder / "gallery", reid
@@ -104,7 +104,7 @@ def test_the_network_is_where_the_gallery_says(tmp_path: Path, make_weights: Any
     pytest.importorskip("gradio", reason="needs the extra ui")
     pytest.importorskip("faiss", reason="needs the extra search")
     gallery, reid = gallery_and_network(tmp_path)
-    detector = DetectorSettings(weights=make_weights("yolov8n.yaml", 1), imgsz=64, device="cpu")
+    detector = DetectorSettings(weights=make_weights("tiny8", 1), imgsz=64, device="cpu")
     site = open_site(ServeSettings(gallery, detector=detector, page=ServeRules(host=host)), lambda _: None)
     assert site.finder.embedder.weights == reid
     assert (site.hosts is not None) == hosts
@@ -117,7 +117,7 @@ def test_the_command_serves_warns_and_stops(tmp_path: Path, make_weights: Any, h
     pytest.importorskip("gradio", reason="needs the extra ui")
     pytest.importorskip("faiss", reason="needs the extra search")
     gallery, reid = gallery_and_network(tmp_path)
-    weights = make_weights("yolov8n.yaml", 1)
+    weights = make_weights("tiny8", 1)
     words = ["--gallery", str(gallery), "--reid", str(reid), "--weights", weights, "--compare", weights, weights]
     words += ["--imgsz", "64", "--device", "cpu", "--port", "0", "--host", host]
     script = f"import sys; from kd_yolo.cli.search.serve import main; sys.exit(main({words!r}))"

@@ -15,9 +15,9 @@ from PIL import Image
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.search.frames import images as images
+from kd_yolo.search.frames.camera_numbers import camera_in_name, number_inputs
+from kd_yolo.search.frames.frame_types import Frame
 from kd_yolo.search.frames.images import read_bgr
-from kd_yolo.search.frames.numbers import camera_said, number_all
-from kd_yolo.search.frames.records import Frame
 from kd_yolo.search.frames.sources import find_inputs, open_source
 from kd_yolo.search.frames.video import read_video
 from tests.search.crops_helpers import image_of, walk, write_images, write_video
@@ -217,16 +217,16 @@ def test_a_single_pixel_and_a_very_large_image(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_cameras_that_names_say(name: str, camera: int | None) -> None:
-    assert camera_said(name) == camera
+    assert camera_in_name(name) == camera
 
 
 def test_cameras_in_order_fill_the_gaps_between_those_that_are_said() -> None:
     places = {"/a/x.mp4": "/a/x.mp4", "/a/cam1.mp4": "/a/cam1.mp4", "/p/1.jpg": "/p", "/p/2.jpg": "/p"}
-    found = {name: (n.camera, n.sequence, n.image) for name, n in number_all(places).items()}
+    found = {name: (n.camera, n.sequence, n.image) for name, n in number_inputs(places).items()}
     assert found == {
         "/a/x.mp4": (2, 1, 0), "/a/cam1.mp4": (1, 1, 0), "/p/1.jpg": (3, 1, 0), "/p/2.jpg": (3, 1, 1),
     }  # fmt: skip
-    given_one = number_all(places, camera=4)
+    given_one = number_inputs(places, camera=4)
     assert {n.camera for n in given_one.values()} == {4}
     assert [n.sequence for n in given_one.values()] == [1, 2, 3, 3]
 
@@ -243,9 +243,9 @@ def test_numbers_last_when_inputs_come_and_go(first: dict[str, None], second: di
     def places(found: dict[str, None]) -> dict[str, str]:
         return {name: name if name.endswith("mp4") else str(Path(name).parent) for name in sorted(found)}
 
-    before = number_all(places(first))
-    after = number_all(places(second), known=before)
+    before = number_inputs(places(first))
+    after = number_inputs(places(second), known=before)
     assert {name: after[name] for name in before} == before
     assert set(after) == {*first, *second}
     assert len(set(after.values())) == len(after), "no two inputs share a name for their crops"
-    assert number_all(places(second), known=after) == after
+    assert number_inputs(places(second), known=after) == after

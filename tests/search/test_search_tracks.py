@@ -8,9 +8,12 @@ import cv2
 import numpy as np
 import polars
 import pytest
+import yaml
+from ultralytics.trackers.track import TRACKER_MAP
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.search.frames.records import Frame, People
+from kd_yolo.reid.tracker import tracker_settings
+from kd_yolo.search.frames.frame_types import Frame, People
 from kd_yolo.search.tracks import follow as module
 from kd_yolo.search.tracks.best_crops import BestCrops, covered
 from kd_yolo.search.tracks.files import read_tracks
@@ -225,6 +228,22 @@ def test_wrong_trackers_and_networks_say_what_to_type(tmp_path: Path) -> None:
         Follower.open(settings_of(TrackRules(), tmp_path / "broken.onnx"), "cpu")
     with pytest.raises(ConfigError, match=r"unknown tracker_type 'sort'"):
         Follower.open({"tracker_type": "sort"}, "cpu")
+
+
+def test_a_tracker_of_a_package_has_the_settings_of_its_yaml_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TRACKER_MAP, "newtrack", type("NewTracker", (TRACKER_MAP["bytetrack"],), {}))
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({**tracker_settings("bytetrack"), "tracker_type": "newtrack", "track_buffer": 9}))
+    settings = settings_of(TrackRules(tracker=str(file)), None)
+    assert settings["track_buffer"] == 9
+    assert type(Follower.open(settings, "cpu").tracker).__name__ == "NewTracker"
+    with pytest.raises(ConfigError, match=r"no file of settings for the tracker 'newtrack': write a YAML with"):
+        settings_of(TrackRules(tracker="newtrack"), None)
+    file.write_text("tracker_type: newtrack\n")
+    with pytest.raises(ConfigError, match="the settings of tracker newtrack lack a key"):
+        Follower.open(settings_of(TrackRules(tracker=str(file)), None), "cpu")
 
 
 def test_looks_decide_who_goes_on(shared: Path) -> None:

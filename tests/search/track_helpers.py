@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_yolo.search.frames.records import Floats, ImageHW3
+from kd_yolo.search.frames.frame_types import Floats, ImageHW3
 from kd_yolo.search.tracks.follow import TrackTools
 from kd_yolo.search.tracks.rules import TrackRules
 from tests.search.crops_helpers import BrightDetector, write_video

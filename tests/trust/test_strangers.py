@@ -116,8 +116,10 @@ def check_refused(name: str, words: list[str], watch: Watch, capsys: Any) -> Non
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_data_yaml_never_downloads(kind: str, suffix: str, good: Any, watch: Watch, capsys: Any) -> None:
     file = data_yaml(Path.cwd(), DOWNLOADS[kind].format(canary=str(watch.canary)), suffix)
+    every = suffix == SUFFIXES[0]  # all commands read data through one door; the others are for the door
     for name, words in commands_with_data(good, str(file)).items():
-        check_refused(f"{name} {suffix}", words, watch, capsys)
+        if every or name in ("dry run", "check"):
+            check_refused(f"{name} {suffix}", words, watch, capsys)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +153,10 @@ def test_the_description_in_a_checkpoint_is_never_evaluated(
     Path("evil.yaml").write_text(yaml.safe_dump(body))
     described: Any = {"dict": body, "str": "evil.yaml", "Path": Path("evil.yaml")}[how]
     file = checkpoint(Path("evil.pt"), yaml=described)
+    every = how == "dict"  # as ultralytics saves it; the others are for the one door of all commands
     for name, words in commands_with_model(good, str(file)).items():
-        check_refused(f"{name} {kind} {how}", words, watch, capsys)
+        if every or name in ("dry run", "compare"):
+            check_refused(f"{name} {kind} {how}", words, watch, capsys)
 
 
 @pytest.mark.parametrize("command", ["distill", "retrain", "sparse"])

@@ -20,7 +20,7 @@ from kd_yolo.yolo.files.loading import load_checkpoint
 
 @pytest.fixture
 def model(make_weights: Callable[..., str]) -> Any:
-    return load_checkpoint(make_weights("yolov8n.yaml"))[0]
+    return load_checkpoint(make_weights("tiny8"))[0]
 
 
 def test_batches_hold_letterboxed_images_and_their_boxes(model: Any, tiny_data: Path) -> None:

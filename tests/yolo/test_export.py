@@ -19,7 +19,7 @@ SMALL = {"imgsz": 64, "device": "cpu"}
 
 @pytest.fixture
 def model(make_weights: Callable[..., str], tmp_path: Path) -> PruneModel:
-    return PruneModel(make_weights("yolov8n.yaml"), folder=tmp_path / "run", **SMALL)
+    return PruneModel(make_weights("tiny32"), folder=tmp_path / "run", **SMALL)
 
 
 def sides(file: Path) -> list[int]:

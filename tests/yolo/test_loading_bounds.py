@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.pickles import MAX_DEPTH, MAX_OPCODES, Name, Storage, TooLargeError, scan_pickle
+from kd_yolo.base.pickle_facts import Name, Storage, TooLargeError
+from kd_yolo.base.pickles import MAX_DEPTH, MAX_OPCODES, scan_pickle
 from kd_yolo.base.places import find_weights
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.locate import locate

@@ -14,7 +14,8 @@ import ultralytics.nn.tasks as tasks
 from torch import nn
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.pickles import Name, ScanError, scan_pickle
+from kd_yolo.base.pickle_facts import Name, ScanError
+from kd_yolo.base.pickles import scan_pickle
 from kd_yolo.yolo.files.loading import load_checkpoint
 from tests.trust.hostile_pickles import NAMES_REFUSED, attacks, text
 

@@ -116,7 +116,7 @@ def test_onnx_is_quiet_and_leaves_nothing(
 ) -> None:
     from kd_yolo.yolo.files.loading import load_checkpoint
 
-    path = Path(make_weights("yolov8n.yaml"))
+    path = Path(make_weights("tiny8"))
     beside = sorted(path.parent.iterdir())
     monkeypatch.chdir(tmp_path)
     dict.__setitem__(SETTINGS, "openvino_msg", True)

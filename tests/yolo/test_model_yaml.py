@@ -12,11 +12,12 @@ import pytest
 import torch
 import ultralytics.nn.tasks as tasks
 import yaml
+from torch import nn
 from ultralytics import YOLO
 from ultralytics.nn.modules import Conv
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.yolo.description import layer_names
+from kd_yolo.yolo.description import build_budget, layer_names
 from kd_yolo.yolo.description.build_budget import check_buildable
 from kd_yolo.yolo.description.model_yaml import SHIPPED, check_model_yaml, load_model_yaml
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading
@@ -229,6 +230,16 @@ def test_a_file_here_comes_before_one_of_that_name_in_ultralytics(tmp_path: Path
         load_model_yaml("yolov8n.yaml")
 
 
-def test_large_networks_are_tried_without_memory() -> None:
+def test_large_networks_are_tried_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[set[str]] = []
+    run = build_budget._run
+
+    def recorded(layers: nn.Sequential, image: torch.Tensor) -> None:
+        tried.append({value.device.type for value in (*layers.parameters(), image)})
+        run(layers, image)
+
+    build_budget._fault.cache_clear()
+    monkeypatch.setattr(build_budget, "_run", recorded)
     wide = {**TINY, "backbone": [[-1, 1, "Conv", [2048, 3, 2]], [-1, 1, "Conv", [1024, 3, 2]]]}
     check_buildable("wide", wide)  # 19 million parameters
+    assert tried == [{"meta"}]

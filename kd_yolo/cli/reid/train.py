@@ -54,7 +54,7 @@ class Train(Flags):
     eval_only: bool = False
     """Test the checkpoint given by --start without training."""
     name: str | None = None
-    """Name of the run's folder in runs/reid (default: the recipe's or the backbone's name)."""
+    """Name of the run's folder in runs/reid (default: the name of the recipe, the checkpoint or the backbone)."""
 
 
 def run_train(flags: Train, pairs: list[str]) -> None:
@@ -72,7 +72,7 @@ def run_train(flags: Train, pairs: list[str]) -> None:
         _eval_only(flags, pairs)
         return
     config = _settings(flags, pairs)
-    first = Path("runs/reid") / (flags.name or _stem(flags.recipe) or config.network.backbone)
+    first = Path("runs/reid") / (flags.name or _stem(flags.recipe) or _stem(flags.start) or config.network.backbone)
     start = None if flags.start is None else str(flags.start)
     # of processes that train together, the first one alone writes
     with reserved(first) if os.environ.get("RANK", "0") == "0" else nullcontext(first) as folder:
@@ -128,8 +128,8 @@ def _settings(flags: Train, pairs: list[str]) -> ReIDConfig:
     return with_data(resolve_reid(flags.recipe, {**parse_pairs(pairs), **own}))
 
 
-def _stem(recipe: str | None) -> str | None:
-    return None if recipe is None else Path(recipe).stem
+def _stem(path: str | Path | None) -> str | None:
+    return None if path is None else Path(path).stem
 
 
 def _finish_training(best: Path) -> None:

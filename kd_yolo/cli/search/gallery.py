@@ -15,9 +15,9 @@ from kd_yolo.cli.run import parse_flags, run_guarded
 from kd_yolo.cli.search.flags import ABOUT, Calibrate, Forget, Index, Query
 
 if TYPE_CHECKING:
-    from kd_yolo.search.frames.records import ImageHW3
+    from kd_yolo.search.frames.frame_types import ImageHW3
+    from kd_yolo.search.gallery.crop_sources import CropSource
     from kd_yolo.search.gallery.gallery import Gallery
-    from kd_yolo.search.gallery.intake import Source
     from kd_yolo.search.gallery.query import Match
     from kd_yolo.search.networks.detector import PersonDetector
     from kd_yolo.search.networks.embedder import Embedder
@@ -67,9 +67,9 @@ def _index(flags: Index) -> None:
     print_next(f"kd-yolo search query ... --gallery {shell_path(flags.gallery)}  # a crop of a person")
 
 
-def _listed(folder: Path, subset: str | None) -> list[Source]:
+def _listed(folder: Path, subset: str | None) -> list[CropSource]:
     """The crops of a folder; says what it was taken for."""
-    from kd_yolo.search.gallery.intake import list_crops
+    from kd_yolo.search.gallery.crop_sources import list_crops
 
     found = list_crops(folder, subset)
     for line in (f"{folder}: {len(found.sources):,} {found.what}", *found.notes):
@@ -115,7 +115,7 @@ def _embedder_of(gallery: Gallery, weights: Path | None, device: str | None) -> 
 
 def _query(flags: Query) -> None:
     from kd_yolo.search.gallery.gallery import Gallery
-    from kd_yolo.search.gallery.query import ask
+    from kd_yolo.search.gallery.query import nearest_crops
     from kd_yolo.search.gallery.ranking_image import check_target, draw_ranking
     from kd_yolo.search.settings import QueryRules
 
@@ -129,7 +129,7 @@ def _query(flags: Query) -> None:
     embedder = _embedder_of(gallery, flags.weights, flags.device)
     image_hw3 = _asked(flags, rules.nth)
     vector_d = embedder.embed([image_hw3])[0]
-    matches = ask(gallery, vector_d, rules.top, rerank=flags.rerank, threshold=rules.threshold)
+    matches = nearest_crops(gallery, vector_d, rules.top, rerank=flags.rerank, threshold=rules.threshold)
     _print_matches(matches)
     draw_ranking(image_hw3, matches, flags.out)
     if matches[0].is_same is None:
@@ -141,7 +141,7 @@ def _query(flags: Query) -> None:
 def _asked(flags: Query, nth: int | None) -> ImageHW3:
     """Who is looked for, RGB: the image, or a person found in it."""
     from kd_yolo.search.frames.crop_files import read_crop
-    from kd_yolo.search.gallery.asked import is_crop_shaped, person_in
+    from kd_yolo.search.gallery.query_image import is_crop_shaped, person_in
 
     image_hw3 = read_crop(flags.image)
     is_said = bool(flags.detector or nth)

@@ -134,7 +134,7 @@ class Demo:
     def _distilled(self, name: str, start: Path, epochs: int, teacher: Path) -> Path:
         self._announce(name, epochs)
         model = self._chain(name, start)
-        kd = {**LOSS, "unlabelled": self.rest}
+        kd = {**LOSS, "unlabelled": self.rest, "teacher_val": False}  # its score is known
         step = model.distill(teacher, data=self.few, epochs=epochs, save_dir=self.folder / f"{name}.pt", **kd)
         return self._note(name, step, epochs)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.pickles import Made, Name, PickleFacts
+from kd_yolo.base.pickle_facts import Made, Name, PickleFacts
 from kd_yolo.base.reading import shown
 from kd_yolo.base.torch_files import changed_plain_names, is_plain_call, is_plain_name, tensor_place
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 import torch
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.pickles import PickleFacts, ScanError
+from kd_yolo.base.pickle_facts import PickleFacts, ScanError
 from kd_yolo.base.reading import printable, regular_file, shown
 from kd_yolo.base.torch_files import scan_archive, scan_legacy
 from kd_yolo.reid.model.pickle_policy import MAX_DEPTH, MAX_PICKLE_BYTES, check_pickle, names_beyond_plain

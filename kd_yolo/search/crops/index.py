@@ -9,7 +9,7 @@ from typing import Any
 from kd_yolo.base.extras import require
 from kd_yolo.base.files import write_bytes
 from kd_yolo.search.crops.ledger import read_rows
-from kd_yolo.search.frames.records import COLUMNS
+from kd_yolo.search.frames.frame_types import COLUMNS
 
 INDEX, CSV = "crops.parquet", "crops.csv"
 ORDER = ("source", "frame", "file")

@@ -21,9 +21,9 @@ from kd_yolo.base.files import write_bytes, write_image
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.reading import read_json_value, shown
 from kd_yolo.data.market_name import market_stem
+from kd_yolo.search.frames.camera_numbers import InputNumber
 from kd_yolo.search.frames.crop_vectors import VECTORS, write_vectors
-from kd_yolo.search.frames.numbers import Number
-from kd_yolo.search.frames.records import Crop, Floats, as_row
+from kd_yolo.search.frames.frame_types import Crop, Floats, as_row
 from kd_yolo.search.frames.sources import Input
 
 SETTINGS, INPUTS, PARTS, IMAGES = "crops.json", "inputs.json", "parts", "crops"
@@ -34,7 +34,7 @@ OURS = re.compile(r"\d{4,}_c\d+s\d+_\d{6,}_\d{2,}\.jpg")
 
 
 @dataclass(frozen=True)
-class Seen:
+class FrameCrops:
     """What one frame gave.
 
     Attributes:
@@ -52,14 +52,14 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Note:
+class FrameRecord:
     """What is written down of a frame, when its crops are files.
 
     Attributes:
         source: of the frame.
         next_frame: the first number that the frame leaves open, or :data:`FINISHED`.
-        rows: one per crop, see :func:`kd_yolo.search.frames.records.as_row`.
-        num_people, rejected: see :class:`Seen`.
+        rows: one per crop, see :func:`kd_yolo.search.frames.frame_types.as_row`.
+        num_people, rejected: see :class:`FrameCrops`.
         vectors_nd: of the crops (N,D); None where they are not asked for.
     """
 
@@ -93,39 +93,39 @@ class Totals:
         self.rejected.update(part["rejected"])
 
 
-def crop_name(crop: Crop, number: Number, place: int) -> str:
+def crop_name(crop: Crop, number: InputNumber, box: int) -> str:
     """Market-1501's name with the track for the person, 0 without one."""
     frame = number.image + crop.index
-    return market_stem(max(crop.track, 0), number.camera, frame, sequence=number.sequence, box=place) + ".jpg"
+    return market_stem(max(crop.track, 0), number.camera, frame, sequence=number.sequence, box=box) + ".jpg"
 
 
-def write_images(folder: Path, seen: Seen, number: Number) -> Note:
+def write_images(folder: Path, frame_crops: FrameCrops, number: InputNumber) -> FrameRecord:
     """Writes the crops of a frame; whoever does it, and however often, the files are the same.
 
     Args:
         folder: of the crops.
-        seen: what the frame gave.
+        frame_crops: what the frame gave.
         number: of its input.
     """
     rows = []
-    for place, crop in enumerate(seen.crops):
-        file = f"{IMAGES}/{crop_name(crop, number, place)}"
+    for box, crop in enumerate(frame_crops.crops):
+        file = f"{IMAGES}/{crop_name(crop, number, box)}"
         write_image(folder / file, crop.image_hw3[..., ::-1], sync=False)  # thousands, made again by the next run
         rows.append(as_row(crop, file))
-    return Note(seen.source, seen.index + 1, rows, seen.num_people, seen.rejected)
+    return FrameRecord(frame_crops.source, frame_crops.index + 1, rows, frame_crops.num_people, frame_crops.rejected)
 
 
-def read_numbers(folder: Path) -> dict[str, Number]:
+def read_numbers(folder: Path) -> dict[str, InputNumber]:
     """The numbers of the inputs of earlier runs; none where there is no folder yet."""
-    found = (_read(folder / INPUTS) or {}).items()
+    found = (_read_json(folder / INPUTS) or {}).items()
     try:
-        return {name: Number(*(int(value) for value in values)) for name, values in found}
+        return {name: InputNumber(*(int(value) for value in values)) for name, values in found}
     except (TypeError, ValueError):
         raise InputError(f"{folder / INPUTS} is damaged: remove {folder} and start again.") from None
 
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of all crops, part by part, as :func:`kd_yolo.search.frames.records.as_row` gives them."""
+    """The lines of all crops, part by part, as :func:`kd_yolo.search.frames.frame_types.as_row` gives them."""
     for file in _parts(folder):
         yield from _read_part(file)["rows"]
 
@@ -142,11 +142,11 @@ class Ledger:
     """
 
     folder: Path
-    numbers: dict[str, Number]
+    numbers: dict[str, InputNumber]
     done: dict[str, int]
     totals: Totals
     _last_part: int = 0
-    _noted: list[Note] = field(default_factory=list)
+    _records: list[FrameRecord] = field(default_factory=list)
     _since: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -161,44 +161,44 @@ class Ledger:
         Raises:
             ConfigError: the folder holds something else, or crops of other settings.
         """
-        _check(folder, settings)
+        _check_settings(folder, settings)
         (folder / IMAGES).mkdir(parents=True, exist_ok=True)
         (folder / PARTS).mkdir(exist_ok=True)
-        _write(folder / SETTINGS, settings)
+        _write_json(folder / SETTINGS, settings)
         numbers = {**read_numbers(folder), **{found.name: found.number for found in inputs}}
-        _write(folder / INPUTS, {name: list(asdict(number).values()) for name, number in numbers.items()})
+        _write_json(folder / INPUTS, {name: list(asdict(number).values()) for name, number in numbers.items()})
         ledger = cls(folder, numbers, {}, Totals())
         ledger._read_parts()
         ledger.sweep()
         return ledger
 
-    def lacks(self, found: Input) -> bool:
+    def may_have_more(self, found: Input) -> bool:
         """Whether an input may have more frames than what lasts."""
         done = self.done.get(found.name)
         return done is None or (found.kind != "image" and done != FINISHED)
 
-    def write(self, seen: Seen) -> Note:
-        """Writes the crops of a frame, which is not noted yet."""
-        return write_images(self.folder, seen, self.numbers[seen.source])
+    def write(self, frame_crops: FrameCrops) -> FrameRecord:
+        """Writes the crops of a frame, which is not recorded yet."""
+        return write_images(self.folder, frame_crops, self.numbers[frame_crops.source])
 
-    def add(self, note: Note) -> None:
-        """Notes a frame, after those before it in its input; now and then all that was noted is made to last."""
-        self._noted.append(note)
-        if len(self._noted) >= PART_FRAMES or time.monotonic() - self._since > PART_S:
+    def add(self, record: FrameRecord) -> None:
+        """Records a frame, after those before it in its input; now and then all that was recorded is made to last."""
+        self._records.append(record)
+        if len(self._records) >= PART_FRAMES or time.monotonic() - self._since > PART_S:
             self.commit()
 
     def finish(self, source: str) -> None:
-        """Notes that an input has no more frames."""
-        self._noted.append(Note(source, FINISHED))
+        """Records that an input has no more frames."""
+        self._records.append(FrameRecord(source, FINISHED))
 
     def commit(self) -> None:
-        """Makes what was noted last. Interrupted, it forgets it: those frames are read again by the next run."""
-        noted, self._noted, self._since = self._noted, [], time.monotonic()
-        if noted:
+        """Makes what was recorded last. Interrupted, it forgets it: those frames are read again by the next run."""
+        records, self._records, self._since = self._records, [], time.monotonic()
+        if records:
             self._last_part += 1
-            part = _as_part(noted)
-            write_vectors(self.folder, self._last_part, part["rows"], [note.vectors_nd for note in noted])
-            _write(self.folder / PARTS / f"{self._last_part:08d}.json", part)
+            part = _part_of(records)
+            write_vectors(self.folder, self._last_part, part["rows"], [record.vectors_nd for record in records])
+            _write_json(self.folder / PARTS / f"{self._last_part:08d}.json", part)
             self.totals.add(part)
             self.done.update(part["done"])
 
@@ -220,14 +220,14 @@ class Ledger:
         remove_leftovers(*own, is_locked=True)
 
 
-def _as_part(noted: Iterable[Note]) -> dict[str, Any]:
+def _part_of(records: Iterable[FrameRecord]) -> dict[str, Any]:
     part: dict[str, Any] = {"frames": 0, "people": 0, "rejected": Counter(), "done": {}, "rows": []}
-    for note in noted:
-        part["frames"] += note.next_frame != FINISHED
-        part["people"] += note.num_people
-        part["rejected"].update(note.rejected)
-        part["done"][note.source] = note.next_frame
-        part["rows"] += note.rows
+    for record in records:
+        part["frames"] += record.next_frame != FINISHED
+        part["people"] += record.num_people
+        part["rejected"].update(record.rejected)
+        part["done"][record.source] = record.next_frame
+        part["rows"] += record.rows
     return part
 
 
@@ -235,8 +235,8 @@ def _parts(folder: Path) -> list[Path]:
     return sorted((folder / PARTS).glob("[0-9]*.json"))
 
 
-def _check(folder: Path, settings: dict[str, Any]) -> None:
-    there = _read(folder / SETTINGS)
+def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    there = _read_json(folder / SETTINGS)
     if there is None:
         if folder.exists() and (not folder.is_dir() or any(file.name[0] != "." for file in folder.iterdir())):
             raise ConfigError(f"{folder} is not empty and holds no crops: it is left alone. Name another with --out.")
@@ -252,7 +252,7 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def _read_json(file: Path) -> dict[str, Any] | None:
     """A JSON file; None where there is none."""
     if not file.exists():
         return None
@@ -272,7 +272,7 @@ def _read_part(file: Path) -> dict[str, Any]:
     Raises:
         InputError: it is damaged.
     """
-    part = _read(file) or {}
+    part = _read_json(file) or {}
     kinds = (("frames", int), ("people", int), ("rejected", dict), ("done", dict), ("rows", list))
     is_whole = all(isinstance(part.get(name), kind) for name, kind in kinds)
     if not is_whole or not all(isinstance(row, dict) and isinstance(row.get("file"), str) for row in part["rows"]):
@@ -280,5 +280,5 @@ def _read_part(file: Path) -> dict[str, Any]:
     return part
 
 
-def _write(file: Path, content: dict[str, Any]) -> None:
+def _write_json(file: Path, content: dict[str, Any]) -> None:
     write_bytes(file, json.dumps(content, ensure_ascii=False).encode())

@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from kd_yolo.search.crops.ledger import Ledger, Note, Seen
-from kd_yolo.search.crops.work import Progress, Say, embedded, look
-from kd_yolo.search.frames.flow import stage
-from kd_yolo.search.frames.records import Frame, People
+from kd_yolo.search.crops.frame_steps import Progress, Say, cut_people, with_vectors
+from kd_yolo.search.crops.ledger import FrameCrops, FrameRecord, Ledger
+from kd_yolo.search.frames.frame_types import Frame, People
 from kd_yolo.search.frames.sources import Input, Reader
-from kd_yolo.search.networks.batches import people_of
+from kd_yolo.search.frames.threads import map_in_thread
+from kd_yolo.search.networks.batches import detect_people
 from kd_yolo.search.networks.detector import PersonDetector
 from kd_yolo.search.networks.embedder import Embedder
 from kd_yolo.search.settings import CropsConfig
@@ -43,33 +43,33 @@ class LocalEngine:
         """
         reader = Reader(self.config.stride, self.say)
         with (
-            contextlib.closing(stage(self._people(reader, inputs), self._look, depth=16)) as seen,
-            contextlib.closing(self._notes(seen)) as notes,
+            contextlib.closing(map_in_thread(self._people(reader, inputs), self._cut_people, depth=16)) as frame_crops,
+            contextlib.closing(self._records(frame_crops)) as records,
         ):
-            self._add(notes)
+            self._add(records)
         for name in reader.ended:
             self.ledger.finish(name)
         return reader.skipped
 
     def _people(self, reader: Reader, inputs: list[Input]) -> Iterator[tuple[Frame, People]]:
         frames = reader.read(inputs, self.ledger.done)
-        return people_of(frames, self.detector, self.config.rules.conf, self.config.detector.batch)
+        return detect_people(frames, self.detector, self.config.rules.conf, self.config.detector.batch)
 
-    def _look(self, found: tuple[Frame, People]) -> Seen:
-        return look(*found, self.config.rules)
+    def _cut_people(self, found: tuple[Frame, People]) -> FrameCrops:
+        return cut_people(*found, self.config.rules)
 
-    def _notes(self, seen: Iterator[Seen]) -> Generator[Note, None, None]:
+    def _records(self, frame_crops: Iterator[FrameCrops]) -> Generator[FrameRecord, None, None]:
         if self.embedder is None:
-            yield from map(self.ledger.write, seen)
+            yield from map(self.ledger.write, frame_crops)
             return
-        with contextlib.closing(stage(seen, self.ledger.write, depth=16)) as notes:
-            yield from embedded(notes, self.embedder, self.ledger.folder)
+        with contextlib.closing(map_in_thread(frame_crops, self.ledger.write, depth=16)) as records:
+            yield from with_vectors(records, self.embedder, self.ledger.folder)
 
-    def _add(self, notes: Iterator[Note]) -> None:
+    def _add(self, records: Iterator[FrameRecord]) -> None:
         progress, last = Progress(self.say), None
-        for note in notes:
-            if last is not None and note.source != last:
+        for record in records:
+            if last is not None and record.source != last:
                 self.ledger.finish(last)
-            last = note.source
-            self.ledger.add(note)
-            progress.add(note)
+            last = record.source
+            self.ledger.add(record)
+            progress.add(record)

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.extras import require
 from kd_yolo.base.lock import locked
+from kd_yolo.search.crops.frame_steps import Say
 from kd_yolo.search.crops.index import write_index
 from kd_yolo.search.crops.ledger import Ledger, Totals, read_numbers
 from kd_yolo.search.crops.local_engine import LocalEngine
 from kd_yolo.search.crops.networks import Networks
 from kd_yolo.search.crops.ray.cluster import require_ray
 from kd_yolo.search.crops.ray.engine import RayEngine
-from kd_yolo.search.crops.work import Say
 from kd_yolo.search.frames.crop_vectors import NETWORK
 from kd_yolo.search.frames.sources import Input, find_inputs
 from kd_yolo.search.settings import CropsConfig
@@ -92,7 +92,7 @@ def write_crops(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, exclusive=True, wait_s=1):
         ledger = Ledger.open(folder, settings_of(source, inputs, config, networks), inputs)
-        left = [found for found in inputs if ledger.lacks(found)]
+        left = [found for found in inputs if ledger.may_have_more(found)]
         if ledger.totals.frames:
             say(f"going on: {ledger.totals.frames:,} frames are done, {len(left):,} of {len(inputs):,} inputs are left")
         try:

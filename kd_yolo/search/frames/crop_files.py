@@ -12,7 +12,7 @@ from kd_yolo.base.errors import InputError
 from kd_yolo.base.images import UNREADABLE
 from kd_yolo.base.reading import regular_file
 from kd_yolo.reid.data.decode import read_rgb
-from kd_yolo.search.frames.records import ImageHW3
+from kd_yolo.search.frames.frame_types import ImageHW3
 
 QUALITY = 95
 LARGEST_PX = 512  # of a side; no network looks at more, and a portion of photographs would fill the memory

@@ -14,7 +14,7 @@ from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
 from kd_yolo.base.files import write_bytes
 from kd_yolo.base.reading import read_json_value
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.frames.tables import read_table
 
 VECTORS = "vectors"

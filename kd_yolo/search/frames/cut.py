@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kd_yolo.search.frames.records import Crop, Floats, Frame, ImageHW3, People
+from kd_yolo.search.frames.frame_types import Crop, Floats, Frame, ImageHW3, People
 from kd_yolo.search.settings import CropRules
 
 EMPTY, SCORE, SMALL, TRUNCATED, BLURRED = REASONS = ("empty", "score", "small", "truncated", "blurred")

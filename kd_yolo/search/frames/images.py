@@ -8,7 +8,7 @@ import numpy as np
 
 from kd_yolo.base.images import image_size, read_image
 from kd_yolo.reid.data.decode import read_rgb
-from kd_yolo.search.frames.records import ImageHW3
+from kd_yolo.search.frames.frame_types import ImageHW3
 
 LARGE_PX = 64_000_000  # from here on PIL's second copy counts
 

@@ -15,10 +15,10 @@ from kd_yolo.base.order import natural_key
 from kd_yolo.base.reading import printable, read_text, regular_file, shown
 from kd_yolo.data.frames import VIDEO_SUFFIXES
 from kd_yolo.reid.data.decode import is_readable
+from kd_yolo.search.frames.camera_numbers import InputNumber, number_inputs
+from kd_yolo.search.frames.frame_types import Frame
 from kd_yolo.search.frames.images import read_bgr
 from kd_yolo.search.frames.listing import IMAGES, Passed, is_one, is_text, list_folder
-from kd_yolo.search.frames.numbers import Number, number_all
-from kd_yolo.search.frames.records import Frame
 from kd_yolo.search.frames.video import read_video
 
 Say = Callable[[str], None]
@@ -43,7 +43,7 @@ class Input:
 
     name: str
     kind: Kind
-    number: Number
+    number: InputNumber
 
 
 def open_source(source: str, *, camera: int | None = None, stride: int = 1, say: Say = print) -> Iterator[Frame]:
@@ -51,7 +51,7 @@ def open_source(source: str, *, camera: int | None = None, stride: int = 1, say:
 
     Args:
         source: see :data:`KINDS`.
-        camera: number of the camera; None: see :func:`kd_yolo.search.frames.numbers.number_all`.
+        camera: number of the camera; None: see :func:`kd_yolo.search.frames.camera_numbers.number_inputs`.
         stride: every n-th frame of a video or stream.
         say: takes lines for the user: what is skipped, a stream that stopped.
 
@@ -65,7 +65,7 @@ def find_inputs(
     source: str,
     *,
     camera: int | None = None,
-    known: Mapping[str, Number] | None = None,
+    known: Mapping[str, InputNumber] | None = None,
     leave_out: Path | None = None,
     say: Say | None = None,
 ) -> list[Input]:
@@ -88,8 +88,8 @@ def find_inputs(
         say(line)
     if not kinds:
         raise InputError(f"{source}: no images and no videos there. A source is {KINDS}.")
-    places = {name: str(Path(name).parent) if kind == "image" else name for name, kind in kinds.items()}
-    numbers = number_all(places, camera, known)
+    groups = {name: str(Path(name).parent) if kind == "image" else name for name, kind in kinds.items()}
+    numbers = number_inputs(groups, camera, known)
     return [Input(name, kind, numbers[name]) for name, kind in kinds.items()]
 
 
@@ -126,24 +126,32 @@ class Reader:
         self, inputs: Iterable[Input], starts: Mapping[str, int] | None = None, end: int | None = None
     ) -> Iterator[Frame]:
         """The frames of all inputs, those of a video from the frame that ``starts`` names, and those before ``end``."""
-        for found in inputs:
+        for source_input in inputs:
             try:
-                yield from self._frames(found, (starts or {}).get(found.name, 0), end)
-                if found.kind != "live":
-                    self.ended.append(found.name)
+                yield from self._frames(source_input, (starts or {}).get(source_input.name, 0), end)
+                if source_input.kind != "live":
+                    self.ended.append(source_input.name)
             except InputError as error:
                 self.skipped.append(str(error))
                 self.say(f"warning: skipped: {error}")
 
-    def _frames(self, found: Input, start: int, end: int | None) -> Iterator[Frame]:
-        if found.kind != "live":
-            regular_file(found.name, found.kind)
-        if found.kind == "image":
-            yield Frame(found.name, 0, None, found.number.camera, read_bgr(Path(found.name)))
+    def _frames(self, source_input: Input, start: int, end: int | None) -> Iterator[Frame]:
+        if source_input.kind != "live":
+            regular_file(source_input.name, source_input.kind)
+        if source_input.kind == "image":
+            yield Frame(source_input.name, 0, None, source_input.number.camera, read_bgr(Path(source_input.name)))
             return
-        is_live = found.kind == "live"
-        for moment in read_video(found.name, start=start, end=end, stride=self.stride, live=is_live, say=self.say):
-            yield Frame(found.name, moment.index, moment.seconds, found.number.camera, moment.image_hw3)
+        is_live = source_input.kind == "live"
+        for video_frame in read_video(
+            source_input.name, start=start, end=end, stride=self.stride, live=is_live, say=self.say
+        ):
+            yield Frame(
+                source_input.name,
+                video_frame.index,
+                video_frame.seconds,
+                source_input.number.camera,
+                video_frame.image_hw3,
+            )
 
 
 def _find(source: str, passed: Passed) -> Iterator[tuple[str, Kind]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import regular_file
-from kd_yolo.search.frames.records import ImageHW3
+from kd_yolo.search.frames.frame_types import ImageHW3
 
 Say = Callable[[str], None]
 TIMEOUT_MS = 10_000  # to open a stream, and to wait for its next frame
@@ -23,7 +23,7 @@ SHORT = 0.02  # share of its frames that a video may lack without a word: header
 
 
 @dataclass(frozen=True)
-class Moment:
+class VideoFrame:
     """A frame of a video.
 
     Attributes:
@@ -39,7 +39,7 @@ class Moment:
 
 def read_video(
     name: str, *, start: int = 0, end: int | None = None, stride: int = 1, live: bool = False, say: Say = print
-) -> Iterator[Moment]:
+) -> Iterator[VideoFrame]:
     """Decodes every ``stride``-th frame.
 
     Args:
@@ -63,7 +63,7 @@ def read_video(
                 is_read, image = capture.retrieve()
                 num_bad, num_good = num_bad + (not is_read), num_good + is_read
                 if is_read:
-                    yield Moment(index, seconds, np.asarray(image, np.uint8))
+                    yield VideoFrame(index, seconds, np.asarray(image, np.uint8))
             index += 1
         if end is not None and index >= end:
             return

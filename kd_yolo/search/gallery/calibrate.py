@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.extras import require
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.gallery.files import Threshold
 
 MAX_CROPS = 5000  # 12.5 million pairs, 50 MB

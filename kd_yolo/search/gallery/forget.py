@@ -15,7 +15,7 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.lock import locked
 from kd_yolo.base.reading import first_few
 from kd_yolo.base.registry import nearest
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.gallery.files import Manifest, Shard, read_manifest, write_manifest
 from kd_yolo.search.gallery.lock import writing
 from kd_yolo.search.gallery.shards import read_blocks, read_rows, sweep_files, sweep_images, write_shard

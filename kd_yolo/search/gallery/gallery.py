@@ -14,7 +14,7 @@ from kd_yolo.base.files import write_bytes
 from kd_yolo.base.lock import LOCK, locked
 from kd_yolo.base.reading import first_few
 from kd_yolo.base.registry import nearest
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.gallery.files import KINDS, MANIFEST, Manifest, Threshold, is_gallery, read_manifest, write_manifest
 from kd_yolo.search.gallery.index import Places, SearchIndex, is_exact, open_index
 from kd_yolo.search.gallery.lock import writing
@@ -148,7 +148,7 @@ class Gallery:
 
         Args:
             vectors_nd: embeddings (N,D); they are brought to unit length.
-            rows: a line of :func:`kd_yolo.search.frames.records.as_row` a crop, with ``identity`` where it is known.
+            rows: one per crop, see :func:`kd_yolo.search.frames.frame_types.as_row`, with ``identity`` where known.
             images: the crops as JPEG.
 
         Returns:

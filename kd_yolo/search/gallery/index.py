@@ -17,7 +17,7 @@ import numpy.typing as npt
 from kd_yolo.base.extras import require
 from kd_yolo.base.files import written_beside
 from kd_yolo.base.reading import regular_file
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.gallery.files import INDEX, Manifest, SavedIndex, Shard, damaged, file_of
 from kd_yolo.search.gallery.shards import check_files, read_blocks, read_into
 

@@ -10,11 +10,11 @@ from itertools import islice
 import numpy as np
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.search.frames.records import Floats
-from kd_yolo.search.gallery.changed import find_changed
+from kd_yolo.search.frames.frame_types import Floats
+from kd_yolo.search.gallery.changed_images import find_changed
+from kd_yolo.search.gallery.crop_sources import CropSource, LoadedCrop, load_all
 from kd_yolo.search.gallery.forget import Which, forget
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.intake import Loaded, Source, load_all
 from kd_yolo.search.gallery.rows import Row
 from kd_yolo.search.networks.embedder import BATCH, Embedder
 
@@ -39,7 +39,7 @@ class Indexed:
     skipped: list[str] = field(default_factory=list)
 
 
-def index_crops(gallery: Gallery, embedder: Embedder, sources: Sequence[Source], say: Say = print) -> Indexed:
+def index_crops(gallery: Gallery, embedder: Embedder, sources: Sequence[CropSource], say: Say = print) -> Indexed:
     """Adds crops to a gallery; an image that has changed under its name replaces what was there of it.
 
     Args:
@@ -71,7 +71,7 @@ def index_crops(gallery: Gallery, embedder: Embedder, sources: Sequence[Source],
     return report
 
 
-def embed_crops(embedder: Embedder, sources: Sequence[Source]) -> tuple[Floats, list[Row]]:
+def embed_crops(embedder: Embedder, sources: Sequence[CropSource]) -> tuple[Floats, list[Row]]:
     """Vectors (N,D) and rows of the crops that can be read.
 
     Raises:
@@ -84,7 +84,7 @@ def embed_crops(embedder: Embedder, sources: Sequence[Source]) -> tuple[Floats, 
     return np.concatenate([vectors_nd for vectors_nd, _ in found]), [row for _, rows in found for row in rows]
 
 
-def vectors_of(embedder: Embedder, crops: Sequence[Loaded]) -> Floats:
+def vectors_of(embedder: Embedder, crops: Sequence[LoadedCrop]) -> Floats:
     """Vectors (N,D) of crops; those that this network made before, and that are beside the crops, are taken.
 
     Raises:
@@ -106,9 +106,9 @@ def vectors_of(embedder: Embedder, crops: Sequence[Loaded]) -> Floats:
     return vectors_nd
 
 
-def _portions(sources: Sequence[Source], skipped: list[str]) -> Iterator[list[Loaded]]:
+def _portions(sources: Sequence[CropSource], skipped: list[str]) -> Iterator[list[LoadedCrop]]:
     """Read crops in portions; the next batch is read while one is used."""
-    crops, portion = load_all(sources, skipped), list[Loaded]()
+    crops, portion = load_all(sources, skipped), list[LoadedCrop]()
     with ThreadPoolExecutor(1) as reader:
         ahead = reader.submit(_take, crops)
         while batch := ahead.result():
@@ -121,5 +121,5 @@ def _portions(sources: Sequence[Source], skipped: list[str]) -> Iterator[list[Lo
         yield portion
 
 
-def _take(crops: Iterator[Loaded]) -> list[Loaded]:
+def _take(crops: Iterator[LoadedCrop]) -> list[LoadedCrop]:
     return list(islice(crops, BATCH))

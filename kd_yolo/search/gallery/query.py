@@ -9,7 +9,7 @@ import numpy as np
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.index import Places
 from kd_yolo.search.gallery.rows import Row
@@ -39,7 +39,7 @@ class Match:
     is_same: bool | None = None
 
 
-def ask(
+def nearest_crops(
     gallery: Gallery, vector_d: Floats, top: int = 10, *, rerank: bool = False, threshold: float | None = None
 ) -> list[Match]:
     """The nearest crops, best first.

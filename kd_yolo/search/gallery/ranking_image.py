@@ -14,8 +14,8 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.files import write_image
 from kd_yolo.base.palette import GREEN, VERMILION, Colour
 from kd_yolo.reid.data.decode import read_rgb
-from kd_yolo.search.frames.numbers import camera_said
-from kd_yolo.search.frames.records import ImageHW3
+from kd_yolo.search.frames.camera_numbers import camera_in_name
+from kd_yolo.search.frames.frame_types import ImageHW3
 from kd_yolo.search.gallery.query import Match
 
 A_LINE = 10  # matches
@@ -76,7 +76,7 @@ def verdict_of(match: Match) -> str:
 def _camera_of(match: Match) -> str:
     """The number of the camera; a question mark where nobody said one (0 may be a camera's own number)."""
     camera = int(match.row["camera"])
-    return str(camera) if camera or camera_said(str(match.row["source"])) == 0 else "?"
+    return str(camera) if camera or camera_in_name(str(match.row["source"])) == 0 else "?"
 
 
 def _match_tile(match: Match) -> Tile:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
-from kd_yolo.search.frames.records import COLUMNS
+from kd_yolo.search.frames.frame_types import COLUMNS
 from kd_yolo.search.frames.tables import table_from
 
 Row = dict[str, Any]
@@ -32,7 +32,7 @@ def as_record(row: Mapping[str, Any]) -> Row:
     """A row as it is stored, but for its number.
 
     Args:
-        row: the columns of :func:`kd_yolo.search.frames.records.as_row`, and ``identity`` where it is known.
+        row: the columns of :func:`kd_yolo.search.frames.frame_types.as_row`, and ``identity`` where it is known.
 
     Raises:
         InputError: a column is missing, unknown or of another type.

@@ -15,7 +15,7 @@ from kd_yolo.base.extras import require
 from kd_yolo.base.files import write_bytes, written_beside
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.reading import read_bytes, regular_file
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.frames.tables import MAX_BYTES
 from kd_yolo.search.gallery.files import (
     ENDINGS,

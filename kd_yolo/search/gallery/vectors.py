@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import first_few
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 
 
 def check_vectors(vectors_nd: Floats, dim: int) -> Floats:

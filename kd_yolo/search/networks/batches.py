@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from kd_yolo.search.frames.flow import close, stage
-from kd_yolo.search.frames.records import Frame, People
+from kd_yolo.search.frames.frame_types import Frame, People
+from kd_yolo.search.frames.threads import close, map_in_thread
 from kd_yolo.search.networks.detector import PersonDetector
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ def in_batches(frames: Iterable[Frame], size: int, bytes_max: int = BATCH_BYTES)
         close(frames)
 
 
-def people_of(
+def detect_people(
     frames: Iterable[Frame], detector: PersonDetector, conf: float, batch: int
 ) -> Iterator[tuple[Frame, People]]:
     """Frames with the people in them; the next batch is decoded while one is in the network.
@@ -45,7 +45,7 @@ def people_of(
         conf: least score.
         batch: frames in a forward pass.
     """
-    with contextlib.closing(stage(in_batches(frames, batch), _same, depth=1)) as batches:
+    with contextlib.closing(map_in_thread(in_batches(frames, batch), _same, depth=1)) as batches:
         for group in batches:
             found = detector.detect([frame.image_hw3 for frame in group], conf)
             yield from zip(group, found, strict=True)

@@ -11,7 +11,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.fingerprint import file_hash
 from kd_yolo.base.reading import first_few, regular_file
 from kd_yolo.base.registry import nearest
-from kd_yolo.search.frames.records import ImageHW3, People
+from kd_yolo.search.frames.frame_types import ImageHW3, People
 from kd_yolo.search.settings import DetectorSettings
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from kd_yolo.base.fingerprint import file_hash
 from kd_yolo.base.reading import regular_file
 from kd_yolo.reid.data.transforms import as_unit, resize
 from kd_yolo.reid.model.network import ReIDModel
-from kd_yolo.search.frames.records import Floats, ImageHW3
+from kd_yolo.search.frames.frame_types import Floats, ImageHW3
 from kd_yolo.search.networks.embedder_onnx import open_onnx
 
 BATCH = 64

@@ -16,7 +16,7 @@ from kd_yolo.base.extras import require
 from kd_yolo.base.files import written_beside
 from kd_yolo.reid.model.onnx_file import read_onnx
 from kd_yolo.reid.model.settings import IMAGENET_MEAN, IMAGENET_STD, MAX_EMBEDDING, MAX_SIDE
-from kd_yolo.search.frames.records import Floats
+from kd_yolo.search.frames.frame_types import Floats
 
 MAX_BATCH = 1024  # of a file with a fixed one
 _WANTED = "expected a network with one input (N,3,H,W) of float32 and vectors (N,D), as kd-yolo reid export writes it"

@@ -11,8 +11,8 @@ import gradio as gr
 import numpy as np
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.search.frames.records import ImageHW3
-from kd_yolo.search.page.comparison import Comparison, Seen
+from kd_yolo.search.frames.frame_types import ImageHW3
+from kd_yolo.search.page.comparison import Comparison, ModelResult
 from kd_yolo.search.page.draw import Shown
 from kd_yolo.search.page.parts import SESSION_S, Update, html, image_input, private
 from kd_yolo.search.page.text import NONE, empty, plural, status, step, table
@@ -45,7 +45,7 @@ class CompareTab:
         self.comparison, self.limits = comparison, limits
         self.titles = [model.title for model in comparison.models]
         self.original = gr.State(None, time_to_live=SESSION_S)
-        self.seen = gr.State((), time_to_live=SESSION_S)
+        self.results = gr.State((), time_to_live=SESSION_S)
         with gr.Row(elem_classes="kd-columns"):
             with gr.Column(scale=4, min_width=320):
                 self._build_question()
@@ -73,46 +73,50 @@ class CompareTab:
         self.table = html(models_table(self.comparison, ()), elem_id="compare-table")
 
     def _connect(self) -> None:
-        every = [self.original, self.seen, self.image, self.state, self.legend, self.slider, self.table]
+        every = [self.original, self.results, self.image, self.state, self.legend, self.slider, self.table]
         one = private()
         pair = [self.left, self.right]
         named = {"fn": None, "js": NAME_IMAGES}
         self.image.upload(self._upload, [self.image, self.conf, *pair], every, **one).success(**named)
         self.image.clear(self._clear, None, every, **one)
         looked = [self.original, self.conf, *pair]
-        self.conf.change(self._look, looked, every, trigger_mode="always_last", **one).success(**named)
+        self.conf.change(self._compare, looked, every, trigger_mode="always_last", **one).success(**named)
         for choice in pair:
-            choice.input(self._pair, [self.seen, *pair], [self.legend, self.slider], **one).success(**named)
+            choice.input(self._pair, [self.results, *pair], [self.legend, self.slider], **one).success(**named)
 
     def _upload(self, file: str | None, conf: float, left: str, right: str) -> Update:
         if file is None:
             return self._clear()
         try:
-            image = kept(read_upload(Path(file).read_bytes(), self.limits))
+            image = shrink_to_keep(read_upload(Path(file).read_bytes(), self.limits))
         except InputError as error:
             return {**self._clear(), self.state: status(str(error), "warn")}
         return {
-            **self._look(image, conf, left, right), self.original: image,
+            **self._compare(image, conf, left, right), self.original: image,
             self.image: Shown.of(image).image_hw3, self.state: status("Move the handle to compare.", "good"),
         }  # fmt: skip
 
     def _clear(self) -> Update:
         return {
-            self.original: None, self.seen: (), self.image: None, self.state: status(START),
+            self.original: None, self.results: (), self.image: None, self.state: status(START),
             self.legend: empty(WAITING), self.slider: gr.update(value=None, visible=False),
             self.table: models_table(self.comparison, ()),
         }  # fmt: skip
 
-    def _look(self, image: ImageHW3 | None, conf: float, left: str, right: str) -> Update:
+    def _compare(self, image: ImageHW3 | None, conf: float, left: str, right: str) -> Update:
         if image is None:
             return {self.original: None}
-        seen = self.comparison.see(image, conf)
-        return {self.seen: seen, self.table: models_table(self.comparison, seen), **self._pair(seen, left, right)}
+        results = self.comparison.detect(image, conf)
+        return {
+            self.results: results,
+            self.table: models_table(self.comparison, results),
+            **self._pair(results, left, right),
+        }
 
-    def _pair(self, seen: Sequence[Seen], left: str, right: str) -> Update:
-        if not seen:
+    def _pair(self, results: Sequence[ModelResult], left: str, right: str) -> Update:
+        if not results:
             return {self.slider: gr.update(visible=False)}
-        first, second = seen[self.titles.index(left)], seen[self.titles.index(right)]
+        first, second = results[self.titles.index(left)], results[self.titles.index(right)]
         names = [f"{each.model.title}, {plural(each.num_boxes, 'box', 'boxes')}" for each in (first, second)]
         return {
             self.legend: status(f"Left: {names[0]}. Right: {names[1]}."),
@@ -120,7 +124,7 @@ class CompareTab:
         }
 
 
-def kept(image_hw3: ImageHW3) -> ImageHW3:
+def shrink_to_keep(image_hw3: ImageHW3) -> ImageHW3:
     """An image as it is kept for other scores: very large ones smaller, as no network sees so much of them."""
     longer = max(image_hw3.shape[:2])
     if longer <= KEPT_PX:
@@ -129,10 +133,10 @@ def kept(image_hw3: ImageHW3) -> ImageHW3:
     return np.asarray(cv2.resize(image_hw3, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def models_table(comparison: Comparison, seen: Sequence[Seen]) -> str:
+def models_table(comparison: Comparison, results: Sequence[ModelResult]) -> str:
     """Size and number of boxes of each model; sizes are shares of the first one's."""
     most = comparison.models[0].parameters
-    boxes: list[Any] = [each.num_boxes for each in seen] or [NONE] * len(comparison.models)
+    boxes: list[Any] = [each.num_boxes for each in results] or [NONE] * len(comparison.models)
     lines = [
         (model.title, f"{model.parameters:,}", f"{model.parameters / most:.0%}", str(count))
         for model, count in zip(comparison.models, boxes, strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kd_yolo.search.frames.records import ImageHW3
+from kd_yolo.search.frames.frame_types import ImageHW3
 from kd_yolo.search.page.draw import Shown, draw_classes
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.predict import predict_boxes
@@ -29,7 +29,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ModelResult:
     """What a model sees in an image.
 
     Attributes:
@@ -70,22 +70,22 @@ class Comparison:
         models = [Model(*each) for each in zip(titles(files), files, counts, strict=True)]
         return cls(models, imgsz, device)
 
-    def see(self, image_hw3: ImageHW3, conf: float) -> list[Seen]:
+    def detect(self, image_hw3: ImageHW3, conf: float) -> list[ModelResult]:
         """What each model sees.
 
         Args:
             image_hw3: BGR.
             conf: least score of a box.
         """
-        shown, seen = Shown.of(image_hw3), []
+        shown, results = Shown.of(image_hw3), []
         with self._lock:
             for model in self.models:
                 found, names = predict_boxes(
                     model.weights, [image_hw3], imgsz=self.imgsz, score_min=conf, device=self.device or ""
                 )
                 drawn = draw_classes(shown, found[0].boxes_xyxy_m4, found[0].classes, names)
-                seen.append(Seen(model, len(found[0].classes), drawn))
-        return seen
+                results.append(ModelResult(model, len(found[0].classes), drawn))
+        return results
 
 
 def titles(files: Sequence[Path]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd_yolo.base.palette import BLUE, OBJECTS, ORANGE, Colour
-from kd_yolo.search.frames.records import ImageHW3
+from kd_yolo.search.frames.frame_types import ImageHW3
 
 Box = tuple[int, int, int, int]
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)

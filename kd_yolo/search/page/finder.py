@@ -13,7 +13,7 @@ import numpy as np
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.search.frames.cut import cut
-from kd_yolo.search.frames.records import Crop, Frame, ImageHW3
+from kd_yolo.search.frames.frame_types import Crop, Frame, ImageHW3
 from kd_yolo.search.settings import CropRules
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Match:
     Attributes:
         place: its number in the gallery.
         distance: 1 - cosine of the two embeddings: 0 to 2, small is alike.
-        row: what the gallery says of the crop (:func:`kd_yolo.search.frames.records.as_row`).
+        row: what the gallery says of the crop (:func:`kd_yolo.search.frames.frame_types.as_row`).
         crop_hw3: RGB; None where the gallery has lost the file.
     """
 

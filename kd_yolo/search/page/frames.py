@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.search.frames.frame_types import ImageHW3
 from kd_yolo.search.frames.images import read_bgr
 from kd_yolo.search.frames.listing import IMAGES
-from kd_yolo.search.frames.records import ImageHW3
 from kd_yolo.search.frames.sources import VIDEOS
 from kd_yolo.search.frames.video import check_video, read_video
 from kd_yolo.search.page.draw import Box, Shown, draw_match

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 from kd_yolo.base.errors import InputError, KDYoloError
-from kd_yolo.search.frames.records import Crop, ImageHW3
+from kd_yolo.search.frames.frame_types import Crop, ImageHW3
 from kd_yolo.search.gallery.files import Threshold
 from kd_yolo.search.page.draw import Shown, draw_people
 from kd_yolo.search.page.finder import WHOLE, Finder, Match, person_at

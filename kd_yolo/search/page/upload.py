@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.search.frames.records import ImageHW3
+from kd_yolo.search.frames.frame_types import ImageHW3
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 NAMES = "JPEG, PNG, WebP, BMP, TIFF or GIF"

@@ -12,7 +12,7 @@ import numpy as np
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import require
 from kd_yolo.base.files import written_beside
-from kd_yolo.search.frames.records import ImageHW3
+from kd_yolo.search.frames.frame_types import ImageHW3
 from kd_yolo.search.frames.sources import open_source
 from kd_yolo.search.tracks.files import Tracks
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from kd_yolo.search.frames.cut import cut
-from kd_yolo.search.frames.records import Crop, Floats, Frame, People
+from kd_yolo.search.frames.frame_types import Crop, Floats, Frame, People
 from kd_yolo.search.settings import CropRules
 
 RULES = CropRules(conf=1e-6, min_height=16, min_width=6)

@@ -17,9 +17,9 @@ from kd_yolo.base.files import write_image
 from kd_yolo.base.reading import read_bytes, read_json_value, shown
 from kd_yolo.data.folder import Record
 from kd_yolo.data.market_name import market_stem
-from kd_yolo.search.frames.records import COLUMNS, Crop, Floats, as_row
+from kd_yolo.search.frames.frame_types import COLUMNS, Crop, Floats, as_row
 from kd_yolo.search.frames.tables import MAX_BYTES, read_table
-from kd_yolo.search.tracks.link import Span
+from kd_yolo.search.tracks.clustering import Span
 from kd_yolo.search.tracks.mot import Ints, Sightings, mot_text
 
 GENERATOR = "tracks"

@@ -14,9 +14,9 @@ import numpy as np
 
 from kd_yolo.base.extras import require
 from kd_yolo.data.folder import Record, find_made, write_whole
-from kd_yolo.search.frames.records import Crop, Floats, Frame, People
+from kd_yolo.search.frames.frame_types import Crop, Floats, Frame, People
 from kd_yolo.search.frames.sources import open_source
-from kd_yolo.search.networks.batches import people_of
+from kd_yolo.search.networks.batches import detect_people
 from kd_yolo.search.networks.detector import PersonDetector
 from kd_yolo.search.networks.embedder_onnx import has_normalisation, with_normalisation
 from kd_yolo.search.tracks.best_crops import BestCrops
@@ -52,8 +52,8 @@ class TrackTools:
 
 
 @dataclass
-class _Seen:
-    """What was seen so far."""
+class _TrackedBoxes:
+    """The boxes of all tracks so far."""
 
     best: BestCrops
     frames: list[int] = field(default_factory=list)
@@ -104,13 +104,13 @@ def track_video(video: str, camera: int, folder: Path, tools: TrackTools, say: S
     if find_made(folder.absolute(), GENERATOR, wanted, {".": "jpg"}, force=True, listing=TABLE):
         say(f"{folder}: these tracks are there already")
         return read_tracks(folder)
-    seen, is_whole = _Seen(BestCrops(tools.rules.best)), False
+    boxes, is_whole = _TrackedBoxes(BestCrops(tools.rules.best)), False
     try:
-        _follow(video, camera, tools, seen, say)
+        _follow(video, camera, tools, boxes, say)
         is_whole = True
     finally:
-        if is_whole or seen.num_frames:
-            tracks, crops = _finished(video, camera, seen, tools, is_whole)
+        if is_whole or boxes.num_frames:
+            tracks, crops = _finished(video, camera, boxes, tools, is_whole)
             write_whole(folder.absolute(), lambda partial: write_tracks(partial, tracks, crops, key))
     return tracks
 
@@ -133,10 +133,10 @@ def _key(video: str, camera: int, tools: TrackTools) -> Record:
     }
 
 
-def _follow(video: str, camera: int, tools: TrackTools, seen: _Seen, say: Say) -> None:
+def _follow(video: str, camera: int, tools: TrackTools, boxes: _TrackedBoxes, say: Say) -> None:
     """Frame by frame to the end of the video."""
     for frame, people in _with_tracks(video, camera, tools, say):
-        seen.add(frame, people)
+        boxes.add(frame, people)
 
 
 def _with_tracks(video: str, camera: int, tools: TrackTools, say: Say) -> Iterator[tuple[Frame, People]]:
@@ -146,7 +146,7 @@ def _with_tracks(video: str, camera: int, tools: TrackTools, say: Say) -> Iterat
     follower = _open_follower(settings, tools, say)
     frames = open_source(video, camera=camera, say=say)
     count, begun, said = 0, time.monotonic(), time.monotonic()
-    found: Any = people_of(frames, tools.detector, least_score(settings), tools.detector.settings.batch)
+    found: Any = detect_people(frames, tools.detector, least_score(settings), tools.detector.settings.batch)
     with closing(found):
         for frame, people in found:
             rows_t6 = follower.update(people.boxes_xyxy_m4, people.scores_m, frame.image_hw3)
@@ -177,19 +177,21 @@ def _in_frame(rows_t6: Floats, shape: tuple[int, ...]) -> People:
     return People(boxes_t4[kept], rows_t6[kept, 5], rows_t6[kept, 4].astype(np.int64))
 
 
-def _finished(video: str, camera: int, seen: _Seen, tools: TrackTools, is_whole: bool) -> tuple[Tracks, list[Crop]]:
+def _finished(
+    video: str, camera: int, boxes: _TrackedBoxes, tools: TrackTools, is_whole: bool
+) -> tuple[Tracks, list[Crop]]:
     """The tracks that are long enough, and their crops."""
-    ids = np.array(seen.tracks, np.int64)
+    ids = np.array(boxes.tracks, np.int64)
     numbers, counts = np.unique(ids, return_counts=True)
     numbers = numbers[counts >= tools.rules.min_frames]
     kept = np.isin(ids, numbers)
-    every = Sightings.of(seen.frames, ids, np.array(seen.boxes).reshape(-1, 4))
-    crops = [seen.best.of(int(number)) for number in numbers]
+    every = Sightings.of(boxes.frames, ids, np.array(boxes.boxes).reshape(-1, 4))
+    crops = [boxes.best.of(int(number)) for number in numbers]
     tracks_t, vectors_td = _vectors(crops, tools.embedder)
     tracks = Tracks(
-        source=video, camera=camera, num_frames=seen.num_frames, fps=round(seen.fps(), 3), whole=is_whole,
-        sightings=every.where(kept), seconds_n=np.array(seen.seconds, np.float32)[kept],
-        scores_n=np.array(seen.scores, np.float32)[kept], tracks_t=tracks_t, vectors_td=vectors_td,
+        source=video, camera=camera, num_frames=boxes.num_frames, fps=round(boxes.fps(), 3), whole=is_whole,
+        sightings=every.where(kept), seconds_n=np.array(boxes.seconds, np.float32)[kept],
+        scores_n=np.array(boxes.scores, np.float32)[kept], tracks_t=tracks_t, vectors_td=vectors_td,
         network=tools.embedder.hash if tools.embedder else "",
     )  # fmt: skip
     return tracks, [crop for some in crops for crop in some]

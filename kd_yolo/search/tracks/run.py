@@ -15,14 +15,14 @@ import numpy as np
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.files import write_json, write_text
 from kd_yolo.base.order import natural_key
+from kd_yolo.search.frames.camera_numbers import number_inputs
 from kd_yolo.search.frames.listing import IMAGES
-from kd_yolo.search.frames.numbers import number_all
 from kd_yolo.search.frames.sources import VIDEOS, find_inputs
 from kd_yolo.search.tracks.annotate import annotate_video
+from kd_yolo.search.tracks.clustering import link_tracks
 from kd_yolo.search.tracks.files import Tracks, read_tracks
 from kd_yolo.search.tracks.follow import TrackTools, track_video
 from kd_yolo.search.tracks.idf1 import TrackScores, score_tracks, summed
-from kd_yolo.search.tracks.link import link_tracks
 from kd_yolo.search.tracks.mot import Ints, Sightings, joined, read_truth
 
 PERSONS, METRICS = "persons.csv", "metrics.json"
@@ -68,7 +68,7 @@ def track_all(videos: Sequence[str], folder: Path, tools: TrackTools, say: Say) 
     names = folder_names(videos)
     for video in videos:
         find_inputs(video)
-    cameras = number_all({video: video for video in videos})
+    cameras = number_inputs({video: video for video in videos})
     tracks = []
     for video, name in zip(videos, names, strict=True):
         found = track_video(video, cameras[video].camera, folder / name, tools, say)

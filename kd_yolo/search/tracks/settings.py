@@ -9,7 +9,7 @@ from typing import Any
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.registry import nearest
 from kd_yolo.config.base import read_yaml
-from kd_yolo.reid.tracker import tracker_settings
+from kd_yolo.reid.tracker import has_settings, tracker_settings
 from kd_yolo.search.tracks.rules import TrackRules
 
 EXPORTS = (".onnx", ".torchscript")
@@ -41,7 +41,7 @@ def settings_of(rules: TrackRules, reid: Path | None) -> dict[str, Any]:
     if rules.tracker.endswith((".yaml", ".yml")):
         own = read_yaml(Path(rules.tracker))
         kind = str(own.get("tracker_type"))
-        settings = {**(tracker_settings(kind) if kind in tracker_names() else {}), **own}
+        settings = {**(tracker_settings(kind) if has_settings(kind) else {}), **own}
         return {**settings, **network}
     known = tracker_names()
     if rules.tracker not in known:

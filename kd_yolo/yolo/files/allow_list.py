@@ -20,7 +20,7 @@ from torch import nn
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils import loss as ultralytics_loss
 
-from kd_yolo.base.pickles import Name
+from kd_yolo.base.pickle_facts import Name
 from kd_yolo.base.torch_files import is_plain_call, is_plain_name
 from kd_yolo.yolo.families import installed
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.pickles import ScanError, TooLargeError, scan_pickle
+from kd_yolo.base.pickle_facts import ScanError, TooLargeError
+from kd_yolo.base.pickles import scan_pickle
 from kd_yolo.base.reading import regular_file
 from kd_yolo.yolo.files.locate import EXPORTED, GIVE_THE_PT
 

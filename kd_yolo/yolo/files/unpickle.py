@@ -23,7 +23,7 @@ import ultralytics.nn.tasks as tasks
 from ultralytics.utils import LOGGER, checks
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.pickles import Name, PickleFacts, ScanError, TooLargeError
+from kd_yolo.base.pickle_facts import Name, PickleFacts, ScanError, TooLargeError
 from kd_yolo.base.torch_files import changed_plain_names, is_plain_name, scan_archive, scan_legacy
 from kd_yolo.yolo.files import allow_list
 from kd_yolo.yolo.files.file_kind import GIVE_A_MODEL, Kind, damaged, read_checkpoint

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import KDYoloError
+from kd_yolo.search.crops.frame_steps import Progress, Say
 from kd_yolo.search.crops.ledger import Ledger
 from kd_yolo.search.crops.networks import Networks
 from kd_yolo.search.crops.ray.cluster import Share, cluster, share_of
 from kd_yolo.search.crops.ray.plan import Task, plan
 from kd_yolo.search.crops.ray.worker import TRIES, Chunk, Job, Worker
-from kd_yolo.search.crops.work import Progress, Say
 from kd_yolo.search.frames.sources import Input
 from kd_yolo.search.settings import CropsConfig
 
@@ -81,9 +81,9 @@ class RayEngine:
         for chunk in chunks:
             if chunk.error is not None:
                 raise chunk.error
-            for note in chunk.notes:
-                self.ledger.add(note)
-                progress.add(note)
+            for record in chunk.records:
+                self.ledger.add(record)
+                progress.add(record)
             for line in chunk.said:
                 if line not in said:  # ranges of a video may say the same
                     self.say(line)

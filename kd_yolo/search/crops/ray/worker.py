@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from kd_yolo.base.errors import InputError, KDYoloError
-from kd_yolo.search.crops.ledger import Note, write_images
+from kd_yolo.search.crops.frame_steps import GROUP_FRAMES, cut_people, with_vectors
+from kd_yolo.search.crops.ledger import FrameRecord, write_images
 from kd_yolo.search.crops.networks import Networks
 from kd_yolo.search.crops.ray.plan import Task
-from kd_yolo.search.crops.work import GROUP_FRAMES, embedded, look
 from kd_yolo.search.frames.sources import Reader
-from kd_yolo.search.networks.batches import people_of
+from kd_yolo.search.networks.batches import detect_people
 from kd_yolo.search.settings import CropsConfig
 
 TRIES, TRIES_MAX = ".tries", 4  # Ray itself would go on for ever with a file that makes a decoder crash
@@ -53,7 +53,7 @@ class Chunk:
     Attributes:
         chain, place: of the task.
         step: number of the chunk, from 0.
-        notes: of frames, in order.
+        records: of frames, in order.
         is_end: the last chunk of the task.
         ended, skipped, said: see :class:`Reader`; in the last chunk.
         error: why the run is to stop.
@@ -62,7 +62,7 @@ class Chunk:
     chain: int
     place: int
     step: int
-    notes: list[Note] = field(default_factory=list)
+    records: list[FrameRecord] = field(default_factory=list)
     is_end: bool = False
     ended: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -89,25 +89,25 @@ class Worker:
         try:
             _check_folder(self._job.folder)
             _count_try(self._job.folder / TRIES / f"{task.chain}-{task.place}", task)
-            for notes in _in_groups(self._notes(task, reader)):
-                yield Chunk(task.chain, task.place, step, notes)
+            for records in _in_groups(self._records(task, reader)):
+                yield Chunk(task.chain, task.place, step, records)
                 step += 1
         except (KDYoloError, OSError) as error:  # would be the same on another machine, so Ray need not try
             yield Chunk(task.chain, task.place, step, is_end=True, error=error)
             return
         yield Chunk(task.chain, task.place, step, [], True, reader.ended, reader.skipped, said)
 
-    def _notes(self, task: Task, reader: Reader) -> Iterator[Note]:
+    def _records(self, task: Task, reader: Reader) -> Iterator[FrameRecord]:
         config, folder = self._job.config, self._job.folder
         detector, embedder = self._networks.detector, self._networks.embedder
         numbers = {found.name: found.number for found in task.inputs}
         starts = {found.name: task.start for found in task.inputs}
         frames = reader.read(task.inputs, starts, task.end)
-        notes = (
-            write_images(folder, look(frame, people, config.rules), numbers[frame.source])
-            for frame, people in people_of(frames, detector, config.rules.conf, config.detector.batch)
+        records = (
+            write_images(folder, cut_people(frame, people, config.rules), numbers[frame.source])
+            for frame, people in detect_people(frames, detector, config.rules.conf, config.detector.batch)
         )
-        return notes if embedder is None else embedded(notes, embedder, folder)
+        return records if embedder is None else with_vectors(records, embedder, folder)
 
     @cached_property
     def _networks(self) -> Networks:
@@ -163,10 +163,10 @@ def _machine() -> str:
     return platform.node()
 
 
-def _in_groups(notes: Iterable[Note]) -> Iterator[list[Note]]:
-    group: list[Note] = []
-    for note in notes:
-        group.append(note)
+def _in_groups(records: Iterable[FrameRecord]) -> Iterator[list[FrameRecord]]:
+    group: list[FrameRecord] = []
+    for record in records:
+        group.append(record)
         if len(group) == GROUP_FRAMES:
             yield group
             group = []

@@ -9,8 +9,8 @@ from typing import Protocol
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.search.frames.crop_files import size_of
 from kd_yolo.search.frames.cut import cut
+from kd_yolo.search.frames.frame_types import Crop, Frame, ImageHW3, People
 from kd_yolo.search.frames.images import read_bgr
-from kd_yolo.search.frames.records import Crop, Frame, ImageHW3, People
 from kd_yolo.search.settings import CropRules
 
 TALL = 1.2  # height / width from which an image is taken for a crop: people stand

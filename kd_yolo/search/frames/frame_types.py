@@ -51,9 +51,9 @@ class People:
     scores_m: Floats
     tracks_m: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def track_of(self, place: int) -> int:
+    def track_of(self, index: int) -> int:
         """Track of one box."""
-        return int(self.tracks_m[place]) if len(self.tracks_m) else NO_TRACK
+        return int(self.tracks_m[index]) if len(self.tracks_m) else NO_TRACK
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.search.gallery.crop_sources import CropSource, is_whole_image, load_crop
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.intake import Source, is_whole, load_crop
 from kd_yolo.search.gallery.rows import key_of
 from kd_yolo.search.gallery.shards import image_name
 
 
 @dataclass
-class Changed:
+class ChangedImages:
     """What is no longer as the gallery has it.
 
     Attributes:
@@ -28,7 +28,7 @@ class Changed:
     places: list[int] = field(default_factory=list)
 
 
-def find_changed(gallery: Gallery, sources: Sequence[Source]) -> Changed:
+def find_changed(gallery: Gallery, sources: Sequence[CropSource]) -> ChangedImages:
     """Crops whose images have other content now, and those of whole images that have another size now.
 
     The content is compared where the file is not older than the gallery's own image, which is a copy of it. An image
@@ -38,13 +38,13 @@ def find_changed(gallery: Gallery, sources: Sequence[Source]) -> Changed:
         gallery: that knows some of them.
         sources: what is to be indexed.
     """
-    table, found = gallery.table(), Changed()
+    table, found = gallery.table(), ChangedImages()
     columns = ("key", "place", "source", "x1", "y1", "frame", "track", "score")
     place_of: dict[str, int] = {}
     of_whole: dict[str, list[str]] = {}
     for row in table.select(columns).iter_rows(named=True):
         place_of[row["key"]] = row["place"]
-        if is_whole(row):
+        if is_whole_image(row):
             of_whole.setdefault(row["source"], []).append(row["key"])
     for source in sources:
         key = key_of(source.row)
@@ -57,7 +57,7 @@ def find_changed(gallery: Gallery, sources: Sequence[Source]) -> Changed:
     return found
 
 
-def _can_be_read(source: Source) -> bool:
+def _can_be_read(source: CropSource) -> bool:
     try:
         load_crop(source)
     except InputError:
@@ -65,7 +65,7 @@ def _can_be_read(source: Source) -> bool:
     return True
 
 
-def _differs(source: Source, stored: Path) -> bool:
+def _differs(source: CropSource, stored: Path) -> bool:
     """Whether an image is another one than the gallery's; one that is the same is not looked at again."""
     try:
         stat, known = source.path.stat(), stored.stat()

@@ -13,7 +13,7 @@ CAMERA = re.compile(r"(?:^|[^a-z])cam(?:era)?[-_ .]?0*(\d{1,6})(?!\d)", re.IGNOR
 
 
 @dataclass(frozen=True)
-class Number:
+class InputNumber:
     """What tells the crops of an input from those of others.
 
     Attributes:
@@ -27,65 +27,71 @@ class Number:
     image: int
 
 
-def number_all(
-    places: Mapping[str, str], camera: int | None = None, known: Mapping[str, Number] | None = None
-) -> dict[str, Number]:
+def number_inputs(
+    groups: Mapping[str, str], camera: int | None = None, known: Mapping[str, InputNumber] | None = None
+) -> dict[str, InputNumber]:
     """Numbers of all inputs.
 
     The camera is ``camera``; else the one that a name says (``0002_c1s1_000451_03.jpg`` of Market-1501; ``cam1.mp4``,
     ``camera-02/x.jpg``); else each video and each folder of images is a camera, by the smallest free number.
 
     Args:
-        places: for each input the place that it belongs to: its folder for an image, itself for a video.
+        groups: for each input the group that it belongs to: its folder for an image, itself for a video.
         camera: for all of them.
         known: numbers given earlier; they stay, and inputs that are new get others.
     """
     numbers = dict(known or {})
-    said = {name: camera_said(name) if camera is None else camera for name in places}
-    taken = {number.camera for number in numbers.values()} | {found for found in said.values() if found is not None}
-    of_place = {places[name]: number.camera for name, number in numbers.items() if said.get(name, 0) is None}
-    rows = _Rows.of(numbers, places)
-    for name, place in places.items():
+    named = {name: camera_in_name(name) if camera is None else camera for name in groups}
+    taken = {number.camera for number in numbers.values()} | {found for found in named.values() if found is not None}
+    camera_of_group = {groups[name]: number.camera for name, number in numbers.items() if named.get(name, 0) is None}
+    taken_numbers = _TakenNumbers.of(numbers, groups)
+    for name, group in groups.items():
         if name not in numbers:
-            told = said[name]
-            found = told if told is not None else of_place[place] if place in of_place else _free(taken)
-            if said[name] is None:
-                of_place[place] = found
+            told = named[name]
+            found = (
+                told
+                if told is not None
+                else camera_of_group[group]
+                if group in camera_of_group
+                else _smallest_free(taken)
+            )
+            if named[name] is None:
+                camera_of_group[group] = found
             taken.add(found)
-            numbers[name] = rows.next(place, found)
+            numbers[name] = taken_numbers.next(group, found)
     return numbers
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """What is taken: the sequence of each place and camera, and the next image of each camera and sequence."""
+class _TakenNumbers:
+    """What is taken: the sequence of each group and camera, and the next image of each camera and sequence."""
 
     sequences: dict[tuple[str, int], int]
     images: dict[tuple[int, int], int]
     last: dict[int, int]
 
     @classmethod
-    def of(cls, numbers: Mapping[str, Number], places: Mapping[str, str]) -> _Rows:
-        rows = cls({}, {}, {})
+    def of(cls, numbers: Mapping[str, InputNumber], groups: Mapping[str, str]) -> _TakenNumbers:
+        taken_numbers = cls({}, {}, {})
         for name, number in numbers.items():
             key = (number.camera, number.sequence)
-            rows.images[key] = max(rows.images.get(key, 0), number.image + 1)
-            rows.last[number.camera] = max(rows.last.get(number.camera, 0), number.sequence)
-            if name in places:
-                rows.sequences[places[name], number.camera] = number.sequence
-        return rows
+            taken_numbers.images[key] = max(taken_numbers.images.get(key, 0), number.image + 1)
+            taken_numbers.last[number.camera] = max(taken_numbers.last.get(number.camera, 0), number.sequence)
+            if name in groups:
+                taken_numbers.sequences[groups[name], number.camera] = number.sequence
+        return taken_numbers
 
-    def next(self, place: str, camera: int) -> Number:
-        if (place, camera) not in self.sequences:
+    def next(self, group: str, camera: int) -> InputNumber:
+        if (group, camera) not in self.sequences:
             self.last[camera] = self.last.get(camera, 0) + 1
-            self.sequences[place, camera] = self.last[camera]
-        sequence = self.sequences[place, camera]
+            self.sequences[group, camera] = self.last[camera]
+        sequence = self.sequences[group, camera]
         image = self.images.get((camera, sequence), 0)
         self.images[camera, sequence] = image + 1
-        return Number(camera, sequence, image)
+        return InputNumber(camera, sequence, image)
 
 
-def camera_said(name: str) -> int | None:
+def camera_in_name(name: str) -> int | None:
     """The camera that the name of a file or of its folder says."""
     path = Path(name)
     market = parse_market_name(path.name)
@@ -95,5 +101,5 @@ def camera_said(name: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _free(taken: set[int]) -> int:
+def _smallest_free(taken: set[int]) -> int:
     return next(number for number in range(1, len(taken) + 2) if number not in taken)

@@ -21,7 +21,7 @@ class _Failed:
     error: BaseException
 
 
-def stage(items: Iterable[T], work: Callable[[T], U], *, depth: int = 2) -> Generator[U, None, None]:
+def map_in_thread(items: Iterable[T], work: Callable[[T], U], *, depth: int = 2) -> Generator[U, None, None]:
     """Applies ``work`` to items in a thread, ahead of the caller.
 
     The thread starts with the first result that is asked for. It ends, and ``items`` is closed in it, when they are

@@ -14,8 +14,8 @@ from kd_yolo.reid.data.layouts import read_layout
 from kd_yolo.reid.data.sample import GALLERY, SUBSETS, images_in
 from kd_yolo.search.frames.crop_files import jpeg_of, read_crop, size_of
 from kd_yolo.search.frames.crop_vectors import StoredVectors
+from kd_yolo.search.frames.frame_types import NO_TRACK, Floats, ImageHW3
 from kd_yolo.search.frames.listing import CROPS, Passed, list_folder
-from kd_yolo.search.frames.records import NO_TRACK, Floats, ImageHW3
 from kd_yolo.search.frames.tables import read_table
 from kd_yolo.search.gallery.rows import GIVEN, Row, as_record
 
@@ -24,12 +24,12 @@ _MAX_CAMERA = 999_999_999  # a table's column holds 64 bits
 
 
 @dataclass(frozen=True)
-class Source:
+class CropSource:
     """A crop that has not been read.
 
     Attributes:
         path: of the image.
-        row: its line, see :func:`kd_yolo.search.frames.records.as_row`.
+        row: its line, see :func:`kd_yolo.search.frames.frame_types.as_row`.
         vectors: those beside the crops of its folder, where there are any.
     """
 
@@ -41,7 +41,7 @@ class Source:
     def is_whole(self) -> bool:
         """Whether the crop is a whole image, and not cut out of one."""
         row = self.row
-        return row["source"] == str(self.path.absolute()) and is_whole(row)
+        return row["source"] == str(self.path.absolute()) and is_whole_image(row)
 
     def vector(self, network: str) -> Floats | None:
         """What a network made of it (D,), where that is on disk.
@@ -54,7 +54,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Found:
+class CropListing:
     """The crops of a folder.
 
     Attributes:
@@ -63,13 +63,13 @@ class Found:
         notes: what was passed over.
     """
 
-    sources: list[Source]
+    sources: list[CropSource]
     what: str
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedCrop:
     """A crop that has been read.
 
     Attributes:
@@ -82,15 +82,15 @@ class Loaded:
     row: Row
     image_hw3: ImageHW3
     jpeg: bytes
-    source: Source
+    source: CropSource
 
 
-def is_whole(row: Mapping[str, Any]) -> bool:
+def is_whole_image(row: Mapping[str, Any]) -> bool:
     """Whether a row is that of a whole image."""
     return (row["x1"], row["y1"], row["frame"], row["track"], row["score"]) == (0, 0, 0, NO_TRACK, 1.0)
 
 
-def list_crops(folder: Path, subset: str | None = None) -> Found:
+def list_crops(folder: Path, subset: str | None = None) -> CropListing:
     """The crops of a folder.
 
     Args:
@@ -104,19 +104,23 @@ def list_crops(folder: Path, subset: str | None = None) -> Found:
     """
     if not folder.is_dir():
         raise InputError(f"no folder {folder}: name one that kd-yolo crops wrote, a ReID set, or a folder of images.")
-    tabled = find_tabled(folder)
+    table_folders = folders_with_table(folder)
     # With tables no names of files are taken for a ReID set's: those of crops say tracks, not people.
-    found = _reid(folder, subset) if not tabled or (subset is not None and _is_below(folder, tabled)) else None
-    if found is None and subset is not None:
+    listing = (
+        _list_reid_set(folder, subset)
+        if not table_folders or (subset is not None and _is_below(folder, table_folders))
+        else None
+    )
+    if listing is None and subset is not None:
         raise ConfigError(f"--subset {subset}: {folder} is no ReID set with {', '.join(SUBSETS)}. Leave --subset out.")
-    if found is None:
-        found = _found(folder, tabled)
-    if not found.sources and not tabled:  # with a table none are no error: there was nobody in the video
+    if listing is None:
+        listing = _list_tables_and_images(folder, table_folders)
+    if not listing.sources and not table_folders:  # with a table none are no error: there was nobody in the video
         raise InputError(f"{folder} has no images ({', '.join(sorted(CROPS))}) and no {TABLE}.")
-    return found
+    return listing
 
 
-def find_tabled(folder: Path) -> list[Path]:
+def folders_with_table(folder: Path) -> list[Path]:
     """The folders that ``kd-yolo crops`` and ``search track`` wrote: the folder, the one it is part of, or below it."""
     if (folder / TABLE).is_file():
         return [folder]
@@ -126,32 +130,32 @@ def find_tabled(folder: Path) -> list[Path]:
     return [file.parent for file in list_folder(folder, {".parquet"}) if file.name == TABLE]
 
 
-def _is_below(folder: Path, tabled: Sequence[Path]) -> bool:
-    return all(place != folder and folder in place.parents for place in tabled)
+def _is_below(folder: Path, table_folders: Sequence[Path]) -> bool:
+    return all(table_folder != folder and folder in table_folder.parents for table_folder in table_folders)
 
 
 def _is_in(path: Path, folders: Sequence[Path]) -> bool:
     return any(folder in path.parents for folder in folders)
 
 
-def _found(folder: Path, tabled: Sequence[Path]) -> Found:
+def _list_tables_and_images(folder: Path, table_folders: Sequence[Path]) -> CropListing:
     """Crops by their tables, and the images that no table is about."""
     passed = Passed()
-    sources = [source for place in tabled for source in _tabled(place)]
+    sources = [source for table_folder in table_folders for source in _read_crops_table(table_folder)]
     notes = []
     if any(source.row["track"] != NO_TRACK and source.row.get("identity") is None for source in sources):
         notes.append("crops of tracks: they keep camera, time and track; a track's number is nobody's identity")
-    if not tabled or _is_below(folder, tabled):
-        files = [path for path in list_folder(folder, CROPS, passed) if not _is_in(path, tabled)]
-        sources += [_plain(path) for path in files]
+    if not table_folders or _is_below(folder, table_folders):
+        files = [path for path in list_folder(folder, CROPS, passed) if not _is_in(path, table_folders)]
+        sources += [_image_source(path) for path in files]
     line = passed.line(folder)
-    if line is not None and not tabled:
+    if line is not None and not table_folders:
         notes.append(line)
-    names = f"{len(tabled)} {TABLE}" if len(tabled) > 1 else TABLE
-    return Found(sources, f"crops of {names}" if tabled else "images", tuple(notes))
+    names = f"{len(table_folders)} {TABLE}" if len(table_folders) > 1 else TABLE
+    return CropListing(sources, f"crops of {names}" if table_folders else "images", tuple(notes))
 
 
-def _tabled(folder: Path) -> list[Source]:
+def _read_crops_table(folder: Path) -> list[CropSource]:
     """What ``kd-yolo crops`` wrote down."""
     file = folder / TABLE
     try:
@@ -171,10 +175,10 @@ def _tabled(folder: Path) -> list[Source]:
     if outside is not None:
         raise InputError(f"{file} names {outside}, which is not in its folder: it is not read.")
     vectors = StoredVectors.open(folder)
-    return [Source(path, line, vectors) for path, line in zip(paths, lines, strict=True)]
+    return [CropSource(path, line, vectors) for path, line in zip(paths, lines, strict=True)]
 
 
-def _reid(folder: Path, subset: str | None) -> Found | None:
+def _list_reid_set(folder: Path, subset: str | None) -> CropListing | None:
     """The crops of a ReID set; None where the folder has no such layout."""
     try:
         listing = read_layout(folder)
@@ -187,29 +191,31 @@ def _reid(folder: Path, subset: str | None) -> Found | None:
         raise ConfigError(f"{folder} has no subset '{subset}'.{nearest(subset, subsets)} It has {', '.join(subsets)}.")
     chosen = [subset] if subset is not None else [GALLERY] if GALLERY in subsets else list(subsets)
     sources = [
-        Source(sample.path, _row(sample.path, _name(sample.identity, listing.names), sample.camera))
+        CropSource(
+            sample.path, _whole_image_row(sample.path, _identity_name(sample.identity, listing.names), sample.camera)
+        )
         for name in chosen
         for sample in subsets[name]
     ]
-    return Found(sources, f"{' and '.join(chosen)} set ({listing.layout})", listing.notes)
+    return CropListing(sources, f"{' and '.join(chosen)} set ({listing.layout})", listing.notes)
 
 
-def _name(identity: int, names: dict[int, str]) -> str | None:
+def _identity_name(identity: int, names: dict[int, str]) -> str | None:
     if names:
         return names[identity]
     return None if identity in (JUNK, DISTRACTOR) else str(identity)
 
 
-def _plain(path: Path) -> Source:
+def _image_source(path: Path) -> CropSource:
     """An image of one person; names as 0002_c1s1_000451_03.jpg tell identity and camera."""
     said = parse_market_name(path.name)
     if said is None:
-        return Source(path, _row(path, None, 0))
-    identity = None if said.identity is None else _name(said.identity, {})
-    return Source(path, _row(path, identity, min(said.camera, _MAX_CAMERA)))
+        return CropSource(path, _whole_image_row(path, None, 0))
+    identity = None if said.identity is None else _identity_name(said.identity, {})
+    return CropSource(path, _whole_image_row(path, identity, min(said.camera, _MAX_CAMERA)))
 
 
-def _row(path: Path, identity: str | None, camera: int) -> Row:
+def _whole_image_row(path: Path, identity: str | None, camera: int) -> Row:
     """The line of an image that is a crop as a whole; its size stays 0 where it cannot be read."""
     width, height = size_of(path)
     return {
@@ -218,17 +224,17 @@ def _row(path: Path, identity: str | None, camera: int) -> Row:
     }  # fmt: skip
 
 
-def load_crop(source: Source) -> Loaded:
+def load_crop(source: CropSource) -> LoadedCrop:
     """Reads a crop, see :func:`read_crop` and :func:`jpeg_of`.
 
     Raises:
         InputError: it does not decode.
     """
     image_hw3 = read_crop(source.path)
-    return Loaded(source.row, image_hw3, jpeg_of(source.path, image_hw3), source)
+    return LoadedCrop(source.row, image_hw3, jpeg_of(source.path, image_hw3), source)
 
 
-def load_all(sources: Sequence[Source], skipped: list[str]) -> Iterator[Loaded]:
+def load_all(sources: Sequence[CropSource], skipped: list[str]) -> Iterator[LoadedCrop]:
     """Reads crops one after the other; those that do not decode are written down in ``skipped``."""
     for source in sources:
         try:

@@ -1,0 +1,292 @@
+"""A league on one GPU within ten minutes: many trainings at once, each in a process of its own.
+
+    python benchmarks/gpu_league.py --sets path/to/bccd/data.yaml street --teacher yolov8s.pt --student yolov8n.pt
+
+First the cost of a training step on the card, alone on it and with AMP: plain, shipped, ``mgd``, ``auto``, as a ratio
+to plain + teacher and to plain, and the peak of its memory. The dearest of our losses sets the epochs of the row at
+equal cost. Then the teachers of all sets, then all students, ``--at-once`` processes at a time, images cached in
+memory. When ``--minutes`` are over, what runs is interrupted; the same command goes on from there. Results are those of
+``kd-yolo league``, a folder a set, with the name of the card, and ``gpu_league.json`` that sums them up.
+
+Where polars is missing (ultralytics reads ``results.csv`` with it into each checkpoint), the training processes get one
+that reads nothing; no display is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import json
+import os
+import queue
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from kd_yolo.base.files import write_json
+
+os.environ.update(YOLO_AUTOINSTALL="false", MPLBACKEND="Agg")
+NO_POLARS = 'def read_csv(*_args, **_values):\n    raise RuntimeError("polars is not installed")\n'
+
+
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", required=True, help="data YAMLs; 'street' is the built-in demo set")
+    parser.add_argument("--teacher", required=True, help="weights of the teacher before fine-tuning")
+    parser.add_argument("--student", required=True, help="weights of the student")
+    parser.add_argument("--losses", nargs="+", default=["mgd", "auto"])
+    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--teacher-seeds", default="0", help="runs of the teacher, as kd-yolo league has them")
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--teacher-epochs", type=int, default=50)
+    parser.add_argument("--imgsz", type=int, default=320)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--device", default="0")
+    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="training processes at a time")
+    parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument("--steps", type=int, default=30, help="measured steps of each method")
+    parser.add_argument("--split", default="test", choices=["val", "test"])
+    parser.add_argument("--claims", type=Path, help="claims file, noted in each set's folder before the first run")
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/gpu_league"))
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "gpu_league")
+    parser.add_argument("--measure-steps", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def measure_steps(args: argparse.Namespace, target: Path) -> None:
+    """The body of a process of its own: median time of a step and peak memory of each method, one after the other."""
+    import step_cost
+    import torch
+
+    from kd_yolo.builtin.street_set import make_street
+    from kd_yolo.yolo.files.loading import load_checkpoint
+
+    args.work = target.parent
+    data = make_street(args.work / "street", "smoke").data_yaml
+    for name in ("student", "teacher"):
+        for_data(getattr(args, name), data, args.work / f"{name}.pt")
+    step_cost.METHODS.update({loss: {"loss": loss} for loss in args.losses})
+    found = {}
+    for method in ("plain", "shipped", *args.losses):
+        trainer = step_cost.make_trainer(method, args)
+        batch = next(iter(trainer.train_loader))
+        found[method] = measured(lambda trainer=trainer, batch=batch: step(trainer, batch), trainer.device, args.steps)
+        found[method]["amp"] = bool(trainer.amp)
+        image, device, amp = batch["img"].to(trainer.device).float() / 255, trainer.device, trainer.amp
+        del trainer, batch
+        gc.collect()
+    teacher = load_checkpoint(args.work / "teacher.pt")[0].requires_grad_(False)
+    teacher.fuse(verbose=False)
+    teacher.to(device)
+
+    def ask() -> None:
+        with torch.autocast(device.type, enabled=amp):
+            teacher(image)
+
+    found["fused teacher"] = measured(ask, device, args.steps)
+    write_json(target, found)
+
+
+def for_data(weights: str, data: Path, path: Path) -> None:
+    """Writes a network with the classes of a set; what a step costs does not depend on its weights."""
+    import step_cost
+
+    from kd_yolo.base.places import find_weights
+    from kd_yolo.data.spec import read_data_yaml
+    from kd_yolo.distill.classes import student_for
+    from kd_yolo.yolo.files.loading import load_checkpoint
+    from kd_yolo.yolo.files.pruned_file import save_pruned
+
+    spec = read_data_yaml(data)
+    if weights.endswith((".yaml", ".yml")):
+        step_cost.write_weights(weights, len(spec.names), path)
+    else:
+        save_pruned(path, student_for(load_checkpoint(find_weights(weights))[0], spec), {}, {})
+
+
+def step(trainer: Any, batch: dict[str, Any]) -> None:
+    """One training step, as ultralytics' loop does it."""
+    import torch
+
+    with torch.autocast(trainer.device.type, enabled=trainer.amp):
+        loss, _ = trainer.model(trainer.preprocess_batch(dict(batch)))
+    trainer.scaler.scale(loss.sum()).backward()
+    trainer.optimizer_step()
+
+
+def measured(job: Callable[[], None], device: Any, steps: int) -> dict[str, Any]:
+    """Median seconds of a call, and the most memory of the card that tensors held; None on the CPU."""
+    import torch
+
+    is_cuda = device.type == "cuda"
+    wait: Callable[[], None] = torch.cuda.synchronize if is_cuda else lambda: None
+    if is_cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    times = []
+    for turn in range(steps + 3):
+        wait()
+        start = time.perf_counter()
+        job()
+        wait()
+        if turn >= 3:  # the first ones warm up
+            times.append(time.perf_counter() - start)
+    return {
+        "seconds": statistics.median(times),
+        "peak_mib": torch.cuda.max_memory_allocated(device) / 2**20 if is_cuda else None,
+    }
+
+
+def step_costs(args: argparse.Namespace) -> dict[str, Any]:
+    """What a step costs; measured once, so that an interrupted league goes on with the same row at equal cost."""
+    target = args.out / "steps.json"
+    if not target.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            part = Path(folder) / "steps.json"
+            subprocess.run([sys.executable, *sys.argv, "--measure-steps", str(part)], check=True)
+            found = json.loads(part.read_text())
+        plain, teacher = found["plain"]["seconds"], found["fused teacher"]["seconds"]
+        for row in found.values():
+            row |= {"of_plain": row["seconds"] / plain, "of_plain_and_teacher": row["seconds"] / (plain + teacher)}
+        write_json(target, found)
+    return dict(json.loads(target.read_text()))
+
+
+def leagues(args: argparse.Namespace, ratio: float) -> list[Any]:
+    """A league for each set."""
+    from kd_yolo.builtin.demo import demo_data
+    from kd_yolo.config.league import parse_seeds
+    from kd_yolo.league.agreement import check_agreement
+    from kd_yolo.league.plan import data_name, make_league
+    from kd_yolo.league.request import Request
+
+    found = []
+    for name in args.sets:
+        data = demo_data(write=True)[0] if name == "street" else name
+        arguments = {
+            "data": data, "epochs": args.epochs, "imgsz": args.imgsz, "batch": args.batch, "nbs": args.batch,
+            "optimizer": "AdamW", "lr0": 1e-3, "cache": "ram", "workers": 0, "device": args.device,
+            "project": str(args.runs.resolve()),
+        }  # fmt: skip
+        league = make_league(
+            Request(
+                (*args.losses, f"none@{ratio:.2f}"), parse_seeds(args.seeds), args.teacher, args.student,
+                args.teacher_epochs, data_name(data), args.out / data_name(data), arguments=arguments, split=args.split,
+                teacher_seeds=parse_seeds(args.teacher_seeds), claims=args.claims,
+            )
+        )  # fmt: skip
+        check_agreement(league)
+        note(league, args.claims)
+        found.append(league)
+    return found
+
+
+def note(league: Any, claims: Path | None) -> None:
+    """Notes the claims before the first run."""
+    from kd_yolo.league.claims import note_claims
+
+    if claims is not None:
+        results, started = (sum(getattr(job, key).is_file() for job in league.jobs) for key in ("target", "started"))
+        print(f"claims of {claims.name} {note_claims(claims, league.out, results, started)}")
+
+
+def run_all(jobs: list[Any], at_once: int, end: float) -> list[str]:
+    """Does jobs in several processes until they are done or the time is over.
+
+    Returns:
+        A line for each job that failed or is not done. Processes that still run end with this one, by themselves.
+    """
+    from kd_yolo.league.run import run_job
+
+    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+    left = {job.folder: f"{job.folder.parent.name}/{job.name}: not done in time" for job in jobs}
+
+    def work() -> None:
+        while time.monotonic() < end:
+            try:
+                job = waiting.get_nowait()
+            except queue.Empty:
+                return
+            reason = run_job(job)
+            if reason is None:
+                left.pop(job.folder)
+                print(f"{job.folder.parent.name}/{job.name} done, {len(left)} left", flush=True)
+            else:
+                left[job.folder] = f"{job.folder.parent.name}/{job.name}: {reason}"
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(at_once)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return list(left.values())
+
+
+def finish(args: argparse.Namespace, found: list[Any], costs: dict[str, Any], began: float, left: list[str]) -> None:
+    """Writes the report of each league and the sum, and prints them."""
+    from kd_yolo.league.report import make_report
+
+    sets = {}
+    for league in found:
+        report = make_report(league.out, league.folder)
+        if report is not None:
+            report.write(league.out)
+            print(report.to_markdown())
+            run = next(iter(report.results.runs.values()))
+            sets[league.out.name] = {"machine": run["machine"], "versions": run["versions"], "commit": run["commit"]}
+    options = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+    options["sets"] = [league.out.name for league in found]
+    options = {key: options[key] for key in options if key not in ("runs", "out", "measure_steps", "claims")}
+    minutes = (time.monotonic() - began) / 60
+    body = {"minutes": minutes, "steps": costs, "sets": sets, "options": options, "not_done": left}
+    write_json(args.out / "gpu_league.json", body)
+    print("| method | step / (plain + teacher) | step / plain | peak memory, MiB |\n|---|---|---|---|")
+    for method, row in costs.items():
+        peak = "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
+        print(f"| {method} | {row['of_plain_and_teacher']:.3f} | {row['of_plain']:.3f} | {peak} |")
+    print("\n".join([f"{minutes:.1f} minutes", *left]))
+
+
+def main() -> int:
+    """Measures steps, trains, reports; 1 when something is left to do."""
+    args, began = parse(), time.monotonic()
+    end = began + 60 * args.minutes
+    with tempfile.TemporaryDirectory() as folder:
+        if importlib.util.find_spec("polars") is None:
+            (Path(folder) / "polars.py").write_text(NO_POLARS)
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), folder]))
+            sys.path.append(folder)
+        from kd_yolo.yolo.guard import prepare_process
+
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // args.at_once)))
+        prepare_process()
+        if args.measure_steps:
+            measure_steps(args, args.measure_steps)
+            return 0
+        costs = step_costs(args)
+        ratio = max(1.0, *(costs[loss]["of_plain"] for loss in args.losses))
+        found = leagues(args, ratio)
+        teachers = [job for league in found for job in league.missing if job in league.teachers]
+        left = run_all(teachers, args.at_once, end)
+        if not left:
+            students = sorted((job for league in found for job in league.missing), key=lambda job: job.seed)
+            left = run_all(students, args.at_once, end)
+        finish(args, found, costs, began, left)
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The tables of docs/results.md that come from leagues, and its intervals, are those of the JSON files."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import intervals
+from kd_yolo.league.report import make_report
+from kd_yolo.league.table import spread
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "docs" / "benchmarks"
+RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+NAMES = {
+    "constant": "`all_round`", "balanced_constant": "`balanced`", "balanced": "`bkd+dfl_kl --gate balanced`",
+    "all_balanced": "`all_round`, balanced gate", "double": "`cwd+bkd+dfl_kl --weight 2+2+4`",
+}  # fmt: skip
+
+
+def between(row: dict[str, Any], name: str, form: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if low is None else f"{low:{form}} to {high:{form}}"
+
+
+def league_rows(name: str) -> list[str]:
+    """The rows of a league as the document shows them."""
+    report = json.loads((BENCHMARKS / "league" / name / "league.json").read_text(encoding="utf-8"))
+    lines = [f"| teacher |  | {report['teacher']:.4f} |  |  |  |  |"]
+    for row in report["rows"]:
+        share = between(row, "gap_closed", "+.0%")
+        lines.append(
+            f"| {NAMES.get(row['recipe'], '`' + row['recipe'] + '`')} | {row['seeds']} |"
+            f" {spread(row['map'], row['map_sd'], '.4f')} | {spread(row['gain_none'], row['gain_none_sd'], '+.4f')} |"
+            f" {between(row, 'gain_none', '+.4f')} | {spread(row['gain_shipped'], row['gain_shipped_sd'], '+.4f')} |"
+            f" {share and format(row['gap_closed'], '+.0%') + ' (' + share + ')'} |"
+        )
+    return lines
+
+
+def unlabelled_rows(name: str) -> list[str]:
+    """The same of an experiment with unlabelled images, the worst arm first."""
+    scores = intervals.unlabelled(BENCHMARKS / "unlabelled_gain" / name)
+    rows = {row["arm"]: row for row in saved()[f"unlabelled_gain/{name}"]}
+    runs = {arm: [score for (own, _), score in scores.items() if own == arm] for arm in intervals.arms(scores)}
+    lines = []
+    for arm in sorted(runs, key=lambda arm: statistics.mean(runs[arm])):
+        labels, shown = ("whole", "no distillation") if arm == "whole" else ("half", arm)
+        gain = (
+            f"{rows[arm]['gain']:+.4f} | {rows[arm]['low']:+.4f} to {rows[arm]['high']:+.4f}" if arm in rows else " | "
+        )
+        shown = "no distillation" if arm == "none" else shown
+        mean = spread(statistics.mean(runs[arm]), statistics.stdev(runs[arm]), ".4f")
+        lines.append(f"| {labels} | {shown} | {len(runs[arm])} | {mean} | {gain} |")
+    return lines
+
+
+def saved() -> Any:
+    return json.loads((BENCHMARKS / "intervals.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["street", "bccd"])
+def test_tables_are_those_of_the_files(name: str) -> None:
+    assert "\n".join(league_rows(name)) in RESULTS
+    assert "\n".join(unlabelled_rows(name)) in RESULTS
+
+
+@pytest.mark.parametrize("name", ["street", "bccd"])
+def test_the_report_of_a_league_is_that_of_its_runs(name: str) -> None:
+    """Leagues of before are read, and the committed report is what they give today."""
+    folder = BENCHMARKS / "league" / name
+    report = make_report(folder, folder)
+    assert report is not None
+    found, known = json.loads(report.to_json()), json.loads((folder / "league.json").read_text(encoding="utf-8"))
+    assert found["caption"] == known["caption"]
+    for own, other in zip(found["comparisons"], known["comparisons"], strict=True):
+        assert (own["recipe"], own["control"], own["drawn"]) == (other["recipe"], other["control"], ["seeds"])
+        assert own["gain"] == pytest.approx(other["gain"])
+        assert own["interval"] == pytest.approx(other["interval"])
+
+
+def test_intervals_of_earlier_experiments_are_those_of_their_runs() -> None:
+    known = saved()
+    for name, items in intervals.families().items():
+        assert [item.recipe for item in items] == [row["arm"] for row in known[name]]
+        for item, row in zip(items, known[name], strict=True):
+            assert item.interval is not None
+            assert (item.interval.low, item.interval.high) == pytest.approx((row["low"], row["high"]))
