@@ -14,9 +14,10 @@ T = TypeVar("T")
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """Returns ``" Did you mean 'x'?"`` for the closest choice, or an empty string."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f" Did you mean '{found[0]}'?" if found else ""
+    """Returns ``" Did you mean 'x'?"`` for the closest choice in any case, or an empty string."""
+    spelled = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.5)
+    return f" Did you mean '{spelled[found[0]]}'?" if found else ""
 
 
 def plugins(group: str) -> dict[str, EntryPoint]:

@@ -106,6 +106,7 @@ def _term_flags(flags: DistillFlags) -> dict[str, object]:
 
 def _print_losses() -> None:
     from kd_yolo.config.base import recipes
+    from kd_yolo.config.distill import DEFAULT_LOSS
     from kd_yolo.losses import describe_losses, losses
 
     for problem in losses.problems().values():
@@ -115,6 +116,7 @@ def _print_losses() -> None:
         parameters = ", ".join(info.parameters) or "none"
         print(f"{'':9} {info.kind} loss, {info.weight}; {info.paper}; parameters: {parameters}\n")
     print("recipes (--loss NAME):")
+    print(f"  {DEFAULT_LOSS:15} The default: terms, gate and weights that fit classes and heads; --dry-run says why.")
     for name, comment in recipes("distill").items():
         print(f"  {name:15} {comment}")
 

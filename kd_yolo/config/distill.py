@@ -25,6 +25,7 @@ AUTO_RECIPE: dict[str, Any] = {  # what it is where nothing stands in the way; f
     "schedule": {"kind": "constant"},
 }
 EMA_TEACHER = "ema"  # the student's own moving average teaches
+MAX_VIEWS, MAX_EVERY = 10_000, 10_000
 UNLABELLED_SUFFIX = "_unlabelled"  # of a term's column for images without labels
 
 
@@ -41,6 +42,16 @@ class DistillConfig(TrustWeights):
     """Images without labels that join through the terms: a folder, glob, text list or video."""
     unlabelled_ratio: float = Field(default=DEFAULTS.unlabelled_ratio, gt=0, allow_inf_nan=False)
     """How many of them join a batch, as a share of its labelled images."""
+    teacher_cache: int | None = Field(default=None, ge=1, le=MAX_VIEWS)
+    """Fixed views of each image, whose responses are kept on disk; None is a live teacher on fresh views."""
+    teacher_cache_dir: str | None = Field(default=None, min_length=1)
+    """The folder of these responses; ``{hash}`` in it stands for what they belong to."""
+    teacher_cache_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The most that they may take on disk, in GB (1e9 bytes)."""
+    teacher_every: int | None = Field(default=None, ge=1, le=MAX_EVERY)
+    """The teacher runs in every N-th step, where the terms count N times; None is in every step."""
+    teacher_half: bool | None = None
+    """Whether the teacher runs in bfloat16."""
     teacher_val: bool = DEFAULTS.teacher_val
     """Whether the teacher is measured on val before the first epoch."""
     chosen: str | None = Field(default=None, max_length=1000)
@@ -58,7 +69,27 @@ class DistillConfig(TrustWeights):
             if self.unlabelled and (term.gate == "assigned" or "boxes_xyxy" in losses.get(term.loss).context):
                 what = "gate=assigned" if term.gate == "assigned" else f"loss '{term.loss}'"
                 raise ValueError(f"{what} looks at labels, which unlabelled images lack: choose another.")
+        if self.teacher_cache is not None:
+            self._check_cache()
         return self
+
+    def _check_cache(self) -> None:
+        """Only responses at the anchors that the teacher is confident of are kept."""
+        if EMA_TEACHER in self.teachers:
+            raise ValueError("teacher=ema changes in every step: nothing of it can be kept, leave teacher_cache out.")
+        if self.unlabelled:
+            raise ValueError("teacher_cache knows the views of labelled images only: leave it or unlabelled out.")
+        for term in self.terms:
+            if getattr(losses.get(term.loss), "reads", "raw") == "raw":
+                raise ValueError(
+                    f"the loss {term.loss} compares features, which need the live teacher: teacher_cache keeps"
+                    " responses only. Leave it out, or choose from bkd, kl, dfl_kl, box_iou, obj_gated."
+                )
+            if term.gate in ("all", "assigned"):
+                raise ValueError(
+                    f"gate={term.gate} counts anchors at which the teacher sees nothing: teacher_cache keeps the others"
+                    " only. Leave it out, or take gate=confidence or gate=balanced."
+                )
 
     def _check_repeated(self) -> None:
         """Terms that are equal but for their weight are one term with the sum of the weights."""
@@ -146,7 +177,8 @@ def resolve_distill(
             :func:`kd_yolo.distill.auto.choose` makes of them.
         trust_weights: see :class:`DistillConfig`.
         **flags: ``weight``, ``tau`` (one number, or one a term), ``gate``, ``taps``, ``schedule``, ``stop_at``,
-            ``unlabelled``, ``unlabelled_ratio``, ``teacher_val``; None is absent.
+            ``unlabelled``, ``unlabelled_ratio``, ``teacher_val``, ``teacher_cache``, ``teacher_cache_dir``,
+            ``teacher_cache_gb``, ``teacher_every``, ``teacher_half``; None is absent.
 
     Raises:
         ConfigError: every problem found.
@@ -159,6 +191,7 @@ def resolve_distill(
         if key in values:
             raise ConfigError(f"{where}: '{key}' is not part of a recipe: say it with --{key.replace('_', '-')}.")
     values = {**values, "terms": [dict(term) for term in values["terms"]]}
+    _apply_teacher_flags(values, flags)
     changed = [key for key in ("weight", "tau", "gate", "taps", "schedule", "stop_at") if key in flags]
     if values.get("chosen") and changed:
         values["chosen"] += f"; changed by what was said: {', '.join(changed)}"
@@ -199,6 +232,22 @@ def _apply_term_flags(terms: list[dict[str, Any]], flags: dict[str, Any]) -> Non
             value = flags.pop(flag)
             for term in takers:
                 term[flag] = value
+
+
+def _apply_teacher_flags(values: dict[str, Any], flags: dict[str, Any]) -> None:
+    """Moves from the flags what says how, how often and on which views the teacher runs."""
+    place = ("teacher_cache_dir", "teacher_cache_gb")
+    values |= {
+        key: flags.pop(key) for key in ("teacher_cache", "teacher_every", "teacher_half", *place) if key in flags
+    }
+    if values.get("teacher_cache") is not None:
+        folder = values.get("teacher_cache_dir") or DEFAULTS.teacher_cache_dir
+        values["teacher_cache_dir"] = str(Path(folder).absolute())  # a resumed run may start in another folder
+        values.setdefault("teacher_cache_gb", DEFAULTS.teacher_cache_gb)
+        return
+    for key in place:
+        if key in values:
+            raise ConfigError(f"--{key.replace('_', '-')} does nothing without --teacher-cache: say how many views.")
 
 
 def _apply_schedule_flags(values: dict[str, Any], flags: dict[str, Any]) -> None:

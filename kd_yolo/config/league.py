@@ -19,7 +19,7 @@ from kd_yolo.losses import losses
 
 NAME = r"[A-Za-z0-9_.+-]{1,100}"
 FORM = "name=loss:key=value,key=value"
-NOT_OF_A_RECIPE = ("teacher", "trust_weights", "teacher_val")
+NOT_OF_A_RECIPE = ("teacher", "trust_weights", "teacher_val", "teacher_cache_dir", "teacher_cache_gb")
 TRAINING_KEYS = (
     "epochs", "batch", "nbs", "optimizer", "lr0", "lrf", "cos_lr", "momentum", "weight_decay", "warmup_epochs", "dis",
 )  # fmt: skip

@@ -64,6 +64,17 @@ class DistillOptions(StrictModel):
     """Images without labels that join through the terms: a folder, glob, .txt list or video (default: none)."""
     unlabelled_ratio: float = 1.0
     """How many of them join each batch, as a share of its labelled images (1: as many)."""
+    teacher_cache: int | None = None
+    """Give each training image this many fixed augmented views, run the teacher once for each and keep what it says on
+    disk: from the second pass on a step costs about as much as a plain one (default: fresh views, live teacher)."""
+    teacher_cache_dir: str = "runs/teacher_cache/{hash}"
+    """Where it is kept; {hash} stands for teacher, data, image size and augmentation, to which it belongs."""
+    teacher_cache_gb: float = 20.0
+    """The most that it may take on disk, in GB; a run that would need more is refused before it starts."""
+    teacher_every: int = 1
+    """Run the teacher in every N-th step only; there the terms count N times."""
+    teacher_half: bool = False
+    """Run the teacher in half precision (bfloat16): cheaper on CPUs that have it (AMX), and on GPUs without amp."""
     teacher_val: bool = True
     """Do not measure the teacher on val before the first epoch (default: it is, for a minute at most)."""
 

@@ -109,7 +109,10 @@ class Balance:
             if factors.get(name, 0.0) and norms.get(name, 0.0) and norms[task]:
                 wanted = share / (1 - share) * norms[task] / (norms[name] / factors[name])
                 known = self.weights.get(name)
-                self.weights[name] = wanted if known is None else known**SMOOTHING * wanted ** (1 - SMOOTHING)
+                if known is None or wanted < known / 2:  # a share that is far too large does not wait
+                    self.weights[name] = wanted
+                else:
+                    self.weights[name] = known**SMOOTHING * wanted ** (1 - SMOOTHING)
                 if known is None:  # only the step that was measured goes without: the epoch has the share from then on
                     self._norms[name] *= wanted / factors[name]
 

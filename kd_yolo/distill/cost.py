@@ -61,6 +61,20 @@ def describe_cost(
     until = "with its head" if any(m.needs_head for m in members) else "stopped after its last tapped layer"
     passes = "one teacher forward pass" if len(teachers) == 1 else f"{len(teachers)} teacher forward passes"
     lines.append(f"each step adds {passes} ({until}) and {_count(terms):,} trained parameters")
+    return [*lines, *describe_teacher(config)]
+
+
+def describe_teacher(config: DistillConfig) -> list[str]:
+    """Lines on when the teacher runs, where that is not in every step."""
+    lines = []
+    if config.teacher_cache is not None:
+        lines.append(
+            f"{config.teacher_cache} fixed views of each image, and as many without mosaic: the teacher runs once for"
+            f" each, what it says is kept in {config.teacher_cache_dir}"
+        )
+    n = config.teacher_every or 1
+    if n > 1:
+        lines.append(f"the teacher runs in one of {n} steps, where the terms count {n} times")
     return lines
 
 

@@ -41,6 +41,7 @@ class DistillCriterion:
 
     factors: dict[str, float]  # of each term now
     _pending: list[Outputs]  # of the teachers, for the call to come
+    _times = 1  # for how many steps the terms of this one count
 
     def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss vector, scaled by the batch size as ultralytics does, and its detached items by name."""
@@ -54,10 +55,17 @@ class DistillCriterion:
         self._measure_shares(preds, task_loss.sum(), distilled, terms)
         return torch.cat([task_loss.reshape(-1), distilled.reshape(1)]), {**items, **means}
 
-    def observe(self, image_nchw: Tensor, progress: float) -> None:
-        """Runs the teachers on the batch that the student is about to see, unless every term is off at ``progress``."""
+    def observe(self, image_nchw: Tensor, progress: float, *, times: int = 1) -> None:
+        """Runs the teachers on the batch that the student is about to see, unless every term is off.
+
+        Args:
+            image_nchw: the images.
+            progress: of the run.
+            times: for how many steps the terms of this one count; 0 for a step without the teachers.
+        """
         self.forget()
-        self.factors = {name: self._factor(name, progress) for name in self.weights}
+        self.factors = {name: times * self._factor(name, progress) for name in self.weights}
+        self._times = times
         if any(self.factors.values()):
             self._pending = [teacher(image_nchw) for teacher in self.teachers]
             self.student.watch()
@@ -163,7 +171,8 @@ class DistillCriterion:
             shared = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
             losses = {TASK: task, **{name: terms.get(name) for name in self.weights}}
             norms = gradient_norms(losses, shared, () if inside is None else crossing_of(preds, inside))
-            self.balance.take(norms, self.factors, TASK)
+            norms = {name: norm if name == TASK else norm / self._times for name, norm in norms.items()}
+            self.balance.take(norms, {name: factor / self._times for name, factor in self.factors.items()}, TASK)
             self.measure_next = False
 
     def __getattr__(self, name: str) -> Any:

@@ -15,6 +15,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.data.spec import DataSpec
 from kd_yolo.data.unlabelled import check_unlabelled
+from kd_yolo.distill.cached import check_views
 from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.cost import describe_cost
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
@@ -51,6 +52,8 @@ def check_distillation(
     head_facts(student, "student")
     check_fits_model(arguments, student, str(getattr(student, "task", "detect")))
     check_schedule(config, values["epochs"], values["close_mosaic"], is_timed=bool(values["time"]))
+    if config.teacher_cache is not None:
+        check_views(values)
     if config.unlabelled is not None:
         if values["rect"]:
             raise ConfigError(

@@ -22,10 +22,12 @@ class Teacher:
 
     Args:
         model: a YOLO model; frozen, set to eval and fused in place.
+        half: run it in bfloat16.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, half: bool = False) -> None:
         self._model = fuse_keeping_branches(model.eval().requires_grad_(False))
+        self._half = half
         self._layers: list[int] = []
         self._needs_head = self._reads_branches = False
 
@@ -53,6 +55,8 @@ class Teacher:
         features: dict[int, Tensor] = {}
         branches: dict[tuple[str, int], Tensor] = {}
         with ExitStack() as reading:
+            if self._half:
+                reading.enter_context(torch.autocast(image_nchw.device.type, torch.bfloat16))
             if self._layers:
                 features = reading.enter_context(read_layers(model, self._layers, stop=not self._needs_head))
             if self._reads_branches:
@@ -70,14 +74,15 @@ class EMATeacher(Teacher):
     Args:
         student: a copy of the student; stands for the average until training has one.
         average: returns the moving average, in eval mode; None before there is one.
+        half: run it in bfloat16.
 
     References:
         Tarvainen & Valpola, "Mean teachers are better role models", NeurIPS 2017, arXiv 1703.01780.
     """
 
-    def __init__(self, student: nn.Module, average: Callable[[], nn.Module | None]) -> None:
+    def __init__(self, student: nn.Module, average: Callable[[], nn.Module | None], *, half: bool = False) -> None:
         self._average = average
-        super().__init__(student)
+        super().__init__(student, half=half)
 
     @property
     def model(self) -> nn.Module:

@@ -30,7 +30,9 @@ from kd_yolo.base.reading import printable
 from kd_yolo.config.distill import EMA_TEACHER
 from kd_yolo.distill.balance import WARN_BELOW, Balance, describe, too_much, weak_terms, write_balance
 from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
+from kd_yolo.distill.cached import TeacherCacheMixin
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
+from kd_yolo.distill.cost import describe_teacher
 from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_schedule
@@ -41,11 +43,12 @@ from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import detect_head
 
 
-class DistillationMixin(StartMixin, UnlabelledMixin, TermsCheckpointMixin):
+class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsCheckpointMixin):
     """Distillation for any ultralytics trainer whose model ends in a Detect head (or a subclass of it).
 
     Takes, beside every ultralytics argument, ``teacher``, ``loss``, ``weight``, ``tau``, ``gate``, ``taps``,
-    ``schedule``, ``stop_at``, ``unlabelled``, ``unlabelled_ratio`` and ``trust_weights`` as in
+    ``schedule``, ``stop_at``, ``unlabelled``, ``unlabelled_ratio``, ``teacher_cache``, ``teacher_cache_dir``,
+    ``teacher_cache_gb``, ``teacher_every``, ``teacher_half`` and ``trust_weights`` as in
     :func:`kd_yolo.config.distill.resolve_distill`, or instead of them ``kd={"config": ...}`` with a
     :class:`~kd_yolo.config.distill.DistillConfig` as a dict. A resumed run takes all of that from its checkpoint, but
     for the trust in files, which only the user can give.
@@ -88,14 +91,17 @@ class DistillationMixin(StartMixin, UnlabelledMixin, TermsCheckpointMixin):
             self.model.module.register_forward_hook(self.criterion.keep_inside)
 
     def _load_teacher(self, source: str, student: nn.Module) -> Teacher:
+        half = bool(self.kd_config.teacher_half)
         if source == EMA_TEACHER:
-            return EMATeacher(deepcopy(student), lambda: self.ema.ema if getattr(self, "ema", None) else None)
+            return EMATeacher(
+                deepcopy(student), lambda: self.ema.ema if getattr(self, "ema", None) else None, half=half
+            )
         model, _ = load_checkpoint(source, trust=self.kd_config.trust_weights)
         detect_head(model, "teacher")
         parameter = next(student.parameters())
         is_nhwc = any(p.ndim == 4 and not p.is_contiguous() for p in student.parameters())
         layout = torch.channels_last if is_nhwc else torch.contiguous_format
-        return Teacher(model.to(device=parameter.device, memory_format=layout))  # type: ignore[call-overload]
+        return Teacher(model.to(device=parameter.device, memory_format=layout), half=half)  # type: ignore[call-overload]
 
     def _weights(self) -> dict[str, WeightedTerm]:
         config = self.kd_config
@@ -111,6 +117,8 @@ class DistillationMixin(StartMixin, UnlabelledMixin, TermsCheckpointMixin):
             LOGGER.info("kd-yolo: student and teacher are the same file: self-distillation")
         learnable = sum(p.numel() for p in criterion.terms.parameters())
         LOGGER.info(f"kd-yolo: teacher {', '.join(teachers)}, {learnable:,} adapter parameters")
+        for line in describe_teacher(self.kd_config):
+            LOGGER.info(f"kd-yolo: {line}")
         if self.kd_config.chosen:
             LOGGER.info(f"kd-yolo: {printable(self.kd_config.chosen)}")
         for name, term in named_terms(criterion.terms).items():
@@ -155,9 +163,17 @@ class DistillationMixin(StartMixin, UnlabelledMixin, TermsCheckpointMixin):
         if self.criterion is None or not unwrap_model(self.model).training:
             return super().preprocess_batch(batch)
         self._reached = self.progress  # before this batch counts as done
+        self.criterion.measure_next |= bool(self.criterion.balance.shares) and self._is_early_measurement()
         batch = super().preprocess_batch(batch)
-        self.criterion.observe(batch["img"], self._reached)
+        every = self.kd_config.teacher_every or 1
+        times = every if self.global_batch % every == 0 else 0
+        self.criterion.observe(batch["img"], self._reached, times=times)
         return batch
+
+    def _is_early_measurement(self) -> bool:
+        """Steps 2, 4, 8, ...: a generator that learns makes its term's gradient a hundred times larger at first."""
+        step: int = self.epoch * len(self.train_loader) + self._batches_seen
+        return step > 1 and step & (step - 1) == 0
 
     def _clear_memory(self, threshold: float | None = None) -> None:
         """Also forgets the teacher's maps: after running out of memory they would survive in the criterion."""

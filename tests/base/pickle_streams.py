@@ -166,6 +166,7 @@ class Maker:
         forms = [
             lambda: self.value(levels) + b"0" + self.value(levels), lambda: self.value(levels) + b"20",
             lambda: b"(" + self.values(levels, 2) + b"1" + self.value(levels), lambda: b"(0" + self.value(levels),
+            lambda: self.named(0) + b"2" + self.arguments(levels) + b"R\x86",
         ]  # fmt: skip
         return self.rng.choice(forms)()
 

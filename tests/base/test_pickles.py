@@ -13,7 +13,7 @@ import torch
 import ultralytics.nn.tasks as tasks
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.base.pickle_facts import Made, Name, PickleFacts, ScanError
+from kd_yolo.base.pickle_facts import Made, Name, PickleFacts, ScanError, TooLargeError
 from kd_yolo.base.pickles import scan_pickle
 from kd_yolo.base.torch_files import is_plain_call, is_plain_name
 from kd_yolo.reid.model.pickle_policy import check_pickle, names_beyond_plain
@@ -151,3 +151,32 @@ def test_a_name_with_a_space_is_not_split_elsewhere() -> None:
     for data in (b"ca b\nc\n.", b"ca\nb c\n.", b"(ia b\nc\n."):
         with pytest.raises(ScanError, match="a name with a space"):
             scan_pickle(io.BytesIO(data))
+
+
+OPAQUE = {
+    b"\x82\x01.": "an extension code",
+    b"\x84\x01\x01\x01\x01.": "an extension code",
+    b"NQ.": "something from outside its pickle that is no tensor",
+    b"Pa\n.": "something from outside its pickle that is no tensor",
+    b"N)R.": "something that it computes",
+    b"(No.": "something that it computes",
+    b"N\x8c\1a\x93.": "a name that it computes",
+    b"ccollections\nOrderedDict\nNa.": "a method of a class",
+    b"ccollections\nOrderedDict\n}b.": "a method of a class",
+}
+
+
+@pytest.mark.parametrize("data", OPAQUE)
+def test_what_cannot_be_followed_is_said(data: bytes) -> None:
+    found = scan_pickle(io.BytesIO(data))
+    assert found.opaque == [OPAQUE[data]]
+    assert not passes_yolo(found)
+    assert not passes_reid(found)
+
+
+def test_levels_are_counted_in_lists_and_dicts_too() -> None:
+    for opens, closes in ((b"]", b"a"), (b"}N", b"s"), (b"", b"\x85")):
+        whole = opens * 8 + (b"]" if opens else b")") + closes * 8 + b"."
+        assert scan_pickle(io.BytesIO(whole), max_depth=9).value.depth == 9
+        with pytest.raises(TooLargeError, match="nested more than 8 levels"):
+            scan_pickle(io.BytesIO(whole), max_depth=8)

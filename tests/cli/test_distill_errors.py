@@ -114,6 +114,7 @@ def test_list_losses_names_every_loss(capsys: Any) -> None:
     for info in describe_losses():
         assert info.summary in printed
         assert f"{info.kind} loss, {info.weight}; {info.paper}; parameters: " in printed
+    assert "  auto            The default: terms, gate" in printed
     assert "  mgd_bottleneck  Masked generative distillation with a small generator: " in printed
 
 

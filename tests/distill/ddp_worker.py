@@ -152,6 +152,9 @@ def main(out: Path, cases: list[str], *, images: str, **arguments: Any) -> None:
     for case in cases:
         if case == "sync":
             train_with_a_skip(out, **arguments)
+        elif case == "cached":
+            kept = dict(teacher_cache=1, teacher_cache_dir=str(out / "cache"), epochs=4, close_mosaic=1)
+            train(out, case, {}, loss="bkd+dfl_kl", **{**arguments, **kept})
         elif case.startswith("sum"):
             train_whole_batch(out, case, compile="compiled" in case, **arguments)
         else:

@@ -80,6 +80,28 @@ def test_an_automatic_weight_makes_the_share() -> None:
     assert balance.weights["kd"] == pytest.approx(math.sqrt(weight * 4 * weight))  # half the way, in logarithms
 
 
+def test_a_share_that_is_far_too_large_does_not_wait() -> None:
+    balance = Balance({"kd": 0.5}, weights={"kd": 100.0})
+    balance.take({"task": 6.0, "kd": 600.0}, {"kd": 100.0}, "task")
+    assert balance.weights == {"kd": pytest.approx(1.0)}
+
+
+def test_weights_that_follow_are_measured_often_at_first(train: Train) -> None:
+    measured: dict[str, list[int]] = {}
+    for weight in ("auto:0.2", "1"):
+        steps: list[int] = []
+
+        def note(trainer: Any, steps: list[int] = steps) -> None:
+            if not trainer.criterion.measure_next and trainer.criterion.balance._norms:
+                steps.append(trainer.epoch * len(trainer.train_loader) + trainer._batches_seen)
+            trainer.criterion.balance._norms = {}
+
+        train(loss="cwd", weight=weight, batch=1, epochs=2, finish=False, on={"on_train_batch_end": note})
+        measured[weight] = steps
+    assert measured["1"] == [1, 9]  # the first batch of each epoch; counted behind the step
+    assert measured["auto:0.2"] == [1, 3, 5, 9]
+
+
 def test_a_term_that_is_off_keeps_its_weight() -> None:
     balance = Balance({"kd": 0.25}, weights={"kd": 3.0})
     balance.take({"task": 6.0}, {"kd": 0.0}, "task")

@@ -69,8 +69,10 @@ def test_a_detector_teaches_a_segmentation_student_features(
     assert float(rows(trainer)[0]["train/kd_cwd"]) > 0
 
 
-def test_a_segmentation_teacher_for_a_detector(train: Train, rows: Any, make_weights: Callable[..., str]) -> None:
-    trainer = train(teacher=make_weights("yolo11n-seg.yaml"), loss="cwd+bkd", epochs=1, finish=False)
+def test_a_segmentation_teacher_for_a_detector(
+    train: Train, rows: Any, make_weights: Callable[..., str], tiny_yaml: Any
+) -> None:
+    trainer = train(teacher=make_weights(tiny_yaml(16, head="Segment")), loss="cwd+bkd", epochs=1, finish=False)
     assert float(rows(trainer)[0]["train/kd_bkd"]) > 0
 
 
@@ -91,3 +93,16 @@ def test_end_to_end_students_of_other_tasks(
     )  # fmt: skip
     assert float(rows(trainer)[0]["train/kd_bkd"]) > 0
     assert torch.isfinite(torch.tensor([float(v) for v in rows(trainer)[0].values()])).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["segment", "pose", "obb"])
+def test_kept_responses(
+    train: Train, tmp_path: Path, make_weights: Any, tiny_yaml: Any, task_data: Callable[[str], str], task: str
+) -> None:
+    weights = make_weights(tiny_yaml(16, head=HEADS[task]))
+    trainer = train(
+        model=weights, trainer=TRAINERS[task], data=task_data(task), teacher=weights, loss="bkd+dfl_kl", epochs=3,
+        close_mosaic=1, teacher_cache=1, teacher_cache_dir=str(tmp_path / "cache"), finish=False,
+    )  # fmt: skip
+    assert len(trainer._cached[0].cache) == 16  # of eight images one view with mosaic, and one without

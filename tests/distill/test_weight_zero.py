@@ -21,7 +21,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(next(iter(CASES)), marks=pytest.mark.slow), *list(CASES)[1:]])
 def test_weight_0_equals_plain_training(
     train: Callable[..., Any],
     rows: Any,

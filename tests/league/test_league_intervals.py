@@ -37,7 +37,7 @@ def test_one_comparison_is_the_paired_t_test() -> None:
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.02 * (theirs.high - theirs.low))
 
 
-@pytest.mark.parametrize("arms", [3, 9])
+@pytest.mark.parametrize("arms", [3, pytest.param(9, marks=pytest.mark.slow)])
 def test_several_comparisons_are_close_to_dunnetts_test(arms: int) -> None:
     """Many repetitions without a common part: the pooled noise is Dunnett's, and so are the intervals."""
     scores_ua = np.random.default_rng(arms).normal(0.5, 0.02, (40, arms))

@@ -128,3 +128,11 @@ def test_words_behind_losses_are_recipes_unless_ultralytics_knows_their_key() ->
     )
     assert words == ["--losses", "cwd", "a=cwd:weight=2", "b=bkd", "--seeds", "0"]
     assert pairs == ["epochs=3", "lr0=0.1", "typo=1", "imgsz=64"]
+
+
+def test_how_the_teacher_runs_is_part_of_a_recipe_and_where_it_is_kept_is_not() -> None:
+    (*_, kept) = parse_recipes(["kept=bkd:teacher_cache=4,teacher_every=2"])
+    assert {"teacher_cache": 4, "teacher_every": 2}.items() <= kept.resolved().items()
+    (*_, plain) = parse_recipes(["bkd"])
+    assert not [key for key in {**plain.resolved(), **kept.resolved()} if key.endswith(("_dir", "_gb"))]
+    assert not [key for key in plain.resolved() if key.startswith("teacher")]

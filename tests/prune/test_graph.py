@@ -222,7 +222,9 @@ def test_every_importance_ranks_every_group(network: Build, image: Any, name: st
             assert scores[group.name].isfinite().all(), (kind, group.name)
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolov8n-ghost", "yolov9t", "yolo26n"])
+@pytest.mark.parametrize(
+    "name", ["yolov8n", "yolov8n-ghost", pytest.param("yolov9t", marks=pytest.mark.slow), "yolo26n"]
+)
 def test_the_channel_without_weight_scores_least(network: Build, image: Any, name: str) -> None:
     model = network(name)
     with ChannelGraph(model, image(model)) as graph:

@@ -231,7 +231,10 @@ def test_prunes_twice(name: str, pruned: Callable[..., Any], image: Callable[...
         assert_equal(less(noise), once(noise), tolerance=1e-12)
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo26n"])
+@pytest.mark.parametrize(
+    "name",
+    ["yolov8n", "yolo26n", *(pytest.param(n, marks=pytest.mark.slow) for n in ("yolov9t", "yolov10n", "yolo11n"))],
+)
 def test_one_channel_left_everywhere(name: str, pruned: Callable[..., Any], image: Callable[..., Tensor]) -> None:
     original, less, graph, keep = pruned(name, least=0)
     assert min(len(channels) for channels in keep.values()) == 1

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-import tests.reid.tiny_backbone  # noqa: F401, it registers itself
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.reid.data.dataset import Crops
 from kd_yolo.reid.data.sample import Sample
@@ -31,7 +30,7 @@ from kd_yolo.reid.train.teachers import Teacher
 from tests.reid.data_helpers import made_up, write_image
 
 NUM_IDS = 4
-SMALL = {"network.backbone": "tiny_resnet", "network.pretrained": "none", "network.height": 128, "network.width": 32}
+SMALL = {"network.backbone": "resnet18", "network.pretrained": "none", "network.height": 128, "network.width": 32}
 # The other value of each setting, and what it needs beside it.
 OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "network.backbone": ("resnet34", {}), "network.last_stride": (2, {}), "network.pool": ("max", {}),

@@ -95,6 +95,11 @@ def test_every_tracker_of_ultralytics_follows(tmp_path: Path) -> None:
         assert settings.get("gmc_method", "none") == "none"
     with pytest.raises(ConfigError, match=r"unknown tracker 'ocsrt'.* Did you mean 'ocsort'\?.*tracktrack"):
         settings_of(TrackRules(tracker="ocsrt"), None)
+    with pytest.raises(ConfigError, match="Did you mean 'ocsort'"):
+        settings_of(TrackRules(tracker="OCSORT"), None)
+    for asked in (lambda rules: settings_of(rules, None), lambda rules: check_used(rules, ["start"], None)):
+        with pytest.raises(ConfigError, match=r"gone/ocsort\.yaml': no such file\. Write --tracker ocsort for"):
+            asked(TrackRules(tracker="gone/ocsort.yaml"))
 
 
 @pytest.mark.parametrize(

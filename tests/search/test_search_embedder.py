@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from kd_yolo.reid.export import export
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.search.frames.frame_types import ImageHW3
 from kd_yolo.search.networks.embedder import Embedder
-from kd_yolo.search.networks.embedder_onnx import open_onnx
+from kd_yolo.search.networks.embedder_onnx import _takes_crops, open_onnx
 from tests.search.gallery_helpers import save_network
 
 
@@ -133,6 +134,15 @@ def test_files_that_are_no_reid_network(tmp_path: Path) -> None:
     grey = write_graph(tmp_path / "any.onnx", ["n", 3, "h", "w"], subtract=True)
     with pytest.raises(InputError, match=r"has inputs \[\('x', \['n', 3, 'h', 'w'\]\)\]: expected"):
         Embedder.open(grey)
+
+
+def test_inputs_that_take_crops() -> None:
+    for kind, shape, expected in (
+        ("tensor(float)", ["n", 3, 8, 4], True), ("tensor(double)", ["n", 3, 8, 4], False),
+        ("tensor(float)", ["n", 1, 8, 4], False), ("tensor(float)", [3, 8, 4], False),
+        ("tensor(float)", [0, 3, 8, 4], False),
+    ):  # fmt: skip
+        assert _takes_crops(SimpleNamespace(type=kind, shape=shape)) is expected, (kind, shape)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.search.gallery import index as gallery_index
-from kd_yolo.search.gallery.forget import Which, find, forget
+from kd_yolo.search.gallery.forget import CropFilter, find_crops, forget
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.shards import image_name
 from tests.search.gallery_helpers import DIM, HASH, add, jpeg, row, vectors
@@ -34,26 +34,26 @@ def holds(folder: Path, piece: bytes) -> bool:
 @pytest.mark.parametrize(
     ("which", "gone"),
     [
-        (Which(person="0018"), [0, 1, 2, 3]),
-        (Which(person="18"), [0, 1, 2, 3]),
-        (Which(person="Anna"), [7]),
-        (Which(places=[2, 5]), [2, 5]),
-        (Which(source="cam2.mp4"), [4, 5, 6]),
-        (Which(source="/album"), [7]),
-        (Which(source="/album/"), [7]),
-        (Which(track=5, source="cam2.mp4"), [4, 5, 6]),
-        (Which(between=(1, 2)), [1, 2, 5, 6]),
-        (Which(between=(0, float("inf"))), [0, 1, 2, 3, 4, 5, 6]),
-        (Which(person="18", between=(2, 9)), [2, 3]),
-        (Which(source="cam2.mp4", between=(0, 0)), [4]),
+        (CropFilter(person="0018"), [0, 1, 2, 3]),
+        (CropFilter(person="18"), [0, 1, 2, 3]),
+        (CropFilter(person="Anna"), [7]),
+        (CropFilter(places=[2, 5]), [2, 5]),
+        (CropFilter(source="cam2.mp4"), [4, 5, 6]),
+        (CropFilter(source="/album"), [7]),
+        (CropFilter(source="/album/"), [7]),
+        (CropFilter(track=5, source="cam2.mp4"), [4, 5, 6]),
+        (CropFilter(between=(1, 2)), [1, 2, 5, 6]),
+        (CropFilter(between=(0, float("inf"))), [0, 1, 2, 3, 4, 5, 6]),
+        (CropFilter(person="18", between=(2, 9)), [2, 3]),
+        (CropFilter(source="cam2.mp4", between=(0, 0)), [4]),
     ],
 )
-def test_who_is_meant(gallery: Gallery, which: Which, gone: list[int]) -> None:
+def test_who_is_meant(gallery: Gallery, which: CropFilter, gone: list[int]) -> None:
     kept = [place for place in range(8) if place not in gone]
     before, lines = gallery.vectors(kept), gallery.rows(kept)
     removed = [(gallery.vectors([place])[0].tobytes(), gallery.image_path(place)) for place in gone]
     assert all(holds(gallery.folder, piece) and path.is_file() for piece, path in removed)
-    assert find(gallery.folder, which).places == tuple(gone)
+    assert find_crops(gallery.folder, which).places == tuple(gone)
     assert len(Gallery.open(gallery.folder)) == 8
     found = forget(gallery.folder, which)
     assert (found.places, found.left) == (tuple(gone), len(kept))
@@ -76,13 +76,13 @@ def test_a_query_in_another_process_does_not_find_them(gallery: Gallery) -> None
     open_already = Gallery.open(gallery.folder)
     asked = gallery.vectors([2])
     assert open_already.query(asked, 1)[0].tolist() == [[2]]
-    forget(gallery.folder, Which(person="18"))
+    forget(gallery.folder, CropFilter(person="18"))
     places, _ = open_already.query(asked, 8)
     assert sorted(places[0].tolist()) == [-1, -1, -1, -1, 4, 5, 6, 7]
 
 
 def test_all_may_go_and_others_come(gallery: Gallery) -> None:
-    assert forget(gallery.folder, Which(places=range(8))).left == 0
+    assert forget(gallery.folder, CropFilter(places=range(8))).left == 0
     assert not list(gallery.folder.glob("vectors/*"))
     assert (gallery.query(vectors(1), 2)[0] == -1).all()
     made_nd = add(gallery, 2, seed=1, identity="18")
@@ -97,7 +97,7 @@ def test_the_index_forgets_too(tmp_path: Path, kind: str, monkeypatch: pytest.Mo
     gallery.build()
     piece = gallery.vectors([7])[0].tobytes()
     assert any(piece in path.read_bytes() for path in gallery.folder.glob("index/*"))
-    forget(gallery.folder, Which(places=[7]))
+    forget(gallery.folder, CropFilter(places=[7]))
     assert not holds(gallery.folder, piece)
     Gallery.open(gallery.folder).build()
     assert not holds(gallery.folder, piece)
@@ -116,7 +116,7 @@ def test_any_order_of_adding_and_forgetting(tmp_path_factory: pytest.TempPathFac
         known |= {count + place: vector for place, vector in enumerate(made_nd)}
         count += 6
         if unwanted & known.keys():
-            forget(gallery.folder, Which(places=sorted(unwanted)))
+            forget(gallery.folder, CropFilter(places=sorted(unwanted)))
             known = {place: vector for place, vector in known.items() if place not in unwanted}
         gallery.refresh()
         places = list(known)
@@ -128,23 +128,23 @@ def test_any_order_of_adding_and_forgetting(tmp_path_factory: pytest.TempPathFac
 
 def test_nobody_is_meant(gallery: Gallery) -> None:
     for which, message in [
-        (Which(), "forget whom"),
-        (Which(track=5), "--track 5 needs --source"),
-        (Which(between=(3, 1)), "--from 3 is after --to 1"),
+        (CropFilter(), "forget whom"),
+        (CropFilter(track=5), "--track 5 needs --source"),
+        (CropFilter(between=(3, 1)), "--from 3 is after --to 1"),
     ]:
         with pytest.raises(ConfigError, match=message):
             forget(gallery.folder, which)
     for which, message in [
-        (Which(person="Ana"), r"Did you mean 'Anna'\? Known \(identity\): 0018, Anna"),
-        (Which(source="cam3.mp4"), r"Known \(source\): /album/anna.jpg, cam1.mp4, cam2.mp4"),
-        (Which(source="cam"), "nothing was forgotten"),
-        (Which(places=[99]), "nothing was forgotten"),
+        (CropFilter(person="Ana"), r"Did you mean 'Anna'\? Known \(identity\): 0018, Anna"),
+        (CropFilter(source="cam3.mp4"), r"Known \(source\): /album/anna.jpg, cam1.mp4, cam2.mp4"),
+        (CropFilter(source="cam"), "nothing was forgotten"),
+        (CropFilter(places=[99]), "nothing was forgotten"),
     ]:
         with pytest.raises(InputError, match=message):
             forget(gallery.folder, which)
     assert len(Gallery.open(gallery.folder)) == 8
     with pytest.raises(InputError, match="is no gallery"):
-        forget(gallery.folder / "other", Which(person="18"))
+        forget(gallery.folder / "other", CropFilter(person="18"))
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ def test_an_empty_filter_never_means_everybody(given: dict[str, object], tmp_pat
     """An unset variable of the shell emptied a gallery: an absolute source lies in "" too."""
     gallery = Gallery.create(tmp_path / "g", HASH, DIM)
     add(gallery, 3, source="/in/cam1.mp4", identity="1", track=1)
-    which = Which(**given)  # type: ignore[arg-type]
-    for work in (find, forget):
+    which = CropFilter(**given)  # type: ignore[arg-type]
+    for work in (find_crops, forget):
         with pytest.raises(ConfigError):
             work(tmp_path / "g", which)
     assert len(Gallery.open(tmp_path / "g")) == 3

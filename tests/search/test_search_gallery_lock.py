@@ -40,7 +40,7 @@ import os, signal, sys
 from pathlib import Path
 from kd_yolo.search.gallery import {module} as module
 from kd_yolo.search.gallery.gallery import Gallery
-from kd_yolo.search.gallery.forget import Which, forget
+from kd_yolo.search.gallery.forget import CropFilter, forget
 from tests.search.gallery_helpers import add
 def die(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -108,7 +108,7 @@ def test_a_killed_forget_is_finished_by_the_next_who_writes(tmp_path: Path, func
     gallery = Gallery.create(tmp_path / "g", HASH, DIM)
     add(gallery, 6)
     before = files(gallery.folder)
-    work = f"forget(Path({str(gallery.folder)!r}), Which(places=(1, 4)))"
+    work = f"forget(Path({str(gallery.folder)!r}), CropFilter(places=(1, 4)))"
     killed = start(KILLED.format(module="forget", function=function, work=work))
     killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL

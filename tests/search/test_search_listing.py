@@ -15,7 +15,7 @@ from PIL import Image
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.reading import printable
 from kd_yolo.search.frames.frame_types import Frame, People
-from kd_yolo.search.frames.listing import IMAGES, Passed, list_folder
+from kd_yolo.search.frames.listing import IMAGES, PassedFiles, list_folder
 from kd_yolo.search.frames.sources import Reader, find_inputs
 from kd_yolo.search.gallery.crop_sources import list_crops
 from kd_yolo.search.gallery.gallery import Gallery
@@ -77,7 +77,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
 def test_names_of_any_bytes(tmp_path: Path) -> None:
     paint(tmp_path / "a.png")
     (tmp_path / os.fsdecode(b"\xff.png")).write_bytes((tmp_path / "a.png").read_bytes())
-    passed = Passed()
+    passed = PassedFiles()
     assert [file.name for file in list_folder(tmp_path, IMAGES, passed)] == ["a.png"]
     assert "1 with a name that is not UTF-8" in str(passed.line("x"))
     assert printable("a\x1b[31m\n\u202eb\udcff\u00e5") == "a\\x1b[31m\\n\\u202eb\\udcff\u00e5"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 pytest.importorskip("faiss", reason="needs the extra search")
 pytest.importorskip("polars", reason="needs the extra search")
 
-from kd_yolo.search.gallery.forget import Which, forget
+from kd_yolo.search.gallery.forget import CropFilter, forget
 from kd_yolo.search.page.comparison import titles
 from kd_yolo.search.page.draw import LONG_SIDE_PX, Shown, draw_classes, draw_match, draw_people
 from kd_yolo.search.page.finder import Finder, Match, person_at
@@ -68,7 +68,7 @@ def test_a_lost_crop_is_no_reason_to_show_nothing(finder: Finder) -> None:
 def test_a_forgotten_match_is_known_as_such(finder: Finder) -> None:
     match = match_of(finder, BLUE)
     assert finder.is_kept(match)
-    forget(finder.gallery.folder, Which(source=str(match.row["source"])))
+    forget(finder.gallery.folder, CropFilter(source=str(match.row["source"])))
     assert not finder.is_kept(match)
 
 

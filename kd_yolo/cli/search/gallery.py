@@ -210,7 +210,7 @@ def _calibrate(flags: Calibrate) -> None:
 
 
 def _forget(flags: Forget) -> None:
-    from kd_yolo.search.gallery.forget import Which, find, forget
+    from kd_yolo.search.gallery.forget import CropFilter, find_crops, forget
     from kd_yolo.search.gallery.gallery import Gallery
     from kd_yolo.search.settings import ForgetRules
 
@@ -218,9 +218,9 @@ def _forget(flags: Forget) -> None:
     between = None
     if rules.start is not None or rules.end is not None:
         between = (0.0 if rules.start is None else rules.start, float("inf") if rules.end is None else rules.end)
-    which = Which(flags.person, rules.track, flags.places, flags.source, between)
+    which = CropFilter(flags.person, rules.track, flags.places, flags.source, between)
     if flags.dry_run:
-        found = find(flags.gallery, which)
+        found = find_crops(flags.gallery, which)
         print(f"{len(found.places):,} crops would be removed, {found.left:,} stay; nothing was changed")
         return
     found = forget(flags.gallery, which)

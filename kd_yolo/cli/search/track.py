@@ -22,7 +22,7 @@ from kd_yolo.search.tracks.rules import LinkRules, TrackRules
 if TYPE_CHECKING:
     from kd_yolo.search.tracks.follow import TrackTools
     from kd_yolo.search.tracks.idf1 import TrackScores
-    from kd_yolo.search.tracks.run import Linked
+    from kd_yolo.search.tracks.run import LinkedTracks
 
 ABOUT = {
     "track": About(
@@ -146,7 +146,7 @@ def _link(flags: Link) -> None:
     _finish(flags.folder, linked, has_network=has_network)
 
 
-def _draw(linked: Linked, folder: Path, *, wanted: bool) -> None:
+def _draw(linked: LinkedTracks, folder: Path, *, wanted: bool) -> None:
     from kd_yolo.search.tracks.run import draw_all
 
     if wanted:
@@ -163,7 +163,7 @@ def _print_scores(scores: Mapping[str, TrackScores]) -> None:
         )
 
 
-def _finish(folder: Path, linked: Linked, *, has_network: bool) -> None:
+def _finish(folder: Path, linked: LinkedTracks, *, has_network: bool) -> None:
     tracks = sum(len(found.numbers()) for found in linked.tracks)
     print(f"{tracks:,} tracks" + (f" of {linked.num_persons:,} people" if has_network else ""))
     print_results(folder, ("persons.csv", *(f"{name}/" for name in linked.names[:FOLDERS_SHOWN])))

@@ -30,7 +30,7 @@ TRAIN: dict[str, Any] = {  # small batches without mosaic learn fastest in a min
     "batch": 4, "nbs": 4, "optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 1, "mosaic": 0.0,
     "val": False, "workers": 0, "plots": False, "verbose": False,
 }  # fmt: skip
-TEACHER = {"batch": 8, "nbs": 8}  # it has enough images for larger ones
+TEACHER: dict[str, Any] = {"batch": 8, "nbs": 8}  # it has enough images for larger ones
 LOSS: dict[str, Any] = {"loss_type": "bkd+dfl_kl", "weight": "4+8", "gate": "balanced", "schedule": "constant"}
 WIDTH = 0.125  # of the student, as yolov8n's .25: a quarter of its parameters
 FACTOR = 0.5  # share of the teacher's channels that pruning removes
@@ -129,7 +129,7 @@ class Demo:
 
     def _plain(self, name: str, start: str | Path, epochs: int, data: str) -> Path:
         self._announce(name, epochs)
-        own = TEACHER if name == "teacher" else {}
+        own: dict[str, Any] = TEACHER if name == "teacher" else {}
         step = self._chain(name, start).base_train(data, epochs, save_dir=self.folder / f"{name}.pt", **own)
         return self._note(name, step, epochs)
 

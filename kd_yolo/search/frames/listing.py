@@ -20,7 +20,7 @@ _SHOWN = 6
 
 
 @dataclass
-class Passed:
+class PassedFiles:
     """Counts files that are passed over, by the reason.
 
     Attributes:
@@ -37,7 +37,7 @@ class Passed:
         return f"{folder}: {self.counts.total():,} files passed over: {first_few(parts, _SHOWN)}"
 
 
-def list_folder(folder: Path, suffixes: Iterable[str], passed: Passed | None = None) -> list[Path]:
+def list_folder(folder: Path, suffixes: Iterable[str], passed: PassedFiles | None = None) -> list[Path]:
     """The regular files below a folder with one of the suffixes, in natural order (2.jpg before 10.jpg).
 
     Linked folders are followed, each real folder once. What is hidden does not count.
@@ -50,10 +50,10 @@ def list_folder(folder: Path, suffixes: Iterable[str], passed: Passed | None = N
     Raises:
         InputError: the folder cannot be read.
     """
-    return sorted((path for path in _walk(folder) if is_one(path, suffixes, passed)), key=natural_key)
+    return sorted((path for path in _walk(folder) if is_wanted_file(path, suffixes, passed)), key=natural_key)
 
 
-def is_one(path: Path, suffixes: Iterable[str], passed: Passed | None = None) -> bool:
+def is_wanted_file(path: Path, suffixes: Iterable[str], passed: PassedFiles | None = None) -> bool:
     """Whether a path is a regular file with one of the suffixes; counts it as passed over where not."""
     why = _why_not(path, suffixes)
     if why is not None and passed is not None:

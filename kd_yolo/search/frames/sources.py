@@ -18,7 +18,7 @@ from kd_yolo.reid.data.decode import is_readable
 from kd_yolo.search.frames.camera_numbers import InputNumber, number_inputs
 from kd_yolo.search.frames.frame_types import Frame
 from kd_yolo.search.frames.images import read_bgr
-from kd_yolo.search.frames.listing import IMAGES, Passed, is_one, is_text, list_folder
+from kd_yolo.search.frames.listing import IMAGES, PassedFiles, is_text, is_wanted_file, list_folder
 from kd_yolo.search.frames.video import read_video
 
 Say = Callable[[str], None]
@@ -81,7 +81,7 @@ def find_inputs(
     Raises:
         InputError: nothing there.
     """
-    passed = Passed()
+    passed = PassedFiles()
     kinds = {name: kind for name, kind in _find(source, passed) if not _lies_in(name, kind, leave_out)}
     line = None if say is None else passed.line(source)
     if say is not None and line is not None:
@@ -154,7 +154,7 @@ class Reader:
             )
 
 
-def _find(source: str, passed: Passed) -> Iterator[tuple[str, Kind]]:
+def _find(source: str, passed: PassedFiles) -> Iterator[tuple[str, Kind]]:
     """Names and kinds."""
     if (source.isascii() and source.isdigit()) or ADDRESS.match(source):
         yield source, "live"
@@ -181,7 +181,7 @@ def _find(source: str, passed: Passed) -> Iterator[tuple[str, Kind]]:
         raise InputError(f"{printable(source)[:300]}: no such file ({path.absolute()}). A source is {KINDS}.")
 
 
-def _listed(list_file: Path, passed: Passed) -> Iterator[tuple[str, Kind]]:
+def _listed(list_file: Path, passed: PassedFiles) -> Iterator[tuple[str, Kind]]:
     """The files of a list; relative paths count from its folder."""
     try:
         lines = read_text(list_file, what="list").splitlines()
@@ -196,7 +196,7 @@ def _listed(list_file: Path, passed: Passed) -> Iterator[tuple[str, Kind]]:
             yield from _of_line(file, f"{list_file}, line {number}", passed)
 
 
-def _of_line(file: Path, where: str, passed: Passed) -> list[tuple[str, Kind]]:
+def _of_line(file: Path, where: str, passed: PassedFiles) -> list[tuple[str, Kind]]:
     """What one line of a list names; a missing file is found out when it is read."""
     try:
         if file.is_dir():
@@ -208,9 +208,9 @@ def _of_line(file: Path, where: str, passed: Passed) -> list[tuple[str, Kind]]:
     return [(str(file), _kind(file))]
 
 
-def _known(files: Iterable[Path], passed: Passed) -> Iterator[tuple[str, Kind]]:
+def _known(files: Iterable[Path], passed: PassedFiles) -> Iterator[tuple[str, Kind]]:
     for file in files:
-        if not file.is_dir() and is_one(file, IMAGES | VIDEOS, passed):
+        if not file.is_dir() and is_wanted_file(file, IMAGES | VIDEOS, passed):
             yield _absolute(file), _kind(file)
 
 

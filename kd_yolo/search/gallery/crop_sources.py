@@ -15,7 +15,7 @@ from kd_yolo.reid.data.sample import GALLERY, SUBSETS, images_in
 from kd_yolo.search.frames.crop_files import jpeg_of, read_crop, size_of
 from kd_yolo.search.frames.crop_vectors import StoredVectors
 from kd_yolo.search.frames.frame_types import NO_TRACK, Floats, ImageHW3
-from kd_yolo.search.frames.listing import CROPS, Passed, list_folder
+from kd_yolo.search.frames.listing import CROPS, PassedFiles, list_folder
 from kd_yolo.search.frames.tables import read_table
 from kd_yolo.search.gallery.rows import GIVEN, Row, as_record
 
@@ -140,7 +140,7 @@ def _is_in(path: Path, folders: Sequence[Path]) -> bool:
 
 def _list_tables_and_images(folder: Path, table_folders: Sequence[Path]) -> CropListing:
     """Crops by their tables, and the images that no table is about."""
-    passed = Passed()
+    passed = PassedFiles()
     sources = [source for table_folder in table_folders for source in _read_crops_table(table_folder)]
     notes = []
     if any(source.row["track"] != NO_TRACK and source.row.get("identity") is None for source in sources):

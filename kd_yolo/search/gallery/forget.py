@@ -24,7 +24,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Which:
+class CropFilter:
     """Crops to forget: those that all of what is given holds for.
 
     Attributes:
@@ -74,20 +74,25 @@ class Forgotten:
     left: int
 
 
-def find(folder: Path, which: Which) -> Forgotten:
+def find_crops(folder: Path, crop_filter: CropFilter) -> Forgotten:
     """What :func:`forget` would take out; nothing is changed.
 
     Raises:
         ConfigError: nothing, or nothing clear, is meant.
         InputError: no crop is meant; a damaged gallery.
     """
-    which.check()
+    crop_filter.check()
     with locked(folder, exclusive=False):
         manifest = read_manifest(folder)
-        return _report(folder, manifest, [_meant(read_rows(folder, shard), which) for shard in manifest.shards], which)
+        return _report(
+            folder,
+            manifest,
+            [_filter_mask(read_rows(folder, shard), crop_filter) for shard in manifest.shards],
+            crop_filter,
+        )
 
 
-def forget(folder: Path, which: Which) -> Forgotten:
+def forget(folder: Path, crop_filter: CropFilter) -> Forgotten:
     """Takes crops out; the files that held them are rewritten without them.
 
     A process that has the gallery open takes notice at its next query. A kill leaves the gallery as it was, or without
@@ -95,16 +100,16 @@ def forget(folder: Path, which: Which) -> Forgotten:
 
     Args:
         folder: of the gallery.
-        which: the crops.
+        crop_filter: the crops.
 
     Raises:
         ConfigError: nothing, or nothing clear, is meant.
         InputError: no crop is meant; a damaged gallery.
     """
-    which.check()
+    crop_filter.check()
     with writing(folder) as manifest:
-        masks = [_meant(read_rows(folder, shard), which) for shard in manifest.shards]
-        report = _report(folder, manifest, masks, which)
+        masks = [_filter_mask(read_rows(folder, shard), crop_filter) for shard in manifest.shards]
+        report = _report(folder, manifest, masks, crop_filter)
         number, shards = manifest.next_name, []
         for shard, mask_n in zip(manifest.shards, masks, strict=True):
             if not mask_n.any():
@@ -122,29 +127,29 @@ def forget(folder: Path, which: Which) -> Forgotten:
 def _without(folder: Path, shard: Shard, mask_n: Mask, name: str, dim: int) -> Shard:
     """A shard with what is not meant of another."""
 
-    def kept() -> Iterator[Floats]:
+    def remaining_vectors() -> Iterator[Floats]:
         start = 0
         for block_bd in read_blocks(folder, shard, dim):
             yield block_bd[~mask_n[start : start + len(block_bd)]]
             start += len(block_bd)
 
-    return write_shard(folder, name, kept(), read_rows(folder, shard).filter(~mask_n), dim)
+    return write_shard(folder, name, remaining_vectors(), read_rows(folder, shard).filter(~mask_n), dim)
 
 
-def _meant(table: Any, which: Which) -> Mask:
+def _filter_mask(table: Any, crop_filter: CropFilter) -> Mask:
     """Which rows are meant (N)."""
     mask_n = np.ones(len(table), np.bool_)
-    if which.person is not None:
-        mask_n &= [_same_name(name, which.person) for name in table["identity"]]
-    if which.track is not None:
-        mask_n &= table["track"].to_numpy() == which.track
-    if which.places is not None:
-        mask_n &= np.isin(table["place"].to_numpy(), np.asarray(which.places, np.int64))
-    if which.source is not None:
-        mask_n &= [_is_from(source, which.source) for source in table["source"]]
-    if which.between is not None:
+    if crop_filter.person is not None:
+        mask_n &= [_same_name(name, crop_filter.person) for name in table["identity"]]
+    if crop_filter.track is not None:
+        mask_n &= table["track"].to_numpy() == crop_filter.track
+    if crop_filter.places is not None:
+        mask_n &= np.isin(table["place"].to_numpy(), np.asarray(crop_filter.places, np.int64))
+    if crop_filter.source is not None:
+        mask_n &= [_is_from(source, crop_filter.source) for source in table["source"]]
+    if crop_filter.between is not None:
         seconds_n = table["seconds"].fill_null(float("nan")).to_numpy()
-        mask_n &= (seconds_n >= which.between[0]) & (seconds_n <= which.between[1])
+        mask_n &= (seconds_n >= crop_filter.between[0]) & (seconds_n <= crop_filter.between[1])
     return mask_n
 
 
@@ -160,19 +165,19 @@ def _is_from(source: str, wanted: str) -> bool:
     return any(source == name or source.startswith(name + os.sep) for name in names)
 
 
-def _report(folder: Path, manifest: Manifest, masks: Sequence[Mask], which: Which) -> Forgotten:
+def _report(folder: Path, manifest: Manifest, masks: Sequence[Mask], crop_filter: CropFilter) -> Forgotten:
     tables = [read_rows(folder, shard) for shard in manifest.shards]
     places = tuple(
         int(place) for table, mask_n in zip(tables, masks, strict=True) for place in table["place"].to_numpy()[mask_n]
     )
     if not places:
-        raise InputError(f"no crop in {folder} is meant by that: nothing was forgotten.{_hint(tables, which)}")
+        raise InputError(f"no crop in {folder} is meant by that: nothing was forgotten.{_hint(tables, crop_filter)}")
     return Forgotten(places, manifest.count - len(places))
 
 
-def _hint(tables: Sequence[Any], which: Which) -> str:
+def _hint(tables: Sequence[Any], crop_filter: CropFilter) -> str:
     """What there is instead."""
-    for name, wanted in (("identity", which.person), ("source", which.source)):
+    for name, wanted in (("identity", crop_filter.person), ("source", crop_filter.source)):
         known = sorted({value for table in tables for value in table[name] if value is not None})
         if wanted is not None:
             return f"{nearest(wanted, known)} Known ({name}): {first_few(known) or 'none'}."

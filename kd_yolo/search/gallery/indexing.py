@@ -13,7 +13,7 @@ from kd_yolo.base.errors import InputError
 from kd_yolo.search.frames.frame_types import Floats
 from kd_yolo.search.gallery.changed_images import find_changed
 from kd_yolo.search.gallery.crop_sources import CropSource, LoadedCrop, load_all
-from kd_yolo.search.gallery.forget import Which, forget
+from kd_yolo.search.gallery.forget import CropFilter, forget
 from kd_yolo.search.gallery.gallery import Gallery
 from kd_yolo.search.gallery.rows import Row
 from kd_yolo.search.networks.embedder import BATCH, Embedder
@@ -54,7 +54,7 @@ def index_crops(gallery: Gallery, embedder: Embedder, sources: Sequence[CropSour
     gallery.check_model(embedder)
     changed = find_changed(gallery, sources)
     if changed.places:
-        forget(gallery.folder, Which(places=changed.places))
+        forget(gallery.folder, CropFilter(places=changed.places))
         gallery.refresh()
     inside = gallery.has([source.row for source in sources])
     fresh = [source for source, is_in in zip(sources, inside, strict=True) if not is_in]

@@ -22,7 +22,7 @@ A_LINE = 10  # matches
 WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _WIDTH_PX, _HEIGHT_PX, _FRAME_PX, _TEXT_PX, _SPACE_PX = 96, 192, 4, 15, 6
 # RGB; the captions say the same.
-_SAME, _OTHER, _PLAIN, _ASKED, _GREY = GREEN, VERMILION, (150, 150, 150), (0, 0, 0), (200, 200, 200)
+_SAME, _OTHER, _PLAIN, _QUERY_COLOUR, _GREY = GREEN, VERMILION, (150, 150, 150), (0, 0, 0), (200, 200, 200)
 Tile = npt.NDArray[np.uint8]
 
 
@@ -38,20 +38,20 @@ def check_target(target: Path) -> None:
         raise ConfigError(f"--out {target} is a folder: name the image to write, {target / 'ranking.png'}.")
 
 
-def draw_ranking(asked_hw3: ImageHW3, matches: Sequence[Match], target: Path) -> Path:
+def draw_ranking(query_hw3: ImageHW3, matches: Sequence[Match], target: Path) -> Path:
     """Draws a ranking, ten matches a line.
 
     A match is framed green within the threshold and orange beyond it, grey without one.
 
     Args:
-        asked_hw3: the crop that was asked about, RGB.
+        query_hw3: the crop that is looked for, RGB.
         matches: what was found, nearest first.
         target: image to write, see :func:`check_target`; its folder is made if needed.
     """
     blank = np.full_like(_tile(None, _GREY, ()), 255)
     lines = []
     for start in range(0, max(len(matches), 1), A_LINE):
-        first = _tile(_fitted(asked_hw3), _ASKED, ("looked for",)) if start == 0 else blank
+        first = _tile(_fitted(query_hw3), _QUERY_COLOUR, ("looked for",)) if start == 0 else blank
         tiles = [_match_tile(match) for match in matches[start : start + A_LINE]]
         tiles += [blank] * (min(A_LINE, len(matches)) - len(tiles))
         lines.append(np.hstack([first, _gap(4 * _SPACE_PX), *(part for tile in tiles for part in (tile, _gap()))]))
@@ -100,11 +100,11 @@ def _tile(inner_hw3: ImageHW3 | None, colour: Colour, captions: Sequence[str]) -
     inside = tile[_FRAME_PX : _FRAME_PX + _HEIGHT_PX, _FRAME_PX : _FRAME_PX + _WIDTH_PX]
     inside[:] = _GREY if inner_hw3 is None else inner_hw3
     if inner_hw3 is None:
-        cv2.line(tile, (_FRAME_PX, _FRAME_PX), (_WIDTH_PX, _HEIGHT_PX), _ASKED, 1, cv2.LINE_AA)
-        cv2.line(tile, (_FRAME_PX, _HEIGHT_PX), (_WIDTH_PX, _FRAME_PX), _ASKED, 1, cv2.LINE_AA)
+        cv2.line(tile, (_FRAME_PX, _FRAME_PX), (_WIDTH_PX, _HEIGHT_PX), _QUERY_COLOUR, 1, cv2.LINE_AA)
+        cv2.line(tile, (_FRAME_PX, _HEIGHT_PX), (_WIDTH_PX, _FRAME_PX), _QUERY_COLOUR, 1, cv2.LINE_AA)
     for line, caption in enumerate(captions, 1):
         place = (2, height + line * _TEXT_PX - 3)
-        cv2.putText(tile, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, _ASKED, 1, cv2.LINE_AA)
+        cv2.putText(tile, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, _QUERY_COLOUR, 1, cv2.LINE_AA)
     return tile
 
 

@@ -65,8 +65,8 @@ class Finder:
             image_hw3: BGR, upright.
         """
         with self._lock:
-            seen = self.detector.detect([image_hw3], self.rules.conf)[0]
-        return sorted(cut(Frame("", 0, None, 1, image_hw3), seen, self.rules), key=lambda crop: crop.box_xyxy)
+            people = self.detector.detect([image_hw3], self.rules.conf)[0]
+        return sorted(cut(Frame("", 0, None, 1, image_hw3), people, self.rules), key=lambda crop: crop.box_xyxy)
 
     def matches(self, crop_hw3: ImageHW3, top: int) -> list[Match]:
         """The crops of the gallery nearest to one, best first; none where the gallery is empty.

@@ -121,7 +121,7 @@ class PeopleTab:
         people = self.finder.people(image)
         session = Session(Shown.of(image), people)
         choices = [(f"Person {place + 1}", place) for place in range(len(people))] + [("Whole image", WHOLE)]
-        updates = {**self._clear(), **self._drawn(session), self.state: said_people(len(people))}
+        updates = {**self._clear(), **self._drawn(session), self.state: people_line(len(people))}
         if len(people) == 1:
             updates |= self._search(session, 0, top)
         return {**updates, self.person: gr.update(choices=choices, value=session.chosen, visible=True)}
@@ -140,7 +140,7 @@ class PeopleTab:
             return {self.state: status(START)}
         x, y = event.index
         place = person_at(session.people, float(x) / session.shown.scale, float(y) / session.shown.scale)
-        return {self.state: said_people(len(session.people))} if place is None else self._search(session, place, top)
+        return {self.state: people_line(len(session.people))} if place is None else self._search(session, place, top)
 
     def _choose(self, place: int | None, session: Session | None, top: float) -> Update:
         return self._clear() if session is None or place is None else self._search(session, int(place), top)
@@ -164,7 +164,7 @@ class PeopleTab:
         images = [(NO_CROP if m.crop_hw3 is None else m.crop_hw3, caption(r, m)) for r, m in ranked(session.matches)]
         return {
             **updates, **self._no_answer(), self.gallery: gr.update(value=images, visible=True, selected_index=None),
-            self.found: status(said_matches(session.matches, self.finder.gallery.threshold), "good"),
+            self.found: status(matches_line(session.matches, self.finder.gallery.threshold), "good"),
             self.table: matches_table(session.matches),
         }  # fmt: skip
 
@@ -203,7 +203,7 @@ def matches_table(matches: Sequence[Match]) -> str:
     return table("Matches, best first", COLUMNS, lines, numeric=(0, 1, 2, 3, 5))
 
 
-def said_people(count: int) -> str:
+def people_line(count: int) -> str:
     """The line under the image."""
     if not count:
         return status("No person found. Choose another image, or search for the whole image if it is a crop.", "warn")
@@ -212,7 +212,7 @@ def said_people(count: int) -> str:
     return status(f"{count} people found. Choose one: press a number in the image, or use the list.", "good")
 
 
-def said_matches(matches: Sequence[Match], threshold: Threshold | None) -> str:
+def matches_line(matches: Sequence[Match], threshold: Threshold | None) -> str:
     """The line over the matches."""
     cameras = len({match.row["camera"] for match in matches})
     line = f"{plural(len(matches), 'match', 'matches')} from {plural(cameras, 'camera', 'cameras')}, best first."

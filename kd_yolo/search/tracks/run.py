@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Linked:
+class LinkedTracks:
     """The tracks of all videos, and whose they are.
 
     Attributes:
@@ -51,7 +51,7 @@ class Linked:
         return len({person for each in self.persons for person in each.values()})
 
 
-def track_all(videos: Sequence[str], folder: Path, tools: TrackTools, say: Say) -> Linked:
+def track_all(videos: Sequence[str], folder: Path, tools: TrackTools, say: Say) -> LinkedTracks:
     """Follows people through videos, each into a folder of its own, and links their tracks.
 
     Args:
@@ -131,7 +131,7 @@ def read_all(folder: Path) -> tuple[list[str], list[Tracks]]:
     return [place.name for place in found], tracks
 
 
-def link_all(names: Sequence[str], tracks: Sequence[Tracks], threshold: float | None, folder: Path) -> Linked:
+def link_all(names: Sequence[str], tracks: Sequence[Tracks], threshold: float | None, folder: Path) -> LinkedTracks:
     """Gives every track its person and writes ``persons.csv``.
 
     Args:
@@ -156,7 +156,7 @@ def link_all(names: Sequence[str], tracks: Sequence[Tracks], threshold: float | 
     for (place, number), person in zip(keys, linked, strict=True):
         persons[place][number] = int(person)
     _number_the_rest(tracks, persons, int(linked.max(initial=0)))
-    result = Linked(list(names), list(tracks), persons)
+    result = LinkedTracks(list(names), list(tracks), persons)
     write_text(folder / PERSONS, _table(result))
     return result
 
@@ -170,7 +170,7 @@ def _number_the_rest(tracks: Sequence[Tracks], persons: list[Persons], last: int
                 known[number] = last
 
 
-def _table(linked: Linked) -> str:
+def _table(linked: LinkedTracks) -> str:
     """A line a track, by person and time."""
     rows = [
         (persons[number], name, found.camera, number, found.span(number).first - 1, found.span(number).last - 1)
@@ -184,7 +184,7 @@ def _table(linked: Linked) -> str:
     return buffer.getvalue()
 
 
-def draw_all(linked: Linked, folder: Path, say: Say) -> list[Path]:
+def draw_all(linked: LinkedTracks, folder: Path, say: Say) -> list[Path]:
     """Writes each video with the numbers of the people; what cannot be read again is said and left out."""
     written = []
     for name, found, persons in zip(linked.names, linked.tracks, linked.persons, strict=True):
@@ -219,7 +219,7 @@ def check_truths(truths: Sequence[Path], num_videos: int, *, same_people: bool =
 
 
 def score_all(
-    linked: Linked, truths: Sequence[Path], folder: Path, *, same_people: bool = False
+    linked: LinkedTracks, truths: Sequence[Path], folder: Path, *, same_people: bool = False
 ) -> dict[str, TrackScores]:
     """Scores of each video's tracks, of each video's people, and of all videos.
 
@@ -253,7 +253,7 @@ def score_all(
     return scores
 
 
-def _score_as_one(linked: Linked, true: Sequence[Sightings], people: Sequence[Sightings]) -> TrackScores:
+def _score_as_one(linked: LinkedTracks, true: Sequence[Sightings], people: Sequence[Sightings]) -> TrackScores:
     """The people of all videos, one film after the other."""
     lengths = [
         max(found.num_frames, int(part.frames_n.max(initial=0)))

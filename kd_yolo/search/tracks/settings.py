@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.reading import shown
 from kd_yolo.base.registry import nearest
 from kd_yolo.config.base import read_yaml
 from kd_yolo.reid.tracker import has_settings, tracker_settings
@@ -38,8 +40,9 @@ def settings_of(rules: TrackRules, reid: Path | None) -> dict[str, Any]:
     from kd_yolo.yolo.track import tracker_names
 
     network = _network(reid)
-    if rules.tracker.endswith((".yaml", ".yml")):
-        own = read_yaml(Path(rules.tracker))
+    file = _file_of(rules)
+    if file is not None:
+        own = read_yaml(file)
         kind = str(own.get("tracker_type"))
         settings = {**(tracker_settings(kind) if has_settings(kind) else {}), **own}
         return {**settings, **network}
@@ -71,7 +74,7 @@ def check_used(rules: TrackRules, given: Iterable[str], reid: Path | None) -> No
     Raises:
         ConfigError: a rule that this tracker does not know, or that needs a network.
     """
-    is_file = rules.tracker.endswith((".yaml", ".yml"))
+    is_file = _file_of(rules) is not None
     settings = {} if is_file else settings_of(rules, reid)
     for name in given:
         flag = "--" + name.replace("_", "-")
@@ -86,6 +89,18 @@ def check_used(rules: TrackRules, given: Iterable[str], reid: Path | None) -> No
 def least_score(settings: dict[str, Any]) -> float:
     """The lowest score of a box that a tracker makes use of."""
     return float(settings.get("track_low_thresh", settings.get("track_high_thresh", 0.1)))
+
+
+def _file_of(rules: TrackRules) -> Path | None:
+    """The tracker YAML that the rules name; None for a tracker by its name."""
+    from kd_yolo.yolo.track import tracker_names
+
+    file = Path(rules.tracker)
+    if file.suffix not in {".yaml", ".yml"}:
+        return None
+    if file.stem in tracker_names() and not os.path.lexists(file):
+        raise ConfigError(f"{shown(rules.tracker)}: no such file. Write --tracker {file.stem} for ultralytics' own.")
+    return file
 
 
 def _network(reid: Path | None) -> dict[str, Any]:

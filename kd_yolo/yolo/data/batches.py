@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -24,6 +22,7 @@ from ultralytics.models.rtdetr.val import RTDETRDataset
 from ultralytics.utils import DEFAULT_CFG, DEFAULT_CFG_DICT, IterableSimpleNamespace
 
 from kd_yolo.base.errors import ConfigError, InputError
+from kd_yolo.base.rng import seeded
 from kd_yolo.data.sample import sample_classes, sample_detection
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.yolo.families import is_form
@@ -94,7 +93,7 @@ def batches(model: Any, images: Images, count: int) -> Iterator[dict[str, Any]]:
         )
     device = next(model.parameters()).device
     with tempfile.TemporaryDirectory() as folder, quiet():
-        with _random(images.seed):
+        with seeded(images.seed):
             dataset, collate = _dataset(model, images, count, Path(folder) / "set")
         size = min(images.batch, len(dataset))
         for batch in DataLoader(dataset, size, collate_fn=collate, drop_last=True):
@@ -136,20 +135,8 @@ class _Seeded(Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        with _random(self.seed + index):
+        with seeded(self.seed + index):
             return self.dataset[index]
-
-
-@contextmanager
-def _random(seed: int) -> Iterator[None]:
-    before = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
 
 
 def _classes(model: Any, folder: Path, imgsz: int) -> ImageFolder:
