@@ -42,7 +42,7 @@ def parse() -> argparse.Namespace:
 def run_seed(seed: int, args: argparse.Namespace) -> None:
     """Trains all networks of one seed and writes its file."""
     from kd_yolo.pipeline.demo.closing import find_gains
-    from kd_yolo.pipeline.demo.train import LOSS, TRAIN, Demo, DemoPlan
+    from kd_yolo.pipeline.demo.train import LOSS, TEACHER, TRAIN, Demo, DemoPlan
     from kd_yolo.report.comparison import setup
 
     target = args.out / f"seed{seed}.json"
@@ -52,7 +52,8 @@ def run_seed(seed: int, args: argparse.Namespace) -> None:
     trained = Demo((args.runs / f"seed{seed}").resolve(), plan, lambda text: print(text, end="", flush=True)).train()
     gains = find_gains({one.name: one.score for one in trained})
     body = {
-        "plan": asdict(plan), "loss": LOSS, "train": TRAIN, "rows": {one.name: asdict(one) for one in trained},
+        "plan": asdict(plan), "loss": LOSS, "train": TRAIN, "teacher": TEACHER,
+        "rows": {one.name: asdict(one) for one in trained},
         "gains": [asdict(gain) for gain in gains], "cpu_seconds": time.process_time() - start, "commit": commit(),
         "setup": setup(),
     }  # fmt: skip

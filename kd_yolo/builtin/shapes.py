@@ -45,7 +45,7 @@ def draw_shapes(seed: int, split: str, index: int, size_px: int) -> ShapesImage:
     """
     rng = stream(seed, "shapes", split, index)
     image = _background(rng, size_px)
-    boxes, classes = np.zeros((0, 4)), []
+    boxes, classes = np.zeros((0, 4)), list[int]()
     for _ in range(int(rng.integers(1, 4))):
         class_id = int(rng.integers(len(CLASS_NAMES)))
         outline = _place(rng, _CORNERS[class_id], boxes, size_px)
@@ -69,7 +69,7 @@ def _background(rng: Rng, size_px: int) -> Image:
         cv2.line(
             canvas, ends[0].tolist(), ends[1].tolist(), _colour(rng).tolist(), int(rng.integers(1, 4)), cv2.LINE_AA
         )
-    return canvas
+    return np.asarray(canvas, np.uint8)
 
 
 def _colour(rng: Rng) -> npt.NDArray[np.float64]:
@@ -85,7 +85,7 @@ def _place(rng: Rng, corners: int, others: Points, size_px: int) -> Points | Non
         points = points @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         points += rng.uniform(radius, size_px - 1 - radius, 2)
         if not (iou_matrix(_box(points)[None], others) > _MAX_IOU).any():
-            return points
+            return np.asarray(points)
     return None
 
 

@@ -21,7 +21,8 @@ from kd_yolo.yolo.predict import Prediction, predict_boxes
 
 IOU_MIN = 0.5  # as for mAP50
 TILE_PX, HEAD_PX = 160, 34
-WHITE = (255, 255, 255)
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+JPEG_QUALITY = 80
 Image = npt.NDArray[np.uint8]
 
 
@@ -53,7 +54,7 @@ def judge(found: Prediction, truth: Prediction) -> Judged:
 
 
 def draw_right_wrong(
-    models: Sequence[tuple[str, str | Path]], data_yaml: str | Path, out: str | Path, *, imgsz: int, rows: int = 5
+    models: Sequence[tuple[str, str | Path]], data_yaml: str | Path, out: str | Path, *, imgsz: int, rows: int = 4
 ) -> Path:
     """Draws a column per model and a row per image; above each column how many boxes of these images are right.
 
@@ -77,7 +78,7 @@ def draw_right_wrong(
         found, _ = predict_boxes(weights, files, imgsz=imgsz)
         judged = [judge(*pair) for pair in zip(found, truths, strict=True)]
         columns.append(np.vstack([_head(title, judged), *map(_tile, images, judged)]))
-    return Path(write_image(out, grid(columns, len(columns))))
+    return Path(write_image(out, grid(columns, len(columns)), jpeg_quality=JPEG_QUALITY))
 
 
 def _labels(file: Path, image: Image, num_classes: int) -> Prediction:
@@ -104,7 +105,8 @@ def _tile(image: Image, judged: Judged) -> Image:
     for boxes, colour, thickness in ((judged.missed, WHITE, 1), (judged.wrong, VERMILION, 2), (judged.right, GREEN, 2)):
         for box in np.asarray(boxes) * scale:
             x0, y0, x1, y1 = (round(float(side)) for side in box)
-            cv2.rectangle(tile, (x0, y0), (x1 - 1, y1 - 1), as_bgr(colour), thickness)
+            for ink, width in ((BLACK, thickness + 2), (as_bgr(colour), thickness)):  # a dark rim: seen on any ground
+                cv2.rectangle(tile, (x0, y0), (x1 - 1, y1 - 1), ink, width)
     cv2.rectangle(tile, (0, 0), (TILE_PX - 1, TILE_PX - 1), (0, 0, 0), 1)
     return tile
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kd_yolo.base.errors import KDYoloError
 from kd_yolo.base.files import write_json
-from kd_yolo.pipeline.demo.train import LOSS, PAIRS, TITLES, TRAIN, Demo, Trained
+from kd_yolo.pipeline.demo.train import LOSS, PAIRS, TEACHER, TITLES, TRAIN, Demo, Trained
 from kd_yolo.report.compare import Comparison, compare
 from kd_yolo.report.comparison import setup
 from kd_yolo.report.right_wrong import draw_right_wrong
@@ -100,6 +100,13 @@ def keep(demo: Demo, trained: Sequence[Trained], measured: Comparison) -> list[G
     """Writes ``demo.json``: everything that the table shows, on what it was measured, and the gains."""
     rows = {one.name: {**record, **asdict(one)} for one, record in zip(trained, measured.records(), strict=True)}
     gains = find_gains({one.name: one.score for one in trained})
-    body: dict[str, Any] = {"plan": asdict(demo.plan), "loss": LOSS, "train": TRAIN, "setup": setup(), "rows": rows}
+    body: dict[str, Any] = {
+        "plan": asdict(demo.plan),
+        "loss": LOSS,
+        "train": TRAIN,
+        "teacher": TEACHER,
+        "setup": setup(),
+        "rows": rows,
+    }
     write_json(demo.folder / "demo.json", {**body, "gains": [asdict(gain) for gain in gains]})
     return gains

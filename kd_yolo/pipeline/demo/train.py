@@ -30,6 +30,7 @@ TRAIN: dict[str, Any] = {  # small batches without mosaic learn fastest in a min
     "batch": 4, "nbs": 4, "optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 1, "mosaic": 0.0,
     "val": False, "workers": 0, "plots": False, "verbose": False,
 }  # fmt: skip
+TEACHER: dict[str, Any] = {"batch": 8, "nbs": 8}  # it has enough images for larger ones
 LOSS: dict[str, Any] = {"loss_type": "bkd+dfl_kl", "weight": "4+8", "gate": "balanced", "schedule": "constant"}
 WIDTH = 0.125  # of the student, as yolov8n's .25: a quarter of its parameters
 FACTOR = 0.5  # share of the teacher's channels that pruning removes
@@ -61,7 +62,7 @@ class DemoPlan:
         device: where everything is trained.
     """
 
-    teacher: int = 6
+    teacher: int = 12
     student: int = 12
     pruned: int = 5
     labelled: int = 16
@@ -128,13 +129,14 @@ class Demo:
 
     def _plain(self, name: str, start: str | Path, epochs: int, data: str) -> Path:
         self._announce(name, epochs)
-        step = self._chain(name, start).base_train(data, epochs, save_dir=self.folder / f"{name}.pt")
+        own: dict[str, Any] = TEACHER if name == "teacher" else {}
+        step = self._chain(name, start).base_train(data, epochs, save_dir=self.folder / f"{name}.pt", **own)
         return self._note(name, step, epochs)
 
     def _distilled(self, name: str, start: Path, epochs: int, teacher: Path) -> Path:
         self._announce(name, epochs)
         model = self._chain(name, start)
-        kd = {**LOSS, "unlabelled": self.rest}
+        kd = {**LOSS, "unlabelled": self.rest, "teacher_val": False}  # its score is known
         step = model.distill(teacher, data=self.few, epochs=epochs, save_dir=self.folder / f"{name}.pt", **kd)
         return self._note(name, step, epochs)
 
