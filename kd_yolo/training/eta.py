@@ -21,7 +21,7 @@ def say_time_left(trainer: Any) -> None:
 
 
 @contextmanager
-def after_each_epoch(call: Callable[[], None]) -> Iterator[None]:
+def after_each_epoch(call: Callable[[], object]) -> Iterator[None]:
     """Inside, every training calls this after each epoch, whatever its trainer is."""
 
     def callback(_: Any) -> None:
