@@ -63,7 +63,7 @@ def _background(rng: Rng, size_px: int) -> Image:
     ramp = (ramp[:, None] if pick(rng, (True, False)) else ramp[None, :])[..., None] * np.ones((size_px, size_px, 1))
     image = _colour(rng) * (1 - ramp) + _colour(rng) * ramp
     blotches = cv2.resize(rng.normal(0, 18, (6, 6, 3)), (size_px, size_px), interpolation=cv2.INTER_CUBIC)
-    canvas = np.clip(image + blotches, 0, 255).astype(np.uint8)
+    canvas: Image = np.clip(image + blotches, 0, 255).astype(np.uint8)
     for _ in range(int(rng.integers(1, 5))):
         ends = rng.uniform(0, size_px, (2, 2)).round().astype(int)
         cv2.line(
@@ -81,7 +81,7 @@ def _place(rng: Rng, corners: int, others: Points, size_px: int) -> Points | Non
     for _ in range(_TRIES):
         radius = size_px * between(rng, 0.13, 0.25)
         turn, stretch = between(rng, 0, 2 * np.pi), between(rng, 0.75, 1.0)
-        points = _polygon(corners) * radius * (1, stretch)
+        points: Points = _polygon(corners) * radius * (1, stretch)
         points = points @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         points += rng.uniform(radius, size_px - 1 - radius, 2)
         if not (iou_matrix(_box(points)[None], others) > _MAX_IOU).any():
