@@ -29,7 +29,7 @@ ABOUT = About(
     takes, none@cwd as long as cwd, none@1.8 for 1.8 times the epochs. Others get the same budget for tuning:
     lr2=none:lr0=0.002,nbs=16, dis12=shipped:dis=12. Controls: r=cwd:teacher=random, s=cwd:teacher=student. The same
     command goes on where an interrupted one stopped. Anything else written key=value goes to ultralytics.""",
-    "kd-yolo league --losses cwd mgd4=mgd:weight=4 none@cost --teacher yolov8s.pt data=coco8.yaml",
+    "kd-yolo league --losses auto mgd4=mgd:weight=4 none@cost --teacher yolov8s.pt data=my.yaml",
     lambda: argument_keys("league"),
 )
 
