@@ -133,11 +133,10 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory, tiny_yaml: Callable[.
                 yaml = tiny_yaml(int(yaml.removeprefix("tiny")), classes)
             import torch
             from ultralytics import YOLO
-            from ultralytics.nn.tasks import DetectionModel
 
             torch.manual_seed(seed)
             model = YOLO(yaml)
-            model.model = DetectionModel(yaml, nc=classes, verbose=False)
+            model.model = type(model.model)(yaml, nc=classes, verbose=False)  # of the head's task
             model.save(str(path))
         return str(path)
 

@@ -210,7 +210,7 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
         weak = weak_terms(row) if self.epoch == 0 else []
         if weak:
             LOGGER.warning(
-                f"kd-yolo: {', '.join(weak)} below {WARN_BELOW:.0%} of the gradient teach next to nothing:"
+                f"kd-yolo: {', '.join(weak)} below {WARN_BELOW:.0%} of the gradient teaches next to nothing:"
                 " a higher weight=, or weight=auto:0.1"
             )
 

@@ -14,6 +14,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 from kd_yolo.base.errors import InputError, MissingDependencyError
 from kd_yolo.base.extras import check_installed
 from kd_yolo.base.reading import shown
+from kd_yolo.yolo.families import head_like
 from kd_yolo.yolo.files.file_kind import GIVE_A_MODEL
 from kd_yolo.yolo.files.locate import locate
 from kd_yolo.yolo.files.model_check import check_model, check_runs, check_wrapped
@@ -124,7 +125,7 @@ def _finish(model: nn.Module, file: Path, checkpoint: dict[str, Any]) -> nn.Modu
     facts: Any = model  # plain attributes, which nn.Module's annotations do not know
     facts.args = {**DEFAULT_CFG_DICT, **safe_train_args(checkpoint)}
     facts.pt_path = str(file)
-    facts.task = getattr(model, "task", None) or tasks.guess_model_task(model)
+    facts.task = getattr(model, "task", None) or _task(model)
     if not hasattr(model, "stride"):
         facts.stride = torch.tensor([32.0])
     for layer in model.modules():
@@ -134,3 +135,12 @@ def _finish(model: nn.Module, file: Path, checkpoint: dict[str, Any]) -> nn.Modu
         elif isinstance(layer, nn.Upsample) and not hasattr(layer, "recompute_scale_factor"):
             settings.recompute_scale_factor = None  # saved by torch before 1.11
     return model.eval()
+
+
+def _task(model: nn.Module) -> str:
+    """By the head, which the default arguments of a file without any would overrule in ultralytics' guess."""
+    facts: Any = model
+    head = head_like(facts.model[-1])
+    if head is None:
+        return str(tasks.guess_model_task(model))
+    return "detect" if head.form == "decoder" else head.task
