@@ -187,7 +187,7 @@ def test_what_both_take(
     assert all(part in printed for part in parts), printed
     plans = []
     monkeypatch.setattr(job, "distil", plans.append)
-    monkeypatch.setattr("kd_yolo.cli.distill.finish", lambda _: None)
+    monkeypatch.setattr("kd_yolo.cli.distill.finish", lambda *_, **__: None)
     assert main(words) == 0
     assert len(plans) == 1
     assert all(line in printed for line in plans[0].lines)
