@@ -105,7 +105,7 @@ def test_a_loss(follow: Any, tmp_path: Path, make_weights: Any, tiny_yaml: Any, 
     (tmp_path / "data.yaml").write_text(f"path: {tiny_data.parent}\n{tiny_data.read_text()}")
     listed, dry = follow("A loss")
     assert "charbonnier The mean of sqrt((S - T)^2 + eps^2) over all values of a feature map." in listed
-    assert "feature loss; Charbonnier et al. 1994; parameters: eps=0.001" in listed
+    assert "feature loss, weight 0.5; Charbonnier et al. 1994; parameters: eps=0.001" in listed
     assert re.search(r"charbonnier.*weight 0.5", dry)
 
 

@@ -48,7 +48,7 @@ def build_terms(
         InputError: the two take images of different channel counts.
     """
     for teacher in teachers:
-        _check_channels(student, teacher.model)
+        check_channels(student, teacher.model)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
         names = config.term_names()
@@ -75,7 +75,12 @@ def _note_kept(config: DistillConfig, terms: Sequence[Term], note: str | None) -
         first.notes = [note, *first.notes]
 
 
-def _check_channels(student: nn.Module, teacher: nn.Module) -> None:
+def check_channels(student: nn.Module, teacher: nn.Module) -> None:
+    """Checks that both take the same images.
+
+    Raises:
+        InputError: they have other numbers of channels.
+    """
     own, other = input_channels(student), input_channels(teacher)
     if own != other:
         raise InputError(

@@ -17,9 +17,10 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.files import write_bytes
 from kd_yolo.base.reading import printable
 from kd_yolo.base.rng import seeded
+from kd_yolo.distill.build import check_channels
 from kd_yolo.distill.classes import class_names, map_classes
 from kd_yolo.yolo.evaluate import validate
-from kd_yolo.yolo.heads import head_facts
+from kd_yolo.yolo.heads import head_facts, input_channels
 
 LIMIT_S = 60.0  # a teacher that takes longer on val is not measured
 KEY = "metrics/mAP50-95(B)"
@@ -121,10 +122,14 @@ def measure_start(
 
     Returns:
         Plain values for ``run.json``, and lines for the log.
+
+    Raises:
+        InputError: a teacher of images with other channels, or data that cannot be used.
     """
     scores: dict[str, Score] = {}
     lines = []
     for name, model in teachers.items():
+        check_channels(student, model)
         line = unfamiliar(name, model, student)
         if line is None:
             try:
@@ -134,7 +139,8 @@ def measure_start(
                 line = f"the teacher {name} is not measured: val takes longer than {LIMIT_S:g} s"
         lines.append(line)
     first = 0.0
-    if scores and start is not None and class_names(start) == class_names(student) is not None:
+    knows = start is not None and class_names(start) == class_names(student) is not None
+    if scores and start is not None and knows and input_channels(start) == input_channels(student):
         try:
             first = measuring.score(start, LIMIT_S).all
             lines.append(f"the student starts at {first:.4f} mAP50-95 on val")
