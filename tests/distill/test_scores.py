@@ -12,6 +12,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from kd_yolo.base.errors import InputError
 from kd_yolo.cli.distill import main
 from kd_yolo.distill import plots, scores
 from kd_yolo.distill.scores import Measuring, Score, gain_lines, measure_start, measured_teachers, unfamiliar
@@ -54,6 +55,17 @@ def start_lines(monkeypatch: pytest.MonkeyPatch, build: Any, tiny_yaml: Any, **f
     values, lines = measure_start(Measuring("d.yaml", 64), {"t.pt": teacher}, student, start)
     json.dumps(values)
     return lines
+
+
+def test_a_start_of_other_channels_is_not_measured(monkeypatch: pytest.MonkeyPatch, build: Any, tiny_yaml: Any) -> None:
+    """A student of colour images that grey data will make anew: it cannot see them as it is."""
+    monkeypatch.setattr(Measuring, "score", lambda *_: Score(0.5, {}))
+    grey, colour = (build(tiny_yaml(8), channels=channels) for channels in (1, 3))
+    grey.names = colour.names = dict(enumerate(NAMES))
+    assert measure_start(Measuring("d.yaml", 64), {"t.pt": grey}, grey, grey)[0]["student_start"] == 0.5
+    assert measure_start(Measuring("d.yaml", 64), {"t.pt": grey}, grey, colour)[0]["student_start"] == 0
+    with pytest.raises(InputError, match="the teacher takes 3-channel images, the student 1-channel ones"):
+        measure_start(Measuring("d.yaml", 64), {"t.pt": colour}, grey, grey)
 
 
 def test_a_teacher_that_is_not_better_is_said(monkeypatch: pytest.MonkeyPatch, build: Any, tiny_yaml: Any) -> None:
