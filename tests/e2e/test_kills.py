@@ -20,7 +20,6 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from kd_yolo.builtin.crops_set import make_crops
-from kd_yolo.prune import sensitivity
 from kd_yolo.reid.model.checkpoint import load_checkpoint as load_reid
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.pruned_file import save_pruned
@@ -141,14 +140,11 @@ def same(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_killed_run_is_finished_and_equal(
-    name: str, files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_is_finished_and_equal(name: str, files: dict[str, str], tmp_path: Path) -> None:
     kind = KINDS[name]
-    if name == "sensitivity":
-        monkeypatch.setattr(sensitivity, "validate", score_of)
+    stand_ins = {"kd_yolo.prune.sensitivity:validate": "tests.e2e.test_kills:score_of"} if name == "sensitivity" else {}
     words = [word.format(**files) if word[0] != "{" or word[1:-1] in files else word for word in kind.words]
-    code, writes, text = run_command(words, make(tmp_path / "whole"))
+    code, writes, text = run_command(words, make(tmp_path / "whole"), stand_ins=stand_ins)
     assert code == 0, text
     whole = result_of(tmp_path / "whole" / kind.folder)
     assert whole
@@ -158,9 +154,9 @@ def test_a_killed_run_is_finished_and_equal(
         low, high = (round(writes * part / kind.kills) for part in (number, number + 1))
         moment = draw.randint(low + 1, max(high, low + 1))
         trial = make(tmp_path / f"killed-{moment}")
-        code, _, text = run_command(words, trial, kill_at=moment)
+        code, _, text = run_command(words, trial, kill_at=moment, stand_ins=stand_ins)
         assert code == -9, f"write {moment} of {writes} did not come: {text}"
-        run = finish(kind, words, trial)
+        run = finish(kind, words, trial, stand_ins)
         where = f"{name}, killed before write {moment} of {writes}"
         assert same(result_of(run), whole), where
         left = [file.name for file in run.rglob("*") if ".part" in file.name or file.name == ".lock"]
@@ -169,13 +165,13 @@ def test_a_killed_run_is_finished_and_equal(
         shutil.rmtree(trial)
 
 
-def finish(kind: Kind, words: list[str], trial: Path) -> Path:
+def finish(kind: Kind, words: list[str], trial: Path, stand_ins: dict[str, str]) -> Path:
     """Finishes a killed run as its user would; returns its folder."""
     first = trial / kind.folder
     last = first / "weights" / "last.pt"
     is_resumed = kind.resume is not None and last.is_file()
     again = [*(kind.resume or []), "--resume", str(last)] if is_resumed else words
-    code, _, text = run_command(again, trial)
+    code, _, text = run_command(again, trial, stand_ins=stand_ins)
     if is_resumed and code == 3 and "finished" in text:
         return first
     assert code == 0, text
