@@ -10,8 +10,9 @@ import yaml
 
 from kd_yolo.base.files import write_image
 from kd_yolo.builtin.presets import ShapesPreset, get_shapes_preset
+from kd_yolo.builtin.set_folder import SetKey, make_set
 from kd_yolo.builtin.shapes import CLASS_NAMES, ShapesImage, draw_shapes
-from kd_yolo.data.folder import Progress, Record, find_made, write_whole
+from kd_yolo.data.folder import Progress, Record
 
 GENERATOR = "shapes"
 VERSION = 1  # raise it whenever the same seed gives other images or labels
@@ -60,14 +61,15 @@ def make_shapes(
         ConfigError: unknown preset, or ``out_dir`` holds something else.
     """
     plan, out_dir = get_shapes_preset(preset), Path(out_dir).absolute()
-    wanted = {"preset": plan.name, "seed": seed, "version": VERSION}
-    found = find_made(out_dir, GENERATOR, wanted, {"images": "jpg", "labels": "txt"}, force=force)
-    header = found or write_whole(out_dir, lambda partial: _write_set(partial, plan, seed, progress))
-    return ShapesReport(out_dir, out_dir / "data.yaml", header["images"], header["boxes"], reused=found is not None)
+    header, reused = make_set(
+        out_dir, SetKey(GENERATOR, VERSION, plan.name, seed), {"images": "jpg", "labels": "txt"},
+        lambda partial: _write_set(partial, plan, seed, progress), force=force,
+    )  # fmt: skip
+    return ShapesReport(out_dir, out_dir / "data.yaml", header["images"], header["boxes"], reused=reused)
 
 
 def _write_set(folder: Path, plan: ShapesPreset, seed: int, progress: Progress | None) -> Record:
-    """Draws everything into ``folder`` and returns the header of ``meta.json``."""
+    """Draws everything into ``folder`` and returns what ``meta.json`` says of it."""
     boxes = {split: dict.fromkeys(CLASS_NAMES, 0) for split in plan.images}
     done, total = 0, sum(plan.images.values())
     for split, count in plan.images.items():
@@ -82,16 +84,7 @@ def _write_set(folder: Path, plan: ShapesPreset, seed: int, progress: Progress |
             if progress is not None:
                 progress(done, total)
     (folder / "data.yaml").write_text(_yaml_text(plan, seed))
-    return {
-        "generator": GENERATOR,
-        "version": VERSION,
-        "preset": plan.name,
-        "seed": seed,
-        "size_px": plan.size_px,
-        "classes": list(CLASS_NAMES),
-        "images": plan.images,
-        "boxes": boxes,
-    }
+    return {"size_px": plan.size_px, "classes": list(CLASS_NAMES), "images": plan.images, "boxes": boxes}
 
 
 def _write_image(folder: Path, split: str, stem: str, drawn: ShapesImage) -> None:
