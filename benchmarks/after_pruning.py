@@ -4,7 +4,8 @@
 
 Seed by seed: a detector is fine-tuned (``base``) and pruned at each factor; the pruned network is retrained for
 ``--epochs``, distilled from its base for as many epochs, and retrained for as long as the distilled run took in CPU
-time (``retrained at equal cost``; the ratio is measured once, on the first pair, and kept in ``cost.json``). One
+time, on a GPU in seconds (``retrained at equal cost``; the ratio is measured once, on the first pair, and kept in
+``cost.json``). One
 recipe, written down in ``claims.md`` beside the results before the first run. Each finished run is a JSON file with
 its settings, versions, commit, validation curve, and mAP50-95 on val and test; an interrupted benchmark goes on from
 there. ``--table`` prints what is there: means over seeds, paired differences with the interval of Student's t.
@@ -31,7 +32,7 @@ os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_
 RECIPE: dict[str, Any] = {"loss": "bkd+dfl_kl", "weight": "2+4", "gate": "balanced", "schedule": "constant"}
 ARMS = ("retrained", "distilled", "retrained at equal cost")
 TRAIN: dict[str, Any] = {
-    "batch": 16, "nbs": 16, "optimizer": "AdamW", "lr0": 1e-3, "device": "cpu", "workers": 0, "cache": "ram",
+    "batch": 16, "nbs": 16, "optimizer": "AdamW", "lr0": 1e-3, "workers": 0, "cache": "ram",
     "plots": False, "verbose": False,
 }  # fmt: skip
 
@@ -45,6 +46,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--factors", type=float, nargs="+", default=[0.5, 0.7])
     parser.add_argument("--imgsz", type=int, default=160)
+    parser.add_argument("--device", default="cpu", help="'0' for a GPU, where several seeds can run side by side")
     parser.add_argument("--base-epochs", type=int, default=30)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/after_pruning"))
@@ -58,7 +60,7 @@ def run_seed(seed: int, args: argparse.Namespace) -> None:
     from kd_yolo import PruneModel
 
     data, folder = str(args.data.resolve()), (args.runs / args.set_name).resolve()
-    train = {**TRAIN, "imgsz": args.imgsz, "seed": seed}
+    train = {**TRAIN, "imgsz": args.imgsz, "device": args.device, "seed": seed}
 
     def chain(name: str, start: Any) -> PruneModel:
         return PruneModel(str(start), folder=folder / name, **train)
@@ -95,7 +97,8 @@ def note_cost(args: argparse.Namespace, factor: float, seed: int) -> None:
     files = [args.out / args.set_name / f"{name}.json" for name in names]
     if target.is_file() or not all(file.is_file() for file in files):
         return
-    plain, distilled = (json.loads(file.read_text())["cpu_seconds"] for file in files)
+    key = "cpu_seconds" if args.device == "cpu" else "seconds"
+    plain, distilled = (json.loads(file.read_text())[key] for file in files)
     body = {"ratio": distilled / plain, "retrained": plain, "distilled": distilled, "factor": factor, "seed": seed}
     write_json(target, body)
 
@@ -111,7 +114,7 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
     if target.is_file():
         return
     scores = {
-        split: validate(weights, str(args.data.resolve()), imgsz=args.imgsz, batch=32, split=split, device="cpu")[
+        split: validate(weights, str(args.data.resolve()), imgsz=args.imgsz, batch=32, split=split, device=args.device)[
             "metrics/mAP50-95(B)"
         ]
         for split in ("val", "test")
@@ -122,18 +125,19 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
     curve = [float(row[head.index("metrics/mAP50-95(B)")]) for row in rows]
     body = {
         **facts, "map": scores, "parameters": size.parameters, "gflops": size.gflops, "epochs": len(rows),
-        "val_curve": curve, "cpu_seconds": cpu_seconds(weights.parents[1]), "recipe": RECIPE,
-        "train": {**TRAIN, "imgsz": args.imgsz, "start": Path(str(args.start)).name}, "commit": commit(),
+        "val_curve": curve, **usage(weights.parents[1]), "recipe": RECIPE,
+        "train": {**TRAIN, "imgsz": args.imgsz, "device": args.device, "start": Path(str(args.start)).name},
+        "commit": commit(),
         "setup": setup(),
     }  # fmt: skip
     write_json(target, body)
     print(name, json.dumps(scores), flush=True)
 
 
-def cpu_seconds(folder: Path) -> float | None:
-    """What the epochs of a run cost."""
+def usage(folder: Path) -> dict[str, Any]:
+    """What the epochs of a run cost; nothing where it was not noted."""
     file = folder / "usage.json"
-    return float(json.loads(file.read_text())["cpu_seconds"]) if file.is_file() else None
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
 
 
 def commit() -> str:
