@@ -92,6 +92,7 @@ def test_the_results(done: Path) -> None:
     assert run["seconds"] > 0
     assert run["cpu_seconds"] > 0
     assert run["peak_mib"] > 100
+    assert len(run["curve"]) == 1
     assert {"torch", "ultralytics", "python"} <= set(run["versions"])
     assert run["machine"].endswith("cores, CPU")
 
