@@ -58,7 +58,7 @@ def start_lines(monkeypatch: pytest.MonkeyPatch, build: Any, tiny_yaml: Any, **f
 
 
 def test_a_start_of_other_channels_is_not_measured(monkeypatch: pytest.MonkeyPatch, build: Any, tiny_yaml: Any) -> None:
-    """A student of colour images that grey data will make anew: it cannot see them as it is."""
+    """A student of colour images that is re-made for grey data: it cannot see them as it is."""
     monkeypatch.setattr(Measuring, "score", lambda *_: Score(0.5, {}))
     grey, colour = (build(tiny_yaml(8), channels=channels) for channels in (1, 3))
     grey.names = colour.names = dict(enumerate(NAMES))
