@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 from ultralytics import YOLO
 
@@ -49,6 +50,13 @@ def examined_once() -> Iterator[None]:
             _EXAMINED.add(key)
 
     with mock.patch.multiple(loading, unpickle_safely=unpickle, check_model=check):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def files_are_examined_once() -> Iterator[None]:
+    """For the tests of a folder whose ``conftest.py`` imports it; not where the door itself is tested."""
+    with examined_once():
         yield
 
 

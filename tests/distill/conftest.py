@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,9 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from kd_yolo.distill.trainer import DistillationTrainer
-from tests.light import examined_once, train_yolo
+from tests.light import files_are_examined_once, train_yolo
+
+__all__ = ["files_are_examined_once"]  # a fixture
 
 Train = Callable[..., Any]
 
@@ -42,12 +44,6 @@ def _calibrate(model: nn.Module, channels: int) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.running_var.clamp_(min=0.05)  # a channel that was dead on these images would explode on others
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _files_are_examined_once() -> Iterator[None]:
-    with examined_once():
-        yield
 
 
 @pytest.fixture(scope="session")

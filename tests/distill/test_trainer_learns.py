@@ -112,15 +112,15 @@ def test_gradient_of_the_distillation_alone_reaches_the_first_convolution(train:
 
 
 def test_the_student_learns_what_the_teacher_says(train: Train, make_weights: Callable[..., str]) -> None:
-    student, teacher = make_weights("yolov8n.yaml"), make_weights("yolov8s.yaml", seed=1)
+    student, teacher = make_weights("tiny16"), make_weights("tiny32", seed=1)
     values: list[float] = []
     on = {"on_train_batch_end": lambda t: values.append(float(t.loss_items["kd_pkd"]))}
     still = dict(mosaic=0, hsv_h=0, hsv_s=0, hsv_v=0, scale=0, translate=0, fliplr=0)
     train(
         model=student, teacher=teacher, loss="pkd", weight=10, schedule="constant", epochs=4, optimizer="AdamW",
-        lr0=3e-3, finish=False, on=on, **still,
+        lr0=1e-2, finish=False, on=on, **still,
     )  # fmt: skip
-    assert sum(values[-2:]) < 0.8 * sum(values[:2])  # 0.72 when this was written
+    assert sum(values[-2:]) < 0.8 * sum(values[:2])  # 0.64 when this was written
 
 
 def test_equal_models_start_at_zero_where_the_method_promises_it(train: Train, student: str) -> None:

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from tests.light import files_are_examined_once
 
-import pytest
-
-from tests.light import examined_once
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _files_are_examined_once() -> Iterator[None]:
-    with examined_once():
-        yield
+__all__ = ["files_are_examined_once"]  # a fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -16,7 +16,9 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import DEFAULT_CFG
 
 from kd_yolo.prune.graph import ChannelGraph
-from tests.light import examined_once
+from tests.light import files_are_examined_once
+
+__all__ = ["files_are_examined_once"]  # a fixture
 
 Build = Callable[..., Any]
 Keep = dict[str, list[int]]
@@ -41,12 +43,6 @@ def enliven(model: Any) -> Any:
             nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
     model.args = DEFAULT_CFG  # what the losses read
     return model.eval()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _files_are_examined_once() -> Iterator[None]:
-    with examined_once():
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,13 @@ def preview(asked: PruneSettings) -> PruneResult:
     return Pruning(asked, silent).preview()
 
 
+@pytest.fixture(scope="module")
+def halved(weights: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[PruneResult, Path]:
+    """Half of the channels gone, by their L2 norm: what a pruning gives, and its folder."""
+    folder = tmp_path_factory.mktemp("halved") / "run"
+    return prune(PruneSettings.parse({"model": weights, **QUICK, "factor": 0.5}, "test"), folder), folder
+
+
 def state(path: Path | None) -> dict[str, torch.Tensor]:
     assert path is not None
     model, _ = load_checkpoint(path)
@@ -76,21 +83,19 @@ def widths(path: Path | str | None) -> dict[str, int]:
         return {group.name: group.width for group in graph.groups}
 
 
-def test_writes_the_network_the_plan_and_the_report(settings: Any, tmp_path: Path) -> None:
-    result = prune(settings(factor=0.5), tmp_path / "run")
-    written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()}
+def test_writes_the_network_the_plan_and_the_report(halved: tuple[PruneResult, Path]) -> None:
+    result, folder = halved
+    written = {file.relative_to(folder.parent).as_posix() for file in folder.parent.rglob("*") if file.is_file()}
     assert written == {"run/weights/pruned.pt", "run/plan.yaml", "run/report.json"}
-    assert result.path == tmp_path / "run" / "weights" / "pruned.pt"
-    assert (
-        widths(result.path) == result.plan.after == yaml.safe_load((tmp_path / "run/plan.yaml").read_text())["widths"]
-    )
+    assert result.path == folder / "weights" / "pruned.pt"
+    assert widths(result.path) == result.plan.after == yaml.safe_load((folder / "plan.yaml").read_text())["widths"]
     assert result.plan.after["model.1.conv"] == 16
     assert result.plan.after["model.2.cv1.conv[a]"] == result.plan.after["model.2.cv1.conv[b]"] == 16
 
 
-def test_reported_numbers_equal_an_independent_count(settings: Any, weights: str, tmp_path: Path) -> None:
-    result = prune(settings(factor=0.5), tmp_path / "run")
-    report = json.loads((tmp_path / "run" / "report.json").read_text())
+def test_reported_numbers_equal_an_independent_count(weights: str, halved: tuple[PruneResult, Path]) -> None:
+    result, folder = halved
+    report = json.loads((folder / "report.json").read_text())
     for side, path in (("before", weights), ("after", result.path)):
         model, _ = load_checkpoint(path)
         assert report[side]["parameters"] == sum(p.numel() for p in model.parameters())
@@ -105,11 +110,10 @@ def test_reported_numbers_equal_an_independent_count(settings: Any, weights: str
     assert set(report["whole"].values()) == {"head output"}
 
 
-def test_the_best_channels_stay(settings: Any, weights: str, tmp_path: Path) -> None:
-    asked = settings(factor=0.5, importance="l2")
-    result = prune(asked, tmp_path / "run")
+def test_the_best_channels_stay(settings: Any, weights: str, halved: tuple[PruneResult, Path]) -> None:
+    result, _ = halved
     model, _ = load_checkpoint(weights)
-    whole = Network.load(asked)
+    whole = Network.load(settings(factor=0.5, importance="l2"))
     whole.rank()
     keep = best_channels(whole.scores, result.plan.after)
     rows = model.model[1].conv.weight[keep["model.1.conv"]][:, keep["model.0.conv"]]
@@ -223,8 +227,8 @@ def test_a_pruned_network_is_pruned_further_and_that_is_said(settings: Any, tmp_
         prune(settings(model=str(first.path), plan=str(tmp_path / "a" / "plan.yaml")), tmp_path / "c")
 
 
-def test_the_summary_says_what_a_user_must_know(settings: Any, tmp_path: Path) -> None:
-    text = "\n".join(prune(settings(factor=0.5), tmp_path / "run").lines())
+def test_the_summary_says_what_a_user_must_know(halved: tuple[PruneResult, Path]) -> None:
+    text = "\n".join(halved[0].lines())
     for part in (
         "factor 0.5: ", "of the channels of 16 groups removed (l2, layer by layer)", "M parameters", "GFLOPs at 64 px",
         "ms per image (torch, CPU)", "left whole: 5 (head output)", "no data=: channels are ranked by their L2 norm",
@@ -234,8 +238,8 @@ def test_the_summary_says_what_a_user_must_know(settings: Any, tmp_path: Path) -
     assert "deployed" not in text
 
 
-def test_both_forms_of_an_end_to_end_head_are_counted(make_weights: Any) -> None:
-    values = {"model": make_weights("yolov10n.yaml"), **QUICK}
+def test_both_forms_of_an_end_to_end_head_are_counted(make_weights: Any, tiny_yaml: Any) -> None:
+    values = {"model": make_weights(tiny_yaml(16, head="v10Detect")), **QUICK}
     text = "\n".join(preview(PruneSettings.parse(values, "test")).lines())
     assert "M parameters, deployed" in text
     assert "GFLOPs, deployed" in text

@@ -12,17 +12,17 @@ from kd_yolo.base.errors import KDYoloError
 from kd_yolo.config.prune import PruneSettings
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.pruned_file import save_pruned
-from tests.prune.test_job import QUICK, data, prune, state, weights, widths
+from tests.prune.test_job import QUICK, data, halved, prune, state, weights, widths
 
-__all__ = ["data", "weights"]  # fixtures
+__all__ = ["data", "halved", "weights"]  # fixtures
 
 
 def settings(weights: str, **values: Any) -> PruneSettings:
     return PruneSettings.parse({"model": weights, **QUICK, "factor": 0.5, **values}, "test")
 
 
-def test_the_widths_are_those_of_one_step(weights: str, tmp_path: Path) -> None:
-    once = prune(settings(weights), tmp_path / "once")
+def test_the_widths_are_those_of_one_step(weights: str, halved: Any, tmp_path: Path) -> None:
+    once, _ = halved
     lines: list[str] = []
     thrice = prune(settings(weights, iterative=3), tmp_path / "thrice", say=lines.append)
     assert widths(thrice.path) == widths(once.path) == once.plan.after

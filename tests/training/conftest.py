@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,12 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from kd_yolo.training.trainers import RetrainTrainer
-from tests.light import examined_once, train_yolo
+from tests.light import files_are_examined_once, train_yolo
 from tests.training.networks import narrow
 
+__all__ = ["files_are_examined_once"]  # a fixture
+
 Train = Callable[..., Any]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _files_are_examined_once() -> Iterator[None]:
-    with examined_once():
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,7 @@
+"""Commands open the same few networks again and again."""
+
+from __future__ import annotations
+
+from tests.light import files_are_examined_once
+
+__all__ = ["files_are_examined_once"]  # a fixture
