@@ -30,7 +30,7 @@ def data_yaml(folder: Path, download: str, name: str = "data.yaml") -> Path:
 
 def describe(**changes: Any) -> dict[str, Any]:
     """The description of a tiny detector of two classes."""
-    base = {"nc": 2, "backbone": copy.deepcopy(LAYERS), "head": [[[0, 1, 2], 1, "Detect", ["nc"]]]}
+    base = {"nc": 2, "backbone": copy.deepcopy(LAYERS), "head": [[[1, 2], 1, "Detect", ["nc"]]]}
     return {**base, **changes}
 
 
