@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+
+from kd_yolo.yolo.files import loading
 
 ACTIVATION = "__import__('pathlib').Path({canary!r}).touch() or torch.nn.SiLU()"
 DOWNLOADS = {
@@ -66,6 +70,22 @@ def checkpoint(file: Path, *, train_args: dict[str, Any] | None = None, **change
     """A finished checkpoint of :func:`tiny_model`."""
     torch.save({"epoch": -1, "model": tiny_model(**changes), "train_args": train_args or {"task": "detect"}}, file)
     return file
+
+
+@contextmanager
+def opened_once(weights: str) -> Iterator[None]:
+    """The user's own weights are unpickled once for all commands; what a stranger gives is opened each time."""
+    unpickle, opened = loading.unpickle_safely, []
+
+    def unpickled(file: Path) -> Any:
+        if str(file) != weights:
+            return unpickle(file)
+        opened.append(opened[0] if opened else unpickle(file))
+        return copy.deepcopy(opened[0])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "unpickle_safely", unpickled)
+        yield
 
 
 def unfinished(file: Path, model: Any, train_args: dict[str, Any]) -> Path:
