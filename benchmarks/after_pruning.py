@@ -4,10 +4,12 @@
 
 Seed by seed: a detector is fine-tuned (``base``) and pruned at each factor; the pruned network is retrained for
 ``--epochs``, distilled from its base for as many epochs, and retrained for as long as the distilled run took in CPU
-time (``retrained at equal cost``; the ratio is measured once, on the first pair, and kept in ``cost.json``). One
+time, on a GPU in seconds (``retrained at equal cost``; the ratio is measured once, on the first pair, and kept in
+``cost.json``). One
 recipe, written down in ``claims.md`` beside the results before the first run. Each finished run is a JSON file with
 its settings, versions, commit, validation curve, and mAP50-95 on val and test; an interrupted benchmark goes on from
-there. ``--table`` prints what is there: means over seeds, paired differences with the interval of Student's t.
+there. ``--table`` prints what is there: means over seeds, paired differences with the interval of Student's t,
+corrected for the number of factors.
 """
 
 from __future__ import annotations
@@ -17,23 +19,20 @@ import json
 import math
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from seeded import SCORE, TRAIN, commit, paired_gain, scores, train_and_print
 
 from kd_yolo.base.files import write_json
 
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
 RECIPE: dict[str, Any] = {"loss": "bkd+dfl_kl", "weight": "2+4", "gate": "balanced", "schedule": "constant"}
 ARMS = ("retrained", "distilled", "retrained at equal cost")
-TRAIN: dict[str, Any] = {
-    "batch": 16, "nbs": 16, "optimizer": "AdamW", "lr0": 1e-3, "device": "cpu", "workers": 0, "cache": "ram",
-    "plots": False, "verbose": False,
-}  # fmt: skip
 
 
 def parse() -> argparse.Namespace:
@@ -45,6 +44,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--factors", type=float, nargs="+", default=[0.5, 0.7])
     parser.add_argument("--imgsz", type=int, default=160)
+    parser.add_argument("--device", default="cpu", help="'0' for a GPU, where several seeds can run side by side")
     parser.add_argument("--base-epochs", type=int, default=30)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/after_pruning"))
@@ -53,12 +53,18 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def run(args: argparse.Namespace) -> None:
+    """Everything that is missing, seed by seed."""
+    for seed in args.seeds:
+        run_seed(seed, args)
+
+
 def run_seed(seed: int, args: argparse.Namespace) -> None:
     """Everything of one seed that is missing."""
     from kd_yolo import PruneModel
 
     data, folder = str(args.data.resolve()), (args.runs / args.set_name).resolve()
-    train = {**TRAIN, "imgsz": args.imgsz, "seed": seed}
+    train = {**TRAIN, "imgsz": args.imgsz, "device": args.device, "seed": seed}
 
     def chain(name: str, start: Any) -> PruneModel:
         return PruneModel(str(start), folder=folder / name, **train)
@@ -95,7 +101,8 @@ def note_cost(args: argparse.Namespace, factor: float, seed: int) -> None:
     files = [args.out / args.set_name / f"{name}.json" for name in names]
     if target.is_file() or not all(file.is_file() for file in files):
         return
-    plain, distilled = (json.loads(file.read_text())["cpu_seconds"] for file in files)
+    key = "cpu_seconds" if args.device == "cpu" else "seconds"
+    plain, distilled = (json.loads(file.read_text())[key] for file in files)
     body = {"ratio": distilled / plain, "retrained": plain, "distilled": distilled, "factor": factor, "seed": seed}
     write_json(target, body)
 
@@ -103,64 +110,47 @@ def note_cost(args: argparse.Namespace, factor: float, seed: int) -> None:
 def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, Any]) -> None:
     """Evaluates a network and writes its JSON."""
     from kd_yolo.report.comparison import setup
-    from kd_yolo.yolo.evaluate import validate
     from kd_yolo.yolo.files.loading import load_checkpoint
     from kd_yolo.yolo.measure import measure_size
 
     target = args.out / args.set_name / f"{name}.json"
     if target.is_file():
         return
-    scores = {
-        split: validate(weights, str(args.data.resolve()), imgsz=args.imgsz, batch=32, split=split, device="cpu")[
-            "metrics/mAP50-95(B)"
-        ]
-        for split in ("val", "test")
-    }
+    found = scores(weights, args.data, args.imgsz, args.device)
     size = measure_size(load_checkpoint(weights)[0], args.imgsz)
     results = (weights.parents[1] / "results.csv").read_text().splitlines()
     head, rows = [cell.strip() for cell in results[0].split(",")], [row.split(",") for row in results[1:]]
-    curve = [float(row[head.index("metrics/mAP50-95(B)")]) for row in rows]
+    curve = [float(row[head.index(SCORE)]) for row in rows]
     body = {
-        **facts, "map": scores, "parameters": size.parameters, "gflops": size.gflops, "epochs": len(rows),
-        "val_curve": curve, "cpu_seconds": cpu_seconds(weights.parents[1]), "recipe": RECIPE,
-        "train": {**TRAIN, "imgsz": args.imgsz, "start": Path(str(args.start)).name}, "commit": commit(),
+        **facts, "map": found, "parameters": size.parameters, "gflops": size.gflops, "epochs": len(rows),
+        "val_curve": curve, **usage(weights.parents[1]), "recipe": RECIPE,
+        "train": {**TRAIN, "imgsz": args.imgsz, "device": args.device, "start": Path(str(args.start)).name},
+        "commit": commit(),
         "setup": setup(),
     }  # fmt: skip
     write_json(target, body)
-    print(name, json.dumps(scores), flush=True)
+    print(name, json.dumps(found), flush=True)
 
 
-def cpu_seconds(folder: Path) -> float | None:
-    """What the epochs of a run cost."""
+def usage(folder: Path) -> dict[str, Any]:
+    """What the epochs of a run cost; nothing where it was not noted."""
     file = folder / "usage.json"
-    return float(json.loads(file.read_text())["cpu_seconds"]) if file.is_file() else None
-
-
-def commit() -> str:
-    """The commit that runs."""
-    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
 
 
 def table(args: argparse.Namespace) -> str:
     """A row per factor and arm on test; differences to the two controls, paired by seed."""
-    from scipy import stats
-
     found: dict[tuple[float, str], dict[int, float]] = {}
     for file in sorted((args.out / args.set_name).glob("*-s*.json")):
         row = json.loads(file.read_text())
         found.setdefault((row.get("factor", 0.0), row.get("arm", "base")), {})[row["seed"]] = row["map"]["test"]
-    lines = [
-        "| factor | network | seeds | mAP50-95, test | distilled minus it, 95 % interval |",
-        "|---|---|---|---|---|",
-    ]
+    num_factors = len({factor for factor, arm in found if arm != "base"})
+    level = f"95 % interval, corrected for {num_factors} factors" if num_factors > 1 else "95 % interval"
+    lines = [f"| factor | network | seeds | mAP50-95, test | distilled minus it, {level} |", "|---|---|---|---|---|"]
     for (factor, arm), by_seed in sorted(found.items()):
         other = found.get((factor, "distilled"), {})
         gains = [other[seed] - score for seed, score in by_seed.items() if seed in other and arm != "distilled"]
-        cell = ""
-        if len(gains) > 1:
-            half = stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / math.sqrt(len(gains))
-            mean = statistics.mean(gains)
-            cell = f"{mean:+.4f} ({mean - half:+.4f} to {mean + half:+.4f})"
+        cell = paired_gain(gains, num_factors) if len(gains) > 1 else ""
         spread = f" ± {statistics.stdev(by_seed.values()):.4f}" if len(by_seed) > 1 else ""
         lines.append(
             f"| {factor:g} | {arm} | {len(by_seed)} | {statistics.mean(by_seed.values()):.4f}{spread} | {cell} |"
@@ -168,20 +158,5 @@ def table(args: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Runs what is missing, prints the table."""
-    args = parse()
-    args.set_name = args.set_name or args.data.resolve().parent.name
-    if not args.table:
-        from kd_yolo.training.usage import noting_usage
-        from kd_yolo.yolo.guard import prepare_process
-
-        prepare_process()
-        with noting_usage():
-            for seed in args.seeds:
-                run_seed(seed, args)
-    print(table(args))
-
-
 if __name__ == "__main__":
-    main()
+    train_and_print(parse(), run, table)

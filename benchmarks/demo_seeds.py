@@ -1,6 +1,7 @@
 """Does the demo hold? Its trainings (``kd-yolo demo``) for several seeds, which draw other images and other weights.
 
     python benchmarks/demo_seeds.py
+    python benchmarks/demo_seeds.py --controls  # afterwards: the student distilled on its labelled images alone
 
 Each finished seed is a JSON file with scores, costs, settings, versions and commit; an interrupted benchmark goes on.
 What is claimed stands in ``claims.md`` beside the results and was written before the first of these runs. ``--table``
@@ -35,6 +36,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/demo"))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "demo")
+    parser.add_argument("--controls", action="store_true", help="train the control of each finished seed as well")
     parser.add_argument("--table", action="store_true", help="print the table of what is there, train nothing")
     return parser.parse_args()
 
@@ -42,22 +44,44 @@ def parse() -> argparse.Namespace:
 def run_seed(seed: int, args: argparse.Namespace) -> None:
     """Trains all networks of one seed and writes its file."""
     from kd_yolo.pipeline.demo.closing import find_gains
-    from kd_yolo.pipeline.demo.train import LOSS, TEACHER, TRAIN, Demo, DemoPlan
-    from kd_yolo.report.comparison import setup
 
     target = args.out / f"seed{seed}.json"
     if target.is_file():
         return
-    start, plan = time.process_time(), DemoPlan(seed=seed)
-    trained = Demo((args.runs / f"seed{seed}").resolve(), plan, lambda text: print(text, end="", flush=True)).train()
+    start, demo = time.process_time(), make_demo(seed, args)
+    trained = demo.train()
     gains = find_gains({one.name: one.score for one in trained})
-    body = {
-        "plan": asdict(plan), "loss": LOSS, "train": TRAIN, "teacher": TEACHER,
-        "rows": {one.name: asdict(one) for one in trained},
-        "gains": [asdict(gain) for gain in gains], "cpu_seconds": time.process_time() - start, "commit": commit(),
-        "setup": setup(),
-    }  # fmt: skip
-    write_json(target, body)
+    rows = {one.name: asdict(one) for one in trained}
+    seconds = time.process_time() - start
+    write_json(
+        target, {**header(demo), "rows": rows, "gains": [asdict(gain) for gain in gains], "cpu_seconds": seconds}
+    )
+
+
+def run_control(seed: int, args: argparse.Namespace) -> None:
+    """Distils the student of one seed without the unlabelled images and writes its file."""
+    target = args.out / "labelled_only" / f"seed{seed}.json"
+    if target.is_file() or not (args.out / f"seed{seed}.json").is_file():
+        return
+    demo = make_demo(seed, args)
+    demo.train()
+    write_json(target, {**header(demo), "row": asdict(demo.labelled_only())})
+
+
+def make_demo(seed: int, args: argparse.Namespace) -> Any:
+    """The demo of one seed: what is finished in its folder is not trained again."""
+    from kd_yolo.pipeline.demo.train import Demo, DemoPlan
+
+    folder = (args.runs / f"seed{seed}").resolve()
+    return Demo(folder, DemoPlan(seed=seed), lambda text: print(text, end="", flush=True))
+
+
+def header(demo: Any) -> dict[str, Any]:
+    """What was trained how, and with what."""
+    from kd_yolo.pipeline.demo.train import LOSS, TRAIN
+    from kd_yolo.report.comparison import setup
+
+    return {"plan": asdict(demo.plan), "loss": LOSS, "train": TRAIN, "commit": commit(), "setup": setup()}
 
 
 def commit() -> str:
@@ -79,7 +103,19 @@ def table(out: Path) -> str:
     if len(found) > 1:
         cells = [f"{statistics.mean(one):.3f} ± {statistics.stdev(one):.3f}" for one in zip(*scores, strict=True)]
         lines.append(f"| mean | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *claims(found)])
+    return "\n".join([*lines, "", *claims(found), *control(found, out)])
+
+
+def control(found: list[dict[str, Any]], out: Path) -> list[str]:
+    """How much the student has over one distilled on its labelled images alone, in the seeds where that was trained."""
+    gains = []
+    for body in found:
+        file = out / "labelled_only" / f"seed{body['plan']['seed']}.json"
+        if file.is_file():
+            gains.append(body["rows"]["distilled"]["score"] - json.loads(file.read_text())["row"]["score"])
+    if not gains:
+        return ["control, distilled on the labelled images alone: no seed was trained"]
+    return [f"the images without labels bring {statistics.mean(gains):+.3f} (mean of {len(gains)} seeds)"]
 
 
 def claims(found: list[dict[str, Any]]) -> list[str]:
@@ -108,6 +144,8 @@ def main() -> None:
         prepare_process()
         for seed in args.seeds:
             run_seed(seed, args)
+            if args.controls:
+                run_control(seed, args)
     print(table(args.out))
 
 

@@ -4,9 +4,10 @@
 
 First the cost of a training step on the card, alone on it and with AMP: plain, shipped, ``mgd``, ``auto``, as a ratio
 to plain + teacher and to plain, and the peak of its memory. The dearest of our losses sets the epochs of the row at
-equal cost. Then the teachers of all sets, then all students, ``--at-once`` processes at a time, images cached in
-memory. When ``--minutes`` are over, what runs is interrupted; the same command goes on from there. Results are those of
-``kd-yolo league``, a folder a set, with the name of the card, and ``gpu_league.json`` that sums them up.
+equal cost (``equal_cost``). Then the teachers of all sets and all students seed by seed, each as soon as its teacher is
+there, ``--at-once`` processes at a time, images cached in memory. When ``--minutes`` are over, what runs is
+interrupted; the same command goes on from there. Results are those of ``kd-yolo league``, a folder a set, with the name
+of the card, and ``gpu_league.json`` that sums them up.
 
 Where polars is missing (ultralytics reads ``results.csv`` with it into each checkpoint), the training processes get one
 that reads nothing; no display is needed.
@@ -18,8 +19,8 @@ import argparse
 import gc
 import importlib.util
 import json
+import math
 import os
-import queue
 import statistics
 import subprocess
 import sys
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from kd_yolo.base.files import write_json
+from kd_yolo.config.rows import TEACHER
 
 os.environ.update(YOLO_AUTOINSTALL="false", MPLBACKEND="Agg")
 NO_POLARS = 'def read_csv(*_args, **_values):\n    raise RuntimeError("polars is not installed")\n'
@@ -164,7 +166,7 @@ def step_costs(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def leagues(args: argparse.Namespace, ratio: float) -> list[Any]:
-    """A league for each set."""
+    """A league for each set; ``equal_cost`` trains plainly for as long as the dearest of our losses takes."""
     from kd_yolo.builtin.demo import demo_data
     from kd_yolo.config.league import parse_seeds
     from kd_yolo.league.agreement import check_agreement
@@ -179,10 +181,11 @@ def leagues(args: argparse.Namespace, ratio: float) -> list[Any]:
             "optimizer": "AdamW", "lr0": 1e-3, "cache": "ram", "workers": 0, "device": args.device,
             "project": str(args.runs.resolve()),
         }  # fmt: skip
+        recipes = (*args.losses, f"equal_cost=none:epochs={math.ceil(args.epochs * ratio)}")
         league = make_league(
             Request(
-                (*args.losses, f"none@{ratio:.2f}"), parse_seeds(args.seeds), args.teacher, args.student,
-                args.teacher_epochs, data_name(data), args.out / data_name(data), arguments=arguments, split=args.split,
+                recipes, parse_seeds(args.seeds), args.teacher, args.student, args.teacher_epochs, data_name(data),
+                args.out / data_name(data), arguments=arguments, split=args.split,
                 teacher_seeds=parse_seeds(args.teacher_seeds), claims=args.claims,
             )
         )  # fmt: skip
@@ -190,6 +193,20 @@ def leagues(args: argparse.Namespace, ratio: float) -> list[Any]:
         note(league, args.claims)
         found.append(league)
     return found
+
+
+def scan_labels(league: Any) -> None:
+    """Lets ultralytics scan the labels once: many processes that write its cache at once could stumble over it."""
+    from ultralytics.cfg import get_cfg
+    from ultralytics.data import build_yolo_dataset
+    from ultralytics.data.utils import check_det_dataset
+
+    from kd_yolo.data.resolve import resolved_yaml
+
+    job = league.jobs[0]
+    data = check_det_dataset(str(resolved_yaml(job.data, league.folder / "data")))
+    for split in {"train", "val", job.split}:
+        build_yolo_dataset(get_cfg(overrides={"imgsz": job.arguments["imgsz"]}), data[split], 1, data)
 
 
 def note(league: Any, claims: Path | None) -> None:
@@ -202,30 +219,40 @@ def note(league: Any, claims: Path | None) -> None:
 
 
 def run_all(jobs: list[Any], at_once: int, end: float) -> list[str]:
-    """Does jobs in several processes until they are done or the time is over.
+    """Does jobs in several processes until they are done or the time is over; a student waits for its teacher.
 
     Returns:
         A line for each job that failed or is not done. Processes that still run end with this one, by themselves.
     """
     from kd_yolo.league.run import run_job
 
-    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    for job in jobs:
-        waiting.put(job)
+    waiting, running, lock = list(jobs), set(), threading.Lock()
     left = {job.folder: f"{job.folder.parent.name}/{job.name}: not done in time" for job in jobs}
+
+    def take() -> Any:
+        """The first job whose teacher is there, None if there is none now."""
+        with lock:
+            ready = [job for job in waiting if job.teacher is None or Path(job.teacher).parents[1] not in left]
+            if ready:
+                waiting.remove(ready[0])
+                running.add(ready[0].folder)
+            return ready[0] if ready else None
 
     def work() -> None:
         while time.monotonic() < end:
-            try:
-                job = waiting.get_nowait()
-            except queue.Empty:
-                return
+            job = take()
+            if job is None:
+                if not running:
+                    return
+                time.sleep(0.1)
+                continue
             reason = run_job(job)
             if reason is None:
                 left.pop(job.folder)
                 print(f"{job.folder.parent.name}/{job.name} done, {len(left)} left", flush=True)
             else:
                 left[job.folder] = f"{job.folder.parent.name}/{job.name}: {reason}"
+            running.discard(job.folder)  # last: who waits for a teacher gives up when nothing runs
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(at_once)]
     for thread in threads:
@@ -279,11 +306,11 @@ def main() -> int:
         costs = step_costs(args)
         ratio = max(1.0, *(costs[loss]["of_plain"] for loss in args.losses))
         found = leagues(args, ratio)
-        teachers = [job for league in found for job in league.missing if job in league.teachers]
-        left = run_all(teachers, args.at_once, end)
-        if not left:
-            students = sorted((job for league in found for job in league.missing), key=lambda job: job.seed)
-            left = run_all(students, args.at_once, end)
+        for league in found:
+            scan_labels(league)
+        jobs = [job for league in found for job in league.missing]  # teachers first, then seed by seed
+        jobs.sort(key=lambda job: (0, 0) if job.recipe.name == TEACHER else (1, job.seed))
+        left = run_all(jobs, args.at_once, end)
         finish(args, found, costs, began, left)
     return 1 if left else 0
 

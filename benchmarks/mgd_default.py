@@ -15,26 +15,21 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from seeded import SCORE, TRAIN, commit, paired_gain, scores, train_and_print
 
 from kd_yolo.base.files import write_json
 
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
 ARMS = ("none", "mgd")
-SCORE = "metrics/mAP50-95(B)"
-TRAIN: dict[str, Any] = {
-    "batch": 16, "nbs": 16, "optimizer": "AdamW", "lr0": 1e-3, "device": "cpu", "workers": 0, "cache": "ram",
-    "plots": False, "verbose": False,
-}  # fmt: skip
 
 
 def parse() -> argparse.Namespace:
@@ -91,27 +86,22 @@ def distil_stage(teacher: str, start: str, folder: Path, arguments: dict[str, An
 def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, Any]) -> None:
     """Evaluates a network and writes its JSON."""
     from kd_yolo.report.comparison import setup
-    from kd_yolo.yolo.evaluate import validate
 
     target, folder = args.out / args.set_name / f"{name}.json", weights.parents[1]
     if target.is_file():
         return
-    data = str(args.data.resolve())
-    scores = {
-        split: validate(weights, data, imgsz=args.imgsz, batch=32, split=split, device="cpu")[SCORE]
-        for split in ("val", "test")
-    }
+    found = scores(weights, args.data, args.imgsz)
     curve = column(folder / "results.csv", SCORE)
     distillation = json.loads((folder / "run.json").read_text()).get("distillation")
     body = {
-        **facts, "map": scores, "epochs": len(curve), "val_curve": curve,
+        **facts, "map": found, "epochs": len(curve), "val_curve": curve,
         "gradient_share": column(folder / "balance.csv", "gradient_share"),
         "cpu_seconds": json.loads((folder / "usage.json").read_text())["cpu_seconds"],
         "terms": distillation and distillation["terms"], "train": {**TRAIN, "imgsz": args.imgsz}, "commit": commit(),
         "setup": setup(),
     }  # fmt: skip
     write_json(target, body)
-    print(name, json.dumps(scores), flush=True)
+    print(name, json.dumps(found), flush=True)
 
 
 def column(file: Path, key: str) -> list[float]:
@@ -122,15 +112,8 @@ def column(file: Path, key: str) -> list[float]:
         return [float({name.strip(): cell for name, cell in row.items()}[key]) for row in csv.DictReader(lines)]
 
 
-def commit() -> str:
-    """The commit that runs."""
-    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-
 def table(args: argparse.Namespace) -> str:
     """Means over seeds on val and test, and mgd minus none, paired by seed."""
-    from scipy import stats
-
     files = sorted((args.out / args.set_name).glob("*-s*.json"))
     rows = [json.loads(file.read_text()) for file in files]
     lines = ["| split | none | mgd | seeds | mgd minus none, 95 % interval |", "|---|---|---|---|---|"]
@@ -140,32 +123,13 @@ def table(args: argparse.Namespace) -> str:
         if len(seeds) < 2:
             continue
         gains = [mgd[seed] - none[seed] for seed in seeds]
-        half = stats.t.ppf(0.975, len(seeds) - 1) * statistics.stdev(gains) / math.sqrt(len(seeds))
-        gain = statistics.mean(gains)
         means = [f"{statistics.mean(x[s] for s in seeds):.4f}" for x in (none, mgd)]
-        lines.append(
-            f"| {split} | {means[0]} | {means[1]} | {len(seeds)} |"
-            f" {gain:+.4f} ({gain - half:+.4f} to {gain + half:+.4f}) |"
-        )
+        lines.append(f"| {split} | {means[0]} | {means[1]} | {len(seeds)} | {paired_gain(gains)} |")
     shares = [row["gradient_share"] for row in rows if row["arm"] == "mgd"]
     for epoch, found in enumerate(zip(*shares, strict=True), 1):
         lines.append(f"epoch {epoch}: distillation is {min(found):.1%} to {max(found):.1%} of the gradient")
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Runs what is missing, prints the table."""
-    args = parse()
-    args.set_name = args.set_name or args.data.resolve().parent.name
-    if not args.table:
-        from kd_yolo.training.usage import noting_usage
-        from kd_yolo.yolo.guard import prepare_process
-
-        prepare_process()
-        with noting_usage():
-            run(args)
-    print(table(args))
-
-
 if __name__ == "__main__":
-    main()
+    train_and_print(parse(), run, table)

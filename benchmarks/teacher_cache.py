@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,9 @@ from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from seeded import SCORE, commit
 
 from kd_yolo.base.files import write_json
 
@@ -96,7 +97,7 @@ def train(arm: str, seed: int, args: argparse.Namespace, work: Path) -> dict[str
             close_mosaic=max(args.epochs // 4, 1), optimizer="AdamW", lr0=0.001, device="cpu", workers=0, plots=False,
             verbose=False, val=False, project=str(work / "runs"), name=f"{ARMS.index(arm)}-s{seed}", **own,
         )  # fmt: skip
-    score = float(model.trainer.metrics["metrics/mAP50-95(B)"])
+    score = float(model.trainer.metrics[SCORE])
     return {"arm": arm, "seed": seed, "map50_95": score, "cpu_s": time.process_time() - start}
 
 
@@ -109,9 +110,8 @@ def main() -> None:
     import torch
     import ultralytics
 
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
     setup = {key: Path(value).name if isinstance(value, str) else value for key, value in vars(args).items()}
-    setup |= {"out": None, "torch": torch.__version__, "ultralytics": ultralytics.__version__, "commit": commit}
+    setup |= {"out": None, "torch": torch.__version__, "ultralytics": ultralytics.__version__, "commit": commit()}
     setup |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
     losses, runs = compare_losses(args), list[dict[str, Any]]()
     print(f"kept: {losses['confidence_kept']:.2%} of the confidence, {losses['bytes_per_view'] / 1e3:.0f} kB a view")

@@ -47,13 +47,24 @@ def project_folder(name: str) -> Path:
 
 def find_weights(name: str | Path) -> str:
     """``name`` itself, or the file of that name in ``weights/`` here or in the checkout."""
+    found = find_in_project("weights", name)
+    return str(name) if found is None or not found.is_file() else str(found)
+
+
+def find_in_project(folder: str, name: str | Path) -> Path | None:
+    """What a bare name names in a folder of the project; None where the name is a path, or there is nothing.
+
+    Args:
+        folder: ``datasets`` or ``weights``.
+        name: what the user typed; what is here goes before what is there.
+    """
     path = Path(name)
     try:
         if path.exists() or path.name != str(name):
-            return str(name)
-        return next((str(d / path) for d in project_folders("weights") if (d / path).is_file()), str(name))
+            return None
+        return next((place / path for place in project_folders(folder) if (place / path).exists()), None)
     except (OSError, ValueError):  # too long, or a NUL in it: whoever opens it says so
-        return str(name)
+        return None
 
 
 def new_folder(first: Path) -> Path:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from kd_yolo.base.files import write_image
 from kd_yolo.builtin.diagram.render import Drawing, draw_diagram
 from kd_yolo.builtin.diagram.tree import CLASS_NAMES
 from kd_yolo.builtin.presets import DiagramPreset, get_diagram_preset
-from kd_yolo.builtin.set_folder import SetKey, make_set
+from kd_yolo.builtin.set_folder import SetKey, make_set, yaml_text
 from kd_yolo.data.folder import Progress, Record
 from kd_yolo.data.plabels import format_plabels
 
@@ -72,13 +71,13 @@ def make_diagram(
     plan, out_dir = get_diagram_preset(preset), Path(out_dir).absolute()
     key = SetKey(GENERATOR, VERSION, plan.name, seed)
     header, reused = make_set(
-        out_dir, key, _KINDS, lambda partial: _write_set(partial, plan, seed, progress), force=force
+        out_dir, key, _KINDS, lambda partial: _write_set(partial, plan, key, progress), force=force
     )
     counts = {key: header[key] for key in ("images", "boxes", "links")}
     return DiagramReport(out_dir, out_dir / "data.yaml", **counts, reused=reused)
 
 
-def _write_set(folder: Path, plan: DiagramPreset, seed: int, progress: Progress | None) -> Record:
+def _write_set(folder: Path, plan: DiagramPreset, key: SetKey, progress: Progress | None) -> Record:
     """Draws everything into ``folder`` and returns what ``meta.json`` says of it."""
     boxes = {split: dict.fromkeys(CLASS_NAMES, 0) for split in plan.images}
     links = dict.fromkeys(plan.images, 0)
@@ -87,7 +86,7 @@ def _write_set(folder: Path, plan: DiagramPreset, seed: int, progress: Progress 
         for kind in _KINDS:
             (folder / kind / split).mkdir(parents=True)
         for index in range(count):
-            drawing = draw_diagram(seed, split, index, plan.width_px, plan.height_px)
+            drawing = draw_diagram(key.seed, split, index, plan.width_px, plan.height_px)
             _write_drawing(folder, split, f"{split}_{index:05d}", drawing)
             for name, number in Counter(CLASS_NAMES[c] for c in drawing.classes).items():
                 boxes[split][name] += number
@@ -95,7 +94,7 @@ def _write_set(folder: Path, plan: DiagramPreset, seed: int, progress: Progress 
             done += 1
             if progress is not None:
                 progress(done, total)
-    (folder / "data.yaml").write_text(_yaml_text(plan, seed))
+    (folder / "data.yaml").write_text(yaml_text(key, plan.images, CLASS_NAMES))
     return {
         "size_px": [plan.width_px, plan.height_px],
         "classes": list(CLASS_NAMES),
@@ -115,10 +114,3 @@ def _write_drawing(folder: Path, split: str, stem: str, drawing: Drawing) -> Non
     (folder / "plabels" / split / f"{stem}.txt").write_text(text)
     lines = [" ".join(line.split()[:5]) + "\n" for line in text.splitlines()]
     (folder / "labels" / split / f"{stem}.txt").write_text("".join(lines))
-
-
-def _yaml_text(plan: DiagramPreset, seed: int) -> str:
-    """No ``path`` key: ultralytics then takes the paths from the file's own folder, wherever the command runs."""
-    body: Record = {split: f"images/{split}" for split in plan.images}
-    body["names"] = dict(enumerate(CLASS_NAMES))
-    return f"# kd-yolo data make diagram --preset {plan.name} --seed {seed}\n" + yaml.safe_dump(body, sort_keys=False)

@@ -1,11 +1,9 @@
-"""What is written about the built-in images: labels, data YAML and the truth in the meta files."""
+"""What is written about the built-in images: the truth in the meta files."""
 
 from __future__ import annotations
 
 from collections import Counter
 from itertools import groupby
-
-import yaml
 
 from kd_yolo.builtin.presets import SPLITS, StreetPreset
 from kd_yolo.builtin.street.actors import CLASS_NAMES
@@ -21,18 +19,6 @@ from kd_yolo.data.folder import Record
 
 GENERATOR = "street"
 VERSION = 1  # raise it whenever the same seed gives other images or labels
-
-
-def label_line(truth: Truth, plan: StreetPreset) -> str:
-    """One line of a YOLO label file: class, centre and size of the visible box as shares of the image."""
-    x0, y0, x1, y1 = truth.visible_xyxy
-    numbers = (
-        (x0 + x1) / 2 / plan.width_px,
-        (y0 + y1) / 2 / plan.height_px,
-        (x1 - x0) / plan.width_px,
-        (y1 - y0) / plan.height_px,
-    )
-    return " ".join([str(CLASS_NAMES.index(truth.class_name)), *(f"{number:.6f}" for number in numbers)]) + "\n"
 
 
 def image_record(image: StreetImage, file: str) -> Record:
@@ -81,11 +67,3 @@ def set_facts(plan: StreetPreset, records: list[Record]) -> Record:
             "short_side_min_px": SHORT_SIDE_MIN_PX,
         },
     }
-
-
-def yaml_text(plan: StreetPreset, seed: int) -> str:
-    """No ``path`` key: ultralytics then takes the paths from the file's own folder, wherever the command runs."""
-    body: Record = {split: f"images/{split}" for split in SPLITS}
-    body["names"] = dict(enumerate(CLASS_NAMES))
-    head = f"# kd-yolo data make street --preset {plan.name} --seed {seed}\n"
-    return head + yaml.safe_dump(body, sort_keys=False)

@@ -1,10 +1,12 @@
-"""The folder of a built-in set: drawn once, reused while it is whole, with a header that says what was drawn."""
+"""The folder of a built-in set: drawn once, reused while it is whole, with a header; the lines that all sets have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import yaml
 
 from kd_yolo.data.folder import Record, find_made, write_whole
 
@@ -56,3 +58,18 @@ def make_set(
     if found is not None:
         return found, True
     return write_whole(out_dir, lambda partial: {**asdict(key), **draw(partial)}), False
+
+
+def label_line(class_id: int, box_xyxy: Sequence[float], size_wh: tuple[int, int]) -> str:
+    """One line of a YOLO label file: class, centre and size of a box in pixels as shares of the image."""
+    (x0, y0, x1, y1), (width, height) = box_xyxy, size_wh
+    numbers = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
+    return " ".join([str(class_id), *(f"{number:.6f}" for number in numbers)]) + "\n"
+
+
+def yaml_text(key: SetKey, splits: Iterable[str], class_names: Sequence[str]) -> str:
+    """``data.yaml``. No ``path`` key: ultralytics then takes the paths from the file's own folder, wherever it runs."""
+    body: Record = {split: f"images/{split}" for split in splits}
+    body["names"] = dict(enumerate(class_names))
+    head = f"# kd-yolo data make {key.generator} --preset {key.preset} --seed {key.seed}\n"
+    return head + yaml.safe_dump(body, sort_keys=False)

@@ -6,11 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from kd_yolo.base.files import write_image
 from kd_yolo.builtin.presets import ShapesPreset, get_shapes_preset
-from kd_yolo.builtin.set_folder import SetKey, make_set
+from kd_yolo.builtin.set_folder import SetKey, label_line, make_set, yaml_text
 from kd_yolo.builtin.shapes import CLASS_NAMES, ShapesImage, draw_shapes
 from kd_yolo.data.folder import Progress, Record
 
@@ -61,14 +59,15 @@ def make_shapes(
         ConfigError: unknown preset, or ``out_dir`` holds something else.
     """
     plan, out_dir = get_shapes_preset(preset), Path(out_dir).absolute()
+    key = SetKey(GENERATOR, VERSION, plan.name, seed)
     header, reused = make_set(
-        out_dir, SetKey(GENERATOR, VERSION, plan.name, seed), {"images": "jpg", "labels": "txt"},
-        lambda partial: _write_set(partial, plan, seed, progress), force=force,
+        out_dir, key, {"images": "jpg", "labels": "txt"},
+        lambda partial: _write_set(partial, plan, key, progress), force=force,
     )  # fmt: skip
     return ShapesReport(out_dir, out_dir / "data.yaml", header["images"], header["boxes"], reused=reused)
 
 
-def _write_set(folder: Path, plan: ShapesPreset, seed: int, progress: Progress | None) -> Record:
+def _write_set(folder: Path, plan: ShapesPreset, key: SetKey, progress: Progress | None) -> Record:
     """Draws everything into ``folder`` and returns what ``meta.json`` says of it."""
     boxes = {split: dict.fromkeys(CLASS_NAMES, 0) for split in plan.images}
     done, total = 0, sum(plan.images.values())
@@ -76,14 +75,14 @@ def _write_set(folder: Path, plan: ShapesPreset, seed: int, progress: Progress |
         for kind in ("images", "labels"):
             (folder / kind / split).mkdir(parents=True)
         for index in range(count):
-            drawn = draw_shapes(seed, split, index, plan.size_px)
+            drawn = draw_shapes(key.seed, split, index, plan.size_px)
             _write_image(folder, split, f"{split}_{index:05d}", drawn)
             for name, number in Counter(CLASS_NAMES[c] for c in drawn.classes).items():
                 boxes[split][name] += number
             done += 1
             if progress is not None:
                 progress(done, total)
-    (folder / "data.yaml").write_text(_yaml_text(plan, seed))
+    (folder / "data.yaml").write_text(yaml_text(key, plan.images, CLASS_NAMES))
     return {"size_px": plan.size_px, "classes": list(CLASS_NAMES), "images": plan.images, "boxes": boxes}
 
 
@@ -91,19 +90,8 @@ def _write_image(folder: Path, split: str, stem: str, drawn: ShapesImage) -> Non
     file = folder / "images" / split / f"{stem}.jpg"
     write_image(file, drawn.image, jpeg_quality=_JPEG_QUALITY, sync=False)
     size_px = drawn.image.shape[0]
-    centres, sides = (
-        (drawn.boxes_xyxy[:, :2] + drawn.boxes_xyxy[:, 2:]) / 2,
-        drawn.boxes_xyxy[:, 2:] - drawn.boxes_xyxy[:, :2],
-    )
     lines = [
-        " ".join([str(class_id), *(f"{number / size_px:.6f}" for number in (*centre, *side))]) + "\n"
-        for class_id, centre, side in zip(drawn.classes, centres, sides, strict=True)
+        label_line(class_id, box, (size_px, size_px))
+        for class_id, box in zip(drawn.classes, drawn.boxes_xyxy.tolist(), strict=True)
     ]
     (folder / "labels" / split / f"{stem}.txt").write_text("".join(lines))
-
-
-def _yaml_text(plan: ShapesPreset, seed: int) -> str:
-    """No ``path`` key: ultralytics then takes the paths from the file's own folder, wherever the command runs."""
-    body: Record = {split: f"images/{split}" for split in plan.images}
-    body["names"] = dict(enumerate(CLASS_NAMES))
-    return f"# kd-yolo data make shapes --preset {plan.name} --seed {seed}\n" + yaml.safe_dump(body, sort_keys=False)

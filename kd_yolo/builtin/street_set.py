@@ -10,9 +10,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from kd_yolo.base.files import write_image
-from kd_yolo.builtin.meta import GENERATOR, VERSION, image_record, label_line, set_facts, yaml_text
+from kd_yolo.builtin.meta import GENERATOR, VERSION, image_record, set_facts
 from kd_yolo.builtin.presets import SPLITS, StreetPreset, get_preset
-from kd_yolo.builtin.set_folder import SetKey, make_set
+from kd_yolo.builtin.set_folder import SetKey, label_line, make_set, yaml_text
+from kd_yolo.builtin.street.actors import CLASS_NAMES
 from kd_yolo.builtin.street_image import draw_images, is_labelled
 from kd_yolo.data.folder import Progress, Record
 
@@ -73,25 +74,25 @@ def make_street(
     key = SetKey(GENERATOR, VERSION, plan.name, seed)
     header, reused = make_set(
         out_dir, key, {"images": "jpg", "labels": "txt"},
-        lambda partial: _write_set(partial, plan, seed, workers, progress), force=force,
+        lambda partial: _write_set(partial, plan, key, workers, progress), force=force,
     )  # fmt: skip
     return _report(out_dir, header, reused=reused)
 
 
-def _write_set(folder: Path, plan: StreetPreset, seed: int, workers: int, progress: Progress | None) -> Record:
+def _write_set(folder: Path, plan: StreetPreset, key: SetKey, workers: int, progress: Progress | None) -> Record:
     """Draws everything into ``folder`` and returns what ``meta.json`` says of it."""
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True)
         (folder / "labels" / split).mkdir(parents=True)
     total = sum(plan.images)
     records = []
-    for record in _records(folder, plan, seed, workers):
+    for record in _records(folder, plan, key.seed, workers):
         records.append(record)
         if progress is not None:
             progress(len(records), total)
     records.sort(key=lambda r: (SPLITS.index(r["split"]), r["index"]))
     (folder / "meta.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    (folder / "data.yaml").write_text(yaml_text(plan, seed))
+    (folder / "data.yaml").write_text(yaml_text(key, SPLITS, CLASS_NAMES))
     return set_facts(plan, records)
 
 
@@ -117,7 +118,11 @@ def _write_camera(folder: Path, plan: StreetPreset, seed: int, camera: int) -> I
         stem = f"{image.split}_{image.index:05d}_c{camera:02d}"
         file = folder / "images" / image.split / f"{stem}.jpg"
         write_image(file, image.frame.image, jpeg_quality=_JPEG_QUALITY, sync=False)
-        lines = [label_line(truth, plan) for truth in image.frame.objects if is_labelled(truth)]
+        lines = [
+            label_line(CLASS_NAMES.index(truth.class_name), truth.visible_xyxy, (plan.width_px, plan.height_px))
+            for truth in image.frame.objects
+            if is_labelled(truth)
+        ]
         (folder / "labels" / image.split / f"{stem}.txt").write_text("".join(lines))
         yield image_record(image, f"images/{image.split}/{stem}.jpg")
 

@@ -26,8 +26,8 @@ ABOUT = About(
 class DemoFlags(Flags):
     """Flags of ``kd-yolo demo``."""
 
-    epochs: int = 12
-    """Epochs of the student, each ten times through its labelled images."""
+    epochs: int = 6
+    """Epochs of the student, each twenty times through its labelled images."""
     seed: int = 0
     """Seed of the images, the starting weights and the order of the images."""
     device: str = "cpu"

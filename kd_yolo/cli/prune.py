@@ -71,11 +71,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "prune.py") -> int:
     words, pairs = split_overrides(given)
     flags = parse_flags(PruneFlags, words, prog=prog, description=ABOUT, pairs=pairs)
     command = shlex.join([*(["python"] if prog.endswith(".py") else []), *prog.split(), *given])
-    return run_guarded(lambda: _run(flags, pairs, command))
+    return run_guarded(lambda: _run(flags, _settings(flags, pairs, prog), command))
 
 
-def _run(flags: PruneFlags, pairs: list[str], command: str) -> None:
-    settings, project, name = _settings(flags, pairs)
+def _run(flags: PruneFlags, given: tuple[PruneSettings, Path, str], command: str) -> None:
+    settings, project, name = given
     _check_output(flags)
     if flags.model is None:
         model, note = find_model(train=not flags.dry_run)
@@ -98,7 +98,7 @@ def _run(flags: PruneFlags, pairs: list[str], command: str) -> None:
             _finish(result, flags.save_dir)
 
 
-def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path, str]:
+def _settings(flags: PruneFlags, pairs: list[str], prog: str) -> tuple[PruneSettings, Path, str]:
     """Settings, the folder of all runs, and the name of this one.
 
     Raises:
@@ -118,7 +118,7 @@ def _settings(flags: PruneFlags, pairs: list[str]) -> tuple[PruneSettings, Path,
     project, name = Path(given.pop("project", "runs/prune")), given.pop("name", None)
     stem = Path(flags.model or UNNAMED).stem
     values = {"model": flags.model or UNNAMED, **given, **flags.settings}
-    return PruneSettings.parse(values, "prune.py"), project, flags.name or name or stem
+    return PruneSettings.parse(values, prog), project, flags.name or name or stem
 
 
 def _check_output(flags: PruneFlags) -> None:

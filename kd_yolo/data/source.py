@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from kd_yolo.base.errors import InputError
+from kd_yolo.base.places import find_in_project
 from kd_yolo.base.reading import first_few, read_yaml_value, regular_file, shown
 from kd_yolo.data.tree import check_files, walk_folders
 from kd_yolo.data.upstream import datasets_dir, shipped_yaml
@@ -27,13 +28,15 @@ _MAKE = "For built-in data type: kd-yolo data make street --preset demo"
 def find_data_yaml(data: str | Path) -> Path:
     """The data YAML that ``data=`` names, absolute.
 
-    A file; a folder with one YAML in it; or the name of a YAML that ultralytics ships (``coco8.yaml``, ``coco8``),
-    unless there is a file of that name here. The suffix counts in capitals as well.
+    A file; a folder with one YAML in it, here or, by its name, in ``datasets/``; or the name of a YAML that ultralytics
+    ships (``coco8.yaml``, ``coco8``), unless there is a file of that name here. The suffix counts in capitals as well.
 
     Raises:
         InputError: a URL, an archive, another kind of file, no regular file, nothing at all, or several YAMLs.
     """
     path = _local(data)
+    if not path.exists():
+        path = (find_in_project("datasets", data) or path).absolute()
     if path.is_dir():
         return _yaml_in(path)
     if not path.exists():
@@ -115,6 +118,8 @@ def _check_suffix(path: Path) -> None:
         raise InputError(
             f"data {path} is {suffix[1:].upper()}: convert it to a data YAML with image and label folders first."
         )
+    if not path.exists() and not suffix:
+        raise InputError(f"data {path} does not exist, nor datasets/{path.name}: expected a data YAML (.yaml). {_MAKE}")
     there = "" if path.exists() else " and does not exist"
     raise InputError(f"data {path} has the suffix {shown(path.suffix)}{there}: expected a data YAML (.yaml). {_MAKE}")
 

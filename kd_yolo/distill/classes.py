@@ -22,6 +22,7 @@ from kd_yolo.yolo.files.pruned_file import is_pruned
 from kd_yolo.yolo.heads import head_facts, input_channels
 
 HELP = "Use a feature loss (--loss cwd), a box loss (--loss box_iou), or fine-tune the teacher on this data first."
+ALL_MATCHED = "matched by name: all"  # begins the one note that says nothing to worry about
 ONE_CLASS = {0: "item"}  # what ultralytics calls the class that single_cls=True makes of all
 
 
@@ -123,7 +124,7 @@ def map_classes(loss: str, student: nn.Module, teacher: nn.Module) -> tuple[Clas
     num_own, num_other = (head_facts(model).num_classes for model in (student, teacher))
     own, other = class_names(student), class_names(teacher)
     if own is not None and own == other:
-        found, notes = ClassMap(), [f"matched by name: all {num_own} classes, in the same order"]
+        found, notes = ClassMap(), [f"{ALL_MATCHED} {num_own} classes, in the same order"]
     elif own is None or other is None:
         found, notes = _by_number(loss, num_own, num_other, "teacher" if other is None else "data")
     else:

@@ -32,6 +32,7 @@ from kd_yolo.distill.balance import WARN_BELOW, Balance, describe, too_much, wea
 from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
 from kd_yolo.distill.cached import TeacherCacheMixin
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
+from kd_yolo.distill.classes import ALL_MATCHED
 from kd_yolo.distill.cost import describe_teacher
 from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
 from kd_yolo.distill.kept import KeptClasses
@@ -129,7 +130,7 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
                 which = f", teacher {member.number + 1}" if len(teachers) > 1 else ""
                 LOGGER.info(f"kd-yolo: {name} weight {weight}{which}: {levels}")
             for note in term.notes:
-                LOGGER.warning(f"kd-yolo: {name}: {note}")
+                say_note(name, note)
         if not any(weighted.weight for weighted in criterion.weights.values()):
             LOGGER.warning("kd-yolo: all weights are 0: this is plain training, the teacher is not run")
 
@@ -210,8 +211,8 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
         weak = weak_terms(row) if self.epoch == 0 else []
         if weak:
             LOGGER.warning(
-                f"kd-yolo: {', '.join(weak)} below {WARN_BELOW:.0%} of the gradient teaches next to nothing:"
-                " a higher weight=, or weight=auto:0.1"
+                f"kd-yolo: {', '.join(weak)} below {WARN_BELOW:.0%} of the gradient"
+                f" {'teaches' if len(weak) == 1 else 'teach'} next to nothing: a higher weight=, or weight=auto:0.1"
             )
 
     def _report_skipped(self) -> None:
@@ -220,6 +221,12 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
         if sum(counts.values()) > self._reported:
             self._reported = sum(counts.values())
             LOGGER.warning(f"kd-yolo: non-finite terms skipped so far: {counts}")
+
+
+def say_note(name: str, note: str) -> None:
+    """A term's note is a warning, unless it says that all is well."""
+    log = LOGGER.info if ALL_MATCHED in note else LOGGER.warning
+    log(f"kd-yolo: {name}: {note}")
 
 
 class DistillationTrainer(DistillationMixin, DetectionTrainer):

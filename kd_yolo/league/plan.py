@@ -166,7 +166,9 @@ def _check_request(request: Request, controls: set[Control | None]) -> None:
             "teacher=student does nothing without --teacher-epochs: the student is fine-tuned as the teacher is."
         )
     if "random" in controls and str(request.teacher).endswith((".yaml", ".yml")):
-        wrong.append(f"teacher=random needs weights whose network is made anew, --teacher is {request.teacher}.")
+        wrong.append(
+            f"teacher=random needs weights whose network is made from scratch, --teacher is {request.teacher}."
+        )
     if wrong:
         raise ConfigError("\n".join(wrong))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -72,12 +74,19 @@ class LeagueReport:
             "",
             self.method(),
             "",
+            *self._rises(),
             *(f"- {found}" for found in self.comparisons),
         ]
         if self.claims is not None:
             lines += ["", f"Claims of {self.claims['file']}, {self.claims['noted']}:", ""]
             lines += [f"- {verdict}" for verdict in self.verdicts]
         return "\n".join(lines) + "\n"
+
+    def _rises(self) -> list[str]:
+        """Whether the recipes were still getting better when their training ended."""
+        found = [f"`{recipe}` {last_rise(curve):+.4f}" for recipe, curve in self.results.curves.items()]
+        text = "mAP50-95 on val, the last tenth of the epochs minus the tenth before it, mean over the seeds: "
+        return [f"{text}{', '.join(found)}.", ""] if found else []
 
     def to_json(self) -> str:
         """Table, all comparisons and claims, the numbers not rounded."""
@@ -103,7 +112,18 @@ class LeagueReport:
         write_text(folder / "league.csv", to_csv(self.rows))
         write_text(folder / REPORT_FILE, self.to_json())
         scores = {row.recipe: self.results.values(row.recipe, "map") for row in self.rows}
-        draw_league(scores, folder / "league.png", teacher=self.results.teacher, caption=self.caption())
+        facts: dict[str, Any] = {
+            "teacher": self.results.teacher,
+            "curves": self.results.curves,
+            "caption": self.caption(),
+        }
+        draw_league(scores, folder / "league.png", **facts)
+
+
+def last_rise(curve: Sequence[float]) -> float:
+    """What the last tenth of a curve, at least one epoch, is above the tenth before it."""
+    tenth = max(1, len(curve) // 10)
+    return statistics.mean(curve[-tenth:]) - statistics.mean(curve[-2 * tenth : -tenth] or curve[-tenth:])
 
 
 def make_report(out: Path, runs_folder: Path) -> LeagueReport | None:

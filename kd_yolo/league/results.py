@@ -73,6 +73,16 @@ class LeagueResults:
         found = {seed: self.runs[recipe, seed].get(key) for seed in self.seeds(recipe)}
         return {seed: float(value) for seed, value in found.items() if value is not None}
 
+    @property
+    def curves(self) -> dict[str, list[float]]:
+        """mAP50-95 on val after each epoch by recipe, the mean over those of its seeds that noted it."""
+        found = {}
+        for recipe in self.recipes:
+            own = [self.runs[recipe, seed].get("curve") or [] for seed in self.seeds(recipe)]
+            means = [statistics.mean(epoch) for epoch in zip(*filter(None, own), strict=False)]
+            found.update({recipe: means} if means else {})
+        return found
+
     def mean(self, recipe: str, key: str) -> float:
         """Average over the seeds."""
         values = self.values(recipe, key).values()

@@ -6,6 +6,7 @@ training is left behind, however the league ended.
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -79,10 +80,20 @@ def work(job: Job) -> None:
         **({"epochs": job.arguments["epochs"]} if "epochs" in job.arguments else {}),
         **scores,
         **usage,
+        "curve": val_curve(job.folder / "results.csv"),
         "settings": job.settings,
         **_setup(job),
     }
     write_json(job.target, result)
+
+
+def val_curve(file: Path) -> list[float]:
+    """mAP50-95 on val after each epoch, from ``results.csv``: whether training longer would help; empty without it."""
+    if not file.is_file():
+        return []
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines, skipinitialspace=True))
+    return [round(float(row["metrics/mAP50-95(B)"]), 5) for row in rows]
 
 
 def _evaluate(job: Job, weights: Path) -> tuple[dict[str, float], ImageScores]:

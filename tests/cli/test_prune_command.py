@@ -81,6 +81,13 @@ def test_runs_as_a_command_of_kd_yolo(small: str, capsys: Any) -> None:
     assert not list(Path().iterdir())
 
 
+@pytest.mark.parametrize(("command", "start"), [(main, "prune.py: 1 problem"), (app, "kd-yolo prune: 1 problem")])
+def test_problems_are_headed_by_the_command_that_was_typed(command: Any, start: str, capsys: Any) -> None:
+    words = ["--model", "m.pt", "--factor", "0"]
+    assert command(words if command is main else ["prune", *words]) == 2
+    assert start in capsys.readouterr().err
+
+
 def test_help_says_what_factor_means(capsys: Any) -> None:
     code, printed = run(["--help"], capsys)
     assert code == 0

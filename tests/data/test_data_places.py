@@ -52,6 +52,22 @@ def test_a_set_of_ultralytics_that_is_here_is_found(
         check_for_training(shipped_yaml("coco8") or "")
 
 
+def test_a_set_in_datasets_is_found_by_its_name(
+    tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As weights are found in ``weights/``; what is here goes first, and a path is a path."""
+    shutil.copytree(tiny_set.parent, tmp_path / "datasets/mine")
+    monkeypatch.chdir(tmp_path)
+    found = tmp_path / "datasets/mine/data.yaml"
+    assert read_data_yaml("mine").yaml_path == found
+    assert read_data_yaml("datasets/mine").yaml_path == found
+    for name in ("./mine", "sets/mine", "yours"):
+        with pytest.raises(InputError, match="does not exist, nor datasets/"):
+            read_data_yaml(name)
+    shutil.copytree(tiny_set.parent, tmp_path / "mine")
+    assert read_data_yaml("mine").yaml_path == tmp_path / "mine/data.yaml"
+
+
 def test_the_settings_of_ultralytics_are_read_without_importing_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import resolve_distill
 from kd_yolo.distill.balance import Balance, crossing_of, describe, gradient_norms, too_much
+from kd_yolo.distill.trainer import DistillationTrainer
 
 Train = Callable[..., Any]
 
@@ -168,6 +170,16 @@ def test_too_much_distillation_is_said(train: Train, logged: list[str]) -> None:
 def test_too_little_distillation_is_said_once(train: Train, logged: list[str]) -> None:
     train(loss="cwd", weight=1e-6, epochs=2, finish=False)
     assert sum("kd_cwd below 1% of the gradient teaches next to nothing" in line for line in logged) == 1
+
+
+@pytest.mark.parametrize(("names", "words"), [(["a"], "kd_a below 1% of the gradient teaches"), (["a", "b"], "teach ")])
+def test_one_teaches_and_several_teach(names: list[str], words: str, logged: list[str]) -> None:
+    balance = Balance({})
+    terms = {f"kd_{name}": 1e-3 for name in names}
+    balance.take({"task": 1.0, **terms}, dict.fromkeys(terms, 1.0), "task")
+    run: Any = SimpleNamespace(criterion=SimpleNamespace(balance=balance), epoch=0)
+    DistillationTrainer._report_balance(run)
+    assert f"{words.strip()} next to nothing" in logged[-1]
 
 
 def test_mgd_is_not_called_weak_at_its_default(train: Train, logged: list[str]) -> None:

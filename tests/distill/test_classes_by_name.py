@@ -10,10 +10,12 @@ import pytest
 import torch
 import yaml
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.classes import ClassMap, class_names, map_classes, student_for
+from kd_yolo.distill.trainer import say_note
 from kd_yolo.yolo.heads import input_channels
 
 LAYERS = {
@@ -106,6 +108,17 @@ def test_only_an_untrained_model_of_a_yaml_has_no_names() -> None:
         map_classes("bkd", model(["a", "b", "c"]), fresh)
     with pytest.raises(ConfigError, match="none in common"):
         map_classes("bkd", model(["a", "b"]), model(2))
+
+
+def test_only_a_whole_match_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: dict[str, list[str]] = {"info": [], "warning": []}
+    for level, lines in said.items():
+        monkeypatch.setattr(LOGGER, level, lines.append)
+    for other in (["a", "b"], ["b", "a"], ["a", "c"]):
+        for note in map_classes("bkd", model(["a", "b"]), model(other))[1]:
+            say_note("kd_bkd", note)
+    assert said["info"] == ["kd-yolo: kd_bkd: matched by name: all 2 classes, in the same order"]
+    assert len(said["warning"]) == 4
 
 
 def test_many_classes_make_a_short_line() -> None:

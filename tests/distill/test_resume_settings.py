@@ -93,7 +93,7 @@ def test_a_teacher_that_is_gone(trusting: Any, train: Train, tmp_path: Path) -> 
         train(model=last, resume=last)
 
 
-def test_a_checkpoint_without_our_state_starts_adapters_anew(
+def test_a_checkpoint_without_our_state_starts_adapters_from_scratch(
     trusting: Any, train: Train, tmp_path: Path, logged: list[str]
 ) -> None:
     run = tmp_path / "copy"

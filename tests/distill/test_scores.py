@@ -58,7 +58,7 @@ def start_lines(monkeypatch: pytest.MonkeyPatch, build: Any, tiny_yaml: Any, **f
 
 
 def test_a_start_of_other_channels_is_not_measured(monkeypatch: pytest.MonkeyPatch, build: Any, tiny_yaml: Any) -> None:
-    """A student of colour images that grey data will make anew: it cannot see them as it is."""
+    """A student of colour images that is re-made for grey data: it cannot see them as it is."""
     monkeypatch.setattr(Measuring, "score", lambda *_: Score(0.5, {}))
     grey, colour = (build(tiny_yaml(8), channels=channels) for channels in (1, 3))
     grey.names = colour.names = dict(enumerate(NAMES))
@@ -133,8 +133,8 @@ def test_a_run_with_its_baseline(
     tmp_path: Path, teacher: str, student: str, tiny_data: Path, capsys: Any, logged: list[str]
 ) -> None:
     """Measured before, trained alone after; killed in between, ``--resume`` of the finished run does the rest."""
-    place = [f"data={tiny_data}", "epochs=1", "imgsz=64", "batch=4", "device=cpu", "workers=0", f"project={tmp_path}"]
-    words = ["--teacher", teacher, "--student", student, "--name", "run", "--baseline", *place]
+    place = [f"data={tiny_data}", "epochs=1", "imgsz=64", "batch=4", "device=cpu", "workers=0", "plots=False"]
+    words = ["--teacher", teacher, "--student", student, "--name", "run", "--baseline", *place, f"project={tmp_path}"]
     calls: list[Path] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kd_yolo.distill.alone.train_alone", lambda folder, *_, **__: calls.append(folder))

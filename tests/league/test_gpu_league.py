@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -37,7 +38,8 @@ def test_it_runs_stops_in_time_and_goes_on(tiny_data: Path, make_weights: Any, t
     assert first.returncode == 1, first.stderr
     assert (tmp_path / "out/gpu_league.json").is_file(), first.stderr
     found = json.loads((tmp_path / "out/gpu_league.json").read_text())
-    assert found["not_done"] == [f"{tiny_data.parent.name}/teacher: not done in time"]
+    rows = ["teacher", "none-s0", "shipped-s0", "auto-s0", "equal_cost-s0"]
+    assert found["not_done"] == [f"{tiny_data.parent.name}/{name}: not done in time" for name in rows]
     steps = found["steps"]
     assert set(steps) == {"plain", "shipped", "auto", "fused teacher"}
     assert steps["plain"]["of_plain"] == 1
@@ -48,8 +50,9 @@ def test_it_runs_stops_in_time_and_goes_on(tiny_data: Path, make_weights: Any, t
     (facts,) = after["sets"].values()
     assert facts["machine"].endswith("cores, CPU")
     report = json.loads((tmp_path / "out" / tiny_data.parent.name / "league.json").read_text())
-    ratio = max(1.0, steps["auto"]["of_plain"])
-    assert {row["recipe"] for row in report["rows"]} == {"none", f"none@{ratio:.2f}", "shipped", "auto"}
+    assert {row["recipe"] for row in report["rows"]} == {"none", "equal_cost", "shipped", "auto"}
+    longer = json.loads((tmp_path / "out" / tiny_data.parent.name / "equal_cost-s0.json").read_text())
+    assert len(longer["curve"]) == longer["epochs"] == math.ceil(max(1.0, steps["auto"]["of_plain"]))
     assert "step / (plain + teacher)" in done.stdout
     last = tmp_path / "runs" / tiny_data.parent.name / "none-s0/weights/last.pt"
     assert load_checkpoint_dict(last)["train_results"] == {}

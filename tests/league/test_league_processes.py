@@ -91,7 +91,7 @@ def test_a_run_that_was_cut_off_ends_as_an_undisturbed_one(
 
 
 @pytest.mark.slow
-def test_shipped_is_started_anew_and_a_teacher_is_trained_once(
+def test_shipped_is_started_again_and_a_teacher_is_trained_once(
     tiny_data: Path, tmp_path: Path, make_weights: Any
 ) -> None:
     league = small_league(tiny_data, tmp_path, make_weights("tiny16"), teacher_epochs=1)

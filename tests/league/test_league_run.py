@@ -92,6 +92,7 @@ def test_the_results(done: Path) -> None:
     assert run["seconds"] > 0
     assert run["cpu_seconds"] > 0
     assert run["peak_mib"] > 100
+    assert len(run["curve"]) == 1
     assert {"torch", "ultralytics", "python"} <= set(run["versions"])
     assert run["machine"].endswith("cores, CPU")
 
@@ -184,7 +185,7 @@ def test_a_league_of_before_kept_test_results_in_its_folder(
         (folder / file.name).write_text(json.dumps(text))
     assert app(own) == 2
     assert 'data.split: "test" -> "val"' in (printed := capsys.readouterr().err)
-    assert "The split is --split" in printed
+    assert "Those of --split test are here: add that, or another --out." in printed
     assert app(["league", "--table", "--name", "tiny", "--split", "test"]) == 0
     assert (folder / "league.md").is_file()
     assert here.names == []

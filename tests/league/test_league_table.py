@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
 from kd_yolo.base.errors import InputError
@@ -111,6 +112,26 @@ def test_files(out: Path) -> None:
     image = cv2.imread(str(out / "league.png"))
     assert image is not None
     assert image.std() > 5
+
+
+def test_curves_say_whether_longer_training_would_help(out: Path) -> None:
+    rising, flat = [0.01 * epoch for epoch in range(20)], [0.1] * 20
+    write(out, "none", 0, 0.50, curve=rising)
+    write(out, "none", 1, 0.52, curve=[value + 0.1 for value in rising])
+    write(out, "cwd", 0, 0.54, curve=flat)
+    report = make_report(out, out)
+    assert report is not None
+    assert report.results.curves == {"cwd": flat, "none": pytest.approx([value + 0.05 for value in rising])}
+    assert "the tenth before it, mean over the seeds: `cwd` +0.0000, `none` +0.0200.\n" in report.to_markdown()
+    report.write(out)
+    height = Image.open(out / "league.png").height
+    for recipe, seed in (("none", 0), ("none", 1), ("cwd", 0)):
+        write(out, recipe, seed, 0.5)
+    report = make_report(out, out)
+    assert report is not None
+    assert "tenth" not in report.to_markdown()
+    report.write(out)
+    assert height > Image.open(out / "league.png").height
 
 
 def with_images(out: Path, *, seeds: int = 3) -> None:

@@ -58,19 +58,35 @@ def test_no_gain_is_an_error(change: dict[str, float]) -> None:
     assert error.value.exit_code == 1
 
 
-def fake_row(number: int) -> Any:
-    size = SimpleNamespace(parameters=1_000_000 * number, gflops=0.1 * number)
-    return SimpleNamespace(size=size, latency=SimpleNamespace(p50_ms=1.0 * number, p90_ms=1.5 * number))
+def fake_measured() -> dict[str, dict[str, float]]:
+    numbers = dict(zip(TITLES, range(1, 8), strict=True))
+    return {
+        name: {"parameters": 1e6 * n, "gflops": 0.1 * n, "p50_ms": 1.0 * n, "p90_ms": 1.5 * n}
+        for name, n in numbers.items()
+    }
 
 
 def trained(scores: dict[str, float]) -> list[Trained]:
     return [Trained(name, 3, 7.4, score) for name, score in scores.items()]
 
 
+def test_equal_networks_have_equal_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compare(files: list[Path], **settings: object) -> Any:
+        assert [file.stem for file in files] == ["teacher", "alone", "pruned"]
+        return SimpleNamespace(records=lambda: [dict.fromkeys((*closing.MEASURED, "more"), n) for n in range(3)])
+
+    monkeypatch.setattr(closing, "compare", compare)
+    measured = closing.measure(Demo(tmp_path, DemoPlan(), print), print)
+    assert {name: record["gflops"] for name, record in measured.items()} == {
+        "teacher": 0, "alone": 1, "alone_equal_cost": 1, "distilled": 1,
+        "pruned": 2, "pruned_equal_cost": 2, "pruned_distilled": 2,
+    }  # fmt: skip
+    assert all(set(record) == set(closing.MEASURED) for record in measured.values())
+
+
 def test_the_table_has_a_row_per_network() -> None:
-    measured: Any = SimpleNamespace(rows=[fake_row(n) for n in range(1, 8)])
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(closing_table(trained(GOOD), measured))
+    console.print(closing_table(trained(GOOD), fake_measured()))
     head, *rows = console.export_text().splitlines()
     assert re.split(r"\s{2,}", head.strip()) == ["network", *closing.COLUMNS]
     assert [row[:32].strip() for row in rows] == list(TITLES.values())
@@ -90,11 +106,9 @@ def test_the_exit_code(
         self.data = "data.yaml"
         return trained(scores)
 
-    rows = [fake_row(n) for n in range(1, 8)]
-    measured = SimpleNamespace(rows=rows, records=lambda: [{"p50_ms": 1.0} for _ in rows])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Demo, "train", train)
-    monkeypatch.setattr(closing, "measure", lambda demo, say: measured)
+    monkeypatch.setattr(closing, "measure", lambda demo, say: fake_measured())
     monkeypatch.setattr(closing, "draw", lambda demo: None)
     assert command.main(["--seed", "4"]) == code
     printed = capsys.readouterr()

@@ -198,6 +198,14 @@ def test_head_maps_are_the_raw_outputs_and_leave_the_mode(network: Build, image:
     assert not any(module.training for module in model.modules())
 
 
+def test_head_maps_of_a_classifier_are_its_logits(network: Build, image: Any) -> None:
+    model = network("yolov8n-cls")
+    with torch.no_grad():
+        (logits,) = head_maps(model, image(model))
+        found = model(image(model))
+    assert torch.allclose(logits.softmax(1), found[0] if isinstance(found, tuple) else found)
+
+
 IMPORTANCES = [
     tp.importance.GroupMagnitudeImportance(p=2), tp.importance.GroupTaylorImportance(),
     tp.importance.BNScaleImportance(), tp.importance.LAMPImportance(), tp.importance.FPGMImportance(),

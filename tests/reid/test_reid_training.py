@@ -11,6 +11,7 @@ import torch
 
 import tests.reid.tiny_backbone  # noqa: F401, it registers itself
 from kd_yolo.base.errors import InputError, KDYoloError
+from kd_yolo.base.files import write_json
 from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.reid.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
@@ -96,6 +97,16 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
 def test_a_finished_run_is_not_resumed(trained: Path) -> None:
     with pytest.raises(InputError, match=r"the run is finished. Start a new one with --start"):
         running.resume(trained.with_name("last.pt"), silent)
+
+
+def test_a_run_without_a_whole_epoch_is_started_again(tmp_path: Path) -> None:
+    last = tmp_path / "run" / "weights" / "last.pt"
+    for nowhere in (last, Path("/nowhere.pt")):
+        with pytest.raises(InputError, match=r"cannot be opened"):
+            running.resume(nowhere, silent)
+    write_json(tmp_path / "run" / "run.json", {})
+    with pytest.raises(InputError, match=r"ended before its first epoch did.*start it again with the command"):
+        running.resume(last, silent)
 
 
 def test_the_loss_falls(crops: str, tmp_path: Path) -> None:

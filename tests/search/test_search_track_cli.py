@@ -80,7 +80,7 @@ def test_without_a_network_every_track_is_a_person(videos: list[str], capsys: py
     assert not list(Path("run").glob("*.mp4"))
 
 
-def test_link_joins_anew(videos: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_link_joins_again(videos: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     run(
         "track", *videos, "--tracker", "bytetrack", "--reid", "colour.onnx", "--out", "run", "--link", "0", "--no-video"
     )

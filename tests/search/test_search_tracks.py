@@ -92,13 +92,13 @@ def test_an_equal_run_reads_what_is_there(video: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rules", [{"start": 0.5}, {"buffer": 10}, {"embedder": False}, {"best": 2}])
-def test_other_settings_track_anew(video: str, tmp_path: Path, rules: dict[str, object]) -> None:
+def test_other_settings_track_again(video: str, tmp_path: Path, rules: dict[str, object]) -> None:
     follow(video, tmp_path / "out")
     _, said = follow(video, tmp_path / "out", **rules)
     assert not any("already" in line for line in said)
 
 
-def test_a_changed_video_is_tracked_anew(video: str, tmp_path: Path) -> None:
+def test_a_changed_video_is_tracked_again(video: str, tmp_path: Path) -> None:
     follow(video, tmp_path / "out")
     write_video(Path(video), two_walk(10))
     found, _ = follow(video, tmp_path / "out")

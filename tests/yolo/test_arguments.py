@@ -76,6 +76,13 @@ def test_reasons_are_sentences_without_a_dot() -> None:
         assert all(why and not why.endswith(".") and "  " not in why for why in known.refused.values())
 
 
+def test_only_the_third_share_of_fraction_may_be_zero() -> None:
+    """Of the images for train, val and test: a training does not read the last."""
+    rule = TABLE["fraction"].rule
+    assert [rule.holds(shares) for shares in ([0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5])] == [True, False, False]
+    get_cfg(dict(DEFAULT_CFG_DICT), {"fraction": [0.5, 0.5, 0]})
+
+
 BAD: dict[str, tuple[str, ...]] = {
     "imgsz": ("0", "-1", "31", "8193", "640.0", "abc", "[640,480]", "1000000000", "True", "nan"),
     "batch": ("0", "-2", "1.5", "-0.5", "70000", "many", "True", "-1", "0.7"),  # the last two: no GPU here

@@ -11,13 +11,14 @@ from rich.table import Table
 
 from kd_yolo.base.errors import KDYoloError
 from kd_yolo.base.files import write_json
-from kd_yolo.pipeline.demo.train import LOSS, PAIRS, TEACHER, TITLES, TRAIN, Demo, Trained
-from kd_yolo.report.compare import Comparison, compare
+from kd_yolo.pipeline.demo.train import LOSS, PAIRS, TITLES, TRAIN, Demo, Trained
+from kd_yolo.report.compare import compare
 from kd_yolo.report.comparison import setup
 from kd_yolo.report.right_wrong import draw_right_wrong
 
 ROUNDS = 50
 COLUMNS = ("epochs", "cost s", "mAP50-95", "params M", "GFLOPs", "ms p50", "ms p90")
+MEASURED = ("parameters", "gflops", "p50_ms", "p90_ms")
 DRAWN = ("alone", "distilled", "pruned", "pruned_distilled", "teacher")
 IMAGE = "right_wrong.jpg"
 
@@ -68,24 +69,31 @@ def verdict(gains: Sequence[Gain]) -> list[str]:
     return lines
 
 
-def measure(demo: Demo, say: Callable[[str], None]) -> Comparison:
-    """Counts and times all networks of a demo on one thread, in ONNX Runtime."""
-    say("timing all of them in ONNX Runtime")
-    files = [demo.folder / f"{name}.pt" for name in TITLES]
-    return compare(files, imgsz=demo.plan.imgsz, runtime="onnx", rounds=ROUNDS)
+def measure(demo: Demo, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """Counts and times the three networks of a demo on one thread, in ONNX Runtime.
+
+    Returns:
+        By the names of all that were trained: those that differ in their weights alone have the same numbers.
+    """
+    say("timing the networks in ONNX Runtime")
+    files = [demo.folder / f"{name}.pt" for name in ("teacher", *(plain for _, plain, _ in PAIRS))]
+    teacher, *others = compare(files, imgsz=demo.plan.imgsz, runtime="onnx", rounds=ROUNDS).records()
+    found = {name: record for names, record in zip(PAIRS, others, strict=True) for name in names}
+    kept = {name: found.get(name, teacher) for name in TITLES}
+    return {name: {key: record[key] for key in MEASURED} for name, record in kept.items()}
 
 
-def closing_table(trained: Sequence[Trained], measured: Comparison) -> Table:
+def closing_table(trained: Sequence[Trained], measured: Mapping[str, Mapping[str, Any]]) -> Table:
     """The table for rich: a row per network."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("network", no_wrap=True)
     for title in COLUMNS:
         table.add_column(title, justify="right", no_wrap=True)
-    for one, row in zip(trained, measured.rows, strict=True):
+    for one in trained:
+        row = measured[one.name]
         table.add_row(
             TITLES[one.name], str(one.epochs), f"{one.cost_s:.0f}", f"{one.score:.3f}",
-            f"{row.size.parameters / 1e6:.2f}", f"{row.size.gflops:.3f}",
-            f"{row.latency.p50_ms:.2f}", f"{row.latency.p90_ms:.2f}",
+            f"{row['parameters'] / 1e6:.2f}", f"{row['gflops']:.3f}", f"{row['p50_ms']:.2f}", f"{row['p90_ms']:.2f}",
         )  # fmt: skip
     return table
 
@@ -96,15 +104,14 @@ def draw(demo: Demo) -> Path:
     return draw_right_wrong(models, demo.data, demo.folder / IMAGE, imgsz=demo.plan.imgsz)
 
 
-def keep(demo: Demo, trained: Sequence[Trained], measured: Comparison) -> list[Gain]:
+def keep(demo: Demo, trained: Sequence[Trained], measured: Mapping[str, Mapping[str, Any]]) -> list[Gain]:
     """Writes ``demo.json``: everything that the table shows, on what it was measured, and the gains."""
-    rows = {one.name: {**record, **asdict(one)} for one, record in zip(trained, measured.records(), strict=True)}
+    rows = {one.name: {**asdict(one), **measured[one.name]} for one in trained}
     gains = find_gains({one.name: one.score for one in trained})
     body: dict[str, Any] = {
         "plan": asdict(demo.plan),
         "loss": LOSS,
         "train": TRAIN,
-        "teacher": TEACHER,
         "setup": setup(),
         "rows": rows,
     }

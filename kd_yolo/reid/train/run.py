@@ -80,9 +80,14 @@ def resume(last: Path, say: Say = print, changes: Mapping[str, Any] | None = Non
         InputError: no such checkpoint, or one of a run that is finished, or other data than it began with.
     """
     _check_changes(changes or {})
+    folder = Path(os.path.normpath(last.absolute())).parent.parent  # beside the file that was named, were it a link
+    if not last.exists() and (folder / "run.json").is_file():
+        raise InputError(
+            f"{last} does not exist: the run in {folder} ended before its first epoch did. There is nothing to resume:"
+            " start it again with the command that started it."
+        )
     checkpoint = load_checkpoint(last)
     config = _changed(settings_to_go_on(checkpoint, last), changes or {}, last)
-    folder = Path(os.path.normpath(last.absolute())).parents[1]  # beside the file that was named, were it a link
     return _run(config, folder, say, lambda data: _rebuild(checkpoint, data, last), checkpoint)
 
 

@@ -25,14 +25,12 @@ class Argument:
 
     Attributes:
         rule: what its value may be.
-        is_used: our own code reads it; else it is only passed on to ultralytics.
         refused: commands that do not take it, with what to do instead.
         distillation: what it means for a distillation beyond what it means for any training.
         tasks: the only tasks for which it does something; none for all.
     """
 
     rule: Rule
-    is_used: bool = False
     refused: Mapping[Command, str] = field(default_factory=dict)
     distillation: str = ""
     tasks: tuple[str, ...] = ()
@@ -41,38 +39,35 @@ class Argument:
 _NO_EXPORT: dict[Command, str] = {"export": "it is of training and validation, an export does nothing with it"}
 
 
-def _passed(rule: Rule, distillation: str = "", *, tasks: tuple[str, ...] = ()) -> Argument:
+def _passed(
+    rule: Rule, distillation: str = "", *, refused: dict[Command, str] | None = None, tasks: tuple[str, ...] = ()
+) -> Argument:
     """Passed on to ultralytics' training."""
-    return Argument(rule, False, _NO_EXPORT, distillation, tasks)
-
-
-def _used(rule: Rule, distillation: str = "", *, refused: dict[Command, str] | None = None) -> Argument:
-    """Read by our code as well."""
-    return Argument(rule, True, {**_NO_EXPORT, **(refused or {})}, distillation)
+    return Argument(rule, {**_NO_EXPORT, **(refused or {})}, distillation, tasks)
 
 
 def _both(rule: Rule, distillation: str = "") -> Argument:
     """Means something to a training and to an export."""
-    return Argument(rule, True, {}, distillation)
+    return Argument(rule, {}, distillation)
 
 
 def _exported(rule: Rule) -> Argument:
     why = "it is of export, a training does nothing with it. Give it to yolo export"
-    return Argument(rule, False, dict.fromkeys(TRAININGS, why))
+    return Argument(rule, dict.fromkeys(TRAININGS, why))
 
 
 def _shown(rule: Rule = v.ANYTHING) -> Argument:
     """Of prediction and tracking."""
     why = "it is of prediction, a training or an export does nothing with it. Give it to yolo predict"
-    return Argument(rule, False, dict.fromkeys(COMMANDS, why))
+    return Argument(rule, dict.fromkeys(COMMANDS, why))
 
 
 def _refused(why: str, rule: Rule = v.ANYTHING) -> Argument:
-    return Argument(rule, False, dict.fromkeys(COMMANDS, why))
+    return Argument(rule, dict.fromkeys(COMMANDS, why))
 
 
 def _depth(rule: Rule) -> Argument:
-    return Argument(rule, False, dict.fromkeys(COMMANDS, "it is of depth networks, which no command here trains"))
+    return Argument(rule, dict.fromkeys(COMMANDS, "it is of depth networks, which no command here trains"))
 
 
 _DEVICES = Rule(f"{EXPECTED.removeprefix('expected ')}, or several such as 0,1", lambda _: True, "cpu")
@@ -90,38 +85,38 @@ TABLE: dict[str, Argument] = {
     "task": _refused("the weights say the task"),
     "mode": _refused("the command itself is the mode"),
     "model": _refused("it is set by {model_flag} here"),
-    "data": Argument(or_none(v.FILE), True),
+    "data": Argument(or_none(v.FILE)),
     "pretrained": _passed(v.either(FLAG, v.FILE), "of the student"),
     "cls_remap": _passed(FLAG),
     "resume": _refused("it is set by --resume here"),
     "cfg": _refused("its keys would be taken unseen. Write them as key=value"),
     "distill_model": _refused("it is set by --teacher here"),
     "dis": Argument(
-        GAIN, False,
+        GAIN,
         dict.fromkeys(
             ("train", "distill", "export"), "it weighs ultralytics' own distillation. Use --weight of kd-yolo distill"
         ),
         "in a league, of the row 'shipped' alone",
     ),
-    "project": _used(or_none(v.PATH)),
-    "name": Argument(or_none(v.NAME), True, {"league": "it is set by --name here"}),
-    "exist_ok": _used(FLAG, refused=_EXIST_OK),
-    "save": _used(FLAG, refused={"league": "it is set by the command itself here"}),
+    "project": _passed(or_none(v.PATH)),
+    "name": Argument(or_none(v.NAME), {"league": "it is set by --name here"}),
+    "exist_ok": _passed(FLAG, refused=_EXIST_OK),
+    "save": _passed(FLAG, refused={"league": "it is set by the command itself here"}),
     "save_period": _passed(whole(-1, 1_000_000, 5)),
     # -- how long and with what ----------------------------------------------------------------------------------------
-    "epochs": _used(whole(1, 1_000_000, 100), "schedules of the terms run over them"),
-    "time": _used(or_none(number(0, 100_000, 0.5, above=True)), "hours; schedules follow the estimate of epochs"),
+    "epochs": _passed(whole(1, 1_000_000, 100), "schedules of the terms run over them"),
+    "time": _passed(or_none(number(0, 100_000, 0.5, above=True)), "hours; schedules follow the estimate of epochs"),
     "patience": _passed(whole(0, 1_000_000_000, 100)),
     "batch": _both(v.BATCH, "labelled images; unlabelled ones come on top"),
     "imgsz": _both(v.strictly_whole(32, 8192, 640), "the teacher sees the same images"),
     "device": _both(_DEVICES, "the teachers run on the student's device"),
     "workers": _passed(whole(0, 1024, 8)),
-    "seed": _used(
+    "seed": _passed(
         whole(0, 2**32 - 1, 0), "of adapters and random losses too", refused={"league": "it is set by --seeds here"}
     ),
     "deterministic": _passed(FLAG),
     "amp": _passed(v.either(FLAG, v.one_of("fp16", "bf16", "fp32")), "losses are computed in float32 all the same"),
-    "compile": _used(
+    "compile": _passed(
         v.either(FLAG, v.exactly("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")),
         "with taps=head only, and without crosskd",
     ),
@@ -129,22 +124,22 @@ TABLE: dict[str, Argument] = {
     "quantize": Argument(
         or_none(v.either(v.strictly_whole(8, 32, 8), v.one_of("8", "16", "32", "int8", "fp16", "fp32", "w8a8",
                 "w16a16", "w32a32", "w8a16", "w8a32"))),
-        False, dict.fromkeys(TRAININGS, _QUANTIZE),
+        dict.fromkeys(TRAININGS, _QUANTIZE),
     ),
-    "freeze": _used(or_none(v.FREEZE), "layers of the student"),
-    "cache": _used(v.either(FLAG, v.one_of("ram", "disk")), "unlabelled images are never cached on disk"),
-    "fraction": Argument(v.FRACTION, False, {}, "of the labelled images"),
+    "freeze": _passed(or_none(v.FREEZE), "layers of the student"),
+    "cache": _passed(v.either(FLAG, v.one_of("ram", "disk")), "unlabelled images are never cached on disk"),
+    "fraction": Argument(v.FRACTION, {}, "of the labelled images"),
     "profile": _refused("it measures speed for loggers that are off here. Use kd-yolo compare", FLAG),
     "verbose": Argument(FLAG),
     "plots": _passed(FLAG),
     # -- which objects -------------------------------------------------------------------------------------------------
-    "classes": _used(or_none(v.CLASSES), "response losses leave the other classes out"),
-    "single_cls": _used(FLAG, "response losses on classes need a teacher of one class"),
-    "rect": _used(FLAG, "not with unlabelled images"),
+    "classes": _passed(or_none(v.CLASSES), "response losses leave the other classes out"),
+    "single_cls": _passed(FLAG, "response losses on classes need a teacher of one class"),
+    "rect": _passed(FLAG, "not with unlabelled images"),
     "multi_scale": _passed(SHARE),
     # -- validation ----------------------------------------------------------------------------------------------------
     "val": _passed(FLAG),
-    "split": Argument(v.exactly("val", "test", "train"), True),
+    "split": Argument(v.exactly("val", "test", "train")),
     "save_json": _passed(FLAG),
     "save_txt": _passed(FLAG),
     "save_conf": _passed(FLAG),
@@ -186,7 +181,7 @@ TABLE: dict[str, Argument] = {
     "overlap_mask": _passed(FLAG, tasks=("segment",)),
     "mask_ratio": _passed(whole(1, 64, 4), tasks=("segment",)),
     # -- augmentation --------------------------------------------------------------------------------------------------
-    "close_mosaic": _used(whole(0, 1_000_000, 10), "stop_at=mosaic switches the terms off there"),
+    "close_mosaic": _passed(whole(0, 1_000_000, 10), "stop_at=mosaic switches the terms off there"),
     "mosaic": _passed(SHARE),
     "mixup": _passed(SHARE),
     "cutmix": _passed(SHARE),
