@@ -105,6 +105,7 @@ head:
   - [[3, 4, 5], 1, {head}, [{arguments}]]
 """
 HEAD_ARGUMENTS = {"Segment": "nc, 8, 16", "Pose": "nc, kpt_shape", "OBB": "nc, 1"}
+END_TO_END = "end2end: True\nreg_max: 1\n"  # as in YOLO26, whose heads end in 26; that of detection does so here only
 
 
 @pytest.fixture(scope="session")
@@ -114,8 +115,12 @@ def tiny_yaml(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 
     def write(width: int = 8, classes: int = 2, head: str = "Detect") -> str:
         path = folder / f"tiny{width}-{classes}-{head}.yaml"
-        layers = TINY_NETWORK.format(width=width, twice=2 * width, head=head, arguments=HEAD_ARGUMENTS.get(head, "nc"))
-        path.write_text(f"nc: {classes}\n{'kpt_shape: [2, 3]' * (head == 'Pose')}\n{layers}")
+        form, is_new = head.removesuffix("26"), head.endswith("26")
+        layers = TINY_NETWORK.format(
+            width=width, twice=2 * width, head=form if form == "Detect" else head,
+            arguments=HEAD_ARGUMENTS.get(form, "nc"),
+        )  # fmt: skip
+        path.write_text(f"nc: {classes}\n{'kpt_shape: [2, 3]' * (form == 'Pose')}\n{END_TO_END * is_new}{layers}")
         return str(path)
 
     return write

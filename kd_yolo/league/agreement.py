@@ -8,7 +8,7 @@ from typing import Any
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.files import write_json
-from kd_yolo.base.reading import first_few
+from kd_yolo.base.reading import first_few, shown
 from kd_yolo.config.rows import TEACHER
 from kd_yolo.league.job import Job
 from kd_yolo.league.plan import League
@@ -31,17 +31,19 @@ def check_agreement(league: League) -> None:
         InputError: a result that is not one of a league.
     """
     changed: dict[str, list[str]] = {}
+    splits = set()
     for name, old, new in _known(league):
         lines = "".join(f"\n    {line}" for line in differences(old, new))
         if lines and name not in changed.setdefault(lines, []):
             changed[lines].append(name)
+        if "data.split: " in lines:
+            splits.add("--split " + shown((old.get("data") or {}).get("split")).strip("'"))
     if changed:
-        other_split = any("data.split: " in lines for lines in changed)
         found = "\n".join(f"  {first_few(names, 3)}:{lines}" for lines, names in changed.items())
         raise ConfigError(
             f"{league.out} has runs with other settings:\n{found}\nSet them back, or start again under another --name"
             f"{'' if league.out == league.folder else ' and --out'}."
-            + (" The split is --split; every split has results of its own: another --out." if other_split else "")
+            + (f" Those of {' and '.join(sorted(splits))} are here: add that, or another --out." if splits else "")
         )
 
 

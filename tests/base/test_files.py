@@ -6,7 +6,7 @@ import ast
 import errno
 import json
 import os
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +65,9 @@ def writes(call: ast.Call) -> bool:
     return opened or name in WRITERS or name.endswith((".write_text", ".write_bytes"))
 
 
-def calls(path: Path) -> Iterator[ast.Call]:
-    yield from (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
+@cache
+def calls(path: Path) -> list[ast.Call]:
+    return [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
 
 
 def found(what: object) -> dict[str, list[int]]:

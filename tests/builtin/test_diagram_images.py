@@ -59,10 +59,10 @@ def test_boxes_are_tight_around_what_is_drawn(kind: str) -> None:
     for seed in range(6):
         rng = stream(seed, kind)
         style = sample_style(rng)
-        sheet = Sheet(np.diag([1.5, 1.5, 1.0]), (960, 720), (255, 255, 255), "plain", 10, 0, photographed=False)
+        sheet = Sheet(np.diag([1.5, 1.5, 1.0]), (400, 300), (255, 255, 255), "plain", 10, 0, photographed=False)
         node = Node(kind, (120.0, 90.0, 210.0, 160.0))
         strokes = outline(node, rng, style)
-        image = np.full((720, 960, 3), 255, np.float32)
+        image = np.full((300, 400, 3), 255, np.float32)
         _ink(image, strokes, sheet, style, rng)
         rows, columns = (np.flatnonzero((image.min(2) < 235).any(axis)) for axis in (1, 0))
         drawn = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1

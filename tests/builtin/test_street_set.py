@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -107,10 +108,16 @@ def test_an_equal_set_is_reused(smoke_set: StreetReport) -> None:
     assert (smoke_set.folder / "meta.json").stat().st_mtime_ns == before
 
 
-def test_another_seed_needs_force(tmp_path: Path) -> None:
-    folder = tmp_path / "set"
-    first = make_street(folder, "smoke", seed=1)
-    with pytest.raises(ConfigError, match=r"seed 1.*asked for: preset smoke, seed 2.*--force"):
+@pytest.fixture
+def copy(smoke_set: StreetReport, tmp_path: Path) -> Path:
+    """A set to break."""
+    return Path(shutil.copytree(smoke_set.folder, tmp_path / "set"))
+
+
+def test_another_seed_needs_force(copy: Path, tmp_path: Path) -> None:
+    folder, first = copy, make_street(copy, "smoke")
+    assert first.reused
+    with pytest.raises(ConfigError, match=r"seed 0.*asked for: preset smoke, seed 2.*--force"):
         make_street(folder, "smoke", seed=2)
     second = make_street(folder, "smoke", seed=2, force=True)
     assert (second.seed, second.reused) == (2, False)
@@ -118,11 +125,10 @@ def test_another_seed_needs_force(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["set"], "nothing is left beside the set"
 
 
-def test_an_incomplete_set_is_not_reused(tmp_path: Path) -> None:
-    report = make_street(tmp_path / "set", "smoke")
-    next((report.folder / "labels" / "val").iterdir()).unlink()
+def test_an_incomplete_set_is_not_reused(copy: Path) -> None:
+    next((copy / "labels" / "val").iterdir()).unlink()
     with pytest.raises(ConfigError, match="incomplete"):
-        make_street(report.folder, "smoke")
+        make_street(copy, "smoke")
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -144,19 +150,18 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_an_interrupted_replacement_keeps_the_old_set(tmp_path: Path) -> None:
-    report = make_street(tmp_path / "set", "smoke")
-
+def test_an_interrupted_replacement_keeps_the_old_set(copy: Path) -> None:
     def interrupt(_done: int, _total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_street(report.folder, "smoke", seed=1, force=True, progress=interrupt)
-    assert make_street(report.folder, "smoke").reused
+        make_street(copy, "smoke", seed=1, force=True, progress=interrupt)
+    assert make_street(copy, "smoke").reused
 
 
-def test_a_failed_replacement_puts_the_old_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = make_street(tmp_path / "set", "smoke")
+def test_a_failed_replacement_puts_the_old_set_back(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rename = Path.rename
 
     def refuse(self: Path, target: Path) -> Path:
@@ -166,18 +171,15 @@ def test_a_failed_replacement_puts_the_old_set_back(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(ConfigError, match="cannot be replaced"):
-        make_street(report.folder, "smoke", seed=1, force=True)
-    assert make_street(report.folder, "smoke").reused
+        make_street(copy, "smoke", seed=1, force=True)
+    assert make_street(copy, "smoke").reused
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
-    assert make_street(tmp_path, "smoke").images["train"] == 12
-
-
-def test_progress_counts_every_image(tmp_path: Path) -> None:
+def test_an_empty_folder_is_filled_and_progress_counts_every_image(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    make_street(tmp_path / "set", "smoke", progress=lambda done, total: seen.append((done, total)))
+    report = make_street(tmp_path, "smoke", progress=lambda done, total: seen.append((done, total)))
+    assert report.images["train"] == 12
     assert seen == [(done, 24) for done in range(1, 25)]
 
 

@@ -1,7 +1,9 @@
-"""The command from start to end, in processes of their own: train, interrupt, resume, and open the result elsewhere."""
+"""The command from start to end: train, interrupt a process, resume, and open the result elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import signal
 import subprocess
 import sys
@@ -31,15 +33,17 @@ def command(make_weights: Any, tiny_yaml: Callable[..., str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def done(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A run on data whose YAML lies elsewhere and says ``path: .``: its folder and what it printed."""
+    """A run in this process on data whose YAML lies elsewhere and says ``path: .``: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("distill")
     data = write_tiny_data(folder / "elsewhere" / "set")
     data.write_text("path: .\n" + data.read_text())
     here = folder / "here"
     here.mkdir()
-    done = subprocess.run([*command, f"data={data}", "epochs=1"], cwd=here, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return here, done.stdout
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.chdir(here)
+        assert main(["distill", *command[2:], f"data={data}", "epochs=1"]) == 0, printed.getvalue()
+    return here, printed.getvalue()
 
 
 def test_trains_and_says_where(done: tuple[Path, str]) -> None:

@@ -12,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+import tests.reid.tiny_backbone  # noqa: F401, it registers itself
 from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.cli.app import main
+from kd_yolo.reid.model.backbones import random_backbone
 from kd_yolo.reid.model.checkpoint import Checkpoint, save_checkpoint
 from kd_yolo.reid.model.network import ReIDModel
 from kd_yolo.reid.model.settings import NetworkConfig
@@ -27,9 +29,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a set, a network and everything that is none."""
     folder = tmp_path_factory.mktemp("work")
     make_crops(folder / "crops", "smoke")
-    model = ReIDModel(NetworkConfig(backbone="resnet18", height=64, width=32, num_identities=2)).eval()
+    model = ReIDModel(NetworkConfig(backbone="tiny_resnet", height=64, width=32, num_identities=2)).eval()
     save_checkpoint(folder / "net.pt", Checkpoint(model.config, model.state_dict(), [1, 2]))
-    bare = {key: value for key, value in model.backbone.state_dict().items()}
+    bare = random_backbone("resnet18", last_stride=1, size_hw=(64, 32)).state_dict()
     norms = {f"bottleneck.{key}": torch.ones(4) for key in ("weight", "bias", "running_mean", "running_var")}
     others: dict[str, Any] = {
         "bot": {
@@ -106,7 +108,7 @@ TRAIN = [
     ("pretrained=fastreid.pth", 3, "a FastReID network"), ("pretrained=osnet.pth", 3, "an OSNet"),
     ("pretrained=clip.pth", 3, "a CLIP-ReID network"), ("--start nothing.pt", 3, "cannot be opened"),
     ("--start text.pt", 3, "not a PyTorch"), ("--start pipe", 3, "is a pipe"),
-    ("--start net.pt backbone=resnet34", 2, "network.backbone=resnet34, but net.pt has backbone=resnet18"),
+    ("--start net.pt backbone=resnet34", 2, "network.backbone=resnet34, but net.pt has backbone=tiny_resnet"),
     ("--start net.pt embedding=64", 2, "network.embedding=64, but net.pt"), ("--resume pipe", 3, "is a pipe"),
     ("--start net.pt pretrained=bot.pth", 2, "both are first weights"), ("--resume net.pt", 3, "the run is finished"),
     ("--resume nothing.pt", 3, "cannot be opened"), ("--resume net.pt epochs=3", 2, "keeps its epochs: leave it out"),

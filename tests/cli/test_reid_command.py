@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+import tests.reid.tiny_backbone  # noqa: F401, it registers itself
 from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.cli.reid.app import main
 from kd_yolo.cli.reid.train import ABOUT, Train, _settings
 from kd_yolo.cli.run import parse_flags
 
 SMALL = [
-    "backbone=resnet18", "pretrained=none", "height=64", "width=32", "ids=3", "images=3", "device=cpu", "workers=0",
+    "backbone=tiny_resnet", "pretrained=none", "height=64", "width=32", "ids=3", "images=3", "device=cpu", "workers=0",
     "warmup=1", "holdout=0.25", "epochs=1", "lr=1e-3",
 ]  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from kd_yolo.distill.trainer import DistillationTrainer
-from tests.light import train_yolo
+from tests.light import examined_once, train_yolo
 
 Train = Callable[..., Any]
 
@@ -44,22 +44,40 @@ def _calibrate(model: nn.Module, channels: int) -> None:
         norm.running_var.clamp_(min=0.05)  # a channel that was dead on these images would explode on others
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _files_are_examined_once() -> Iterator[None]:
+    with examined_once():
+        yield
+
+
 @pytest.fixture(scope="session")
-def build() -> Callable[..., Any]:
+def described(tiny_yaml: Callable[..., str]) -> Callable[[str], str]:
+    """The YAML of a network: ``tiny16`` is a tiny one, ``tiny16-v10Detect`` has that head."""
+
+    def find(name: str) -> str:
+        width, _, head = name.removeprefix("tiny").partition("-")
+        return tiny_yaml(int(width), head=head or "Detect") if name.startswith("tiny") and width.isdigit() else name
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def build(described: Callable[[str], str]) -> Callable[..., Any]:
     """Untrained models in memory; every call gives a copy of its own."""
 
-    def make(yaml: str = "yolov8n.yaml", *, classes: int = 2, channels: int = 3, seed: int = 0) -> Any:
-        return deepcopy(_built(yaml, classes, channels, seed))
+    def make(name: str = "tiny16", *, classes: int = 2, channels: int = 3, seed: int = 0) -> Any:
+        return deepcopy(_built(described(name), classes, channels, seed))
 
     return make
 
 
 @pytest.fixture(scope="session")
-def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+def make_weights(tmp_path_factory: pytest.TempPathFactory, described: Callable[[str], str]) -> Callable[..., str]:
     """Writes weights of an untrained model, once for each YAML and class count."""
     folder = tmp_path_factory.mktemp("weights")
 
-    def make(yaml: str, classes: int = 2, seed: int = 0, channels: int = 3) -> str:
+    def make(name: str, classes: int = 2, seed: int = 0, channels: int = 3) -> str:
+        yaml = described(name)
         path = folder / f"{Path(yaml).stem}-{classes}-{seed}-{channels}.pt"
         if not path.is_file():
             model = YOLO(yaml)

@@ -22,6 +22,7 @@ from ultralytics.utils import RANK
 
 from kd_yolo.distill.trainer import DistillationTrainer
 from kd_yolo.losses.cwd import ChannelWiseLoss
+from tests.light import examined_once
 
 STILL = dict(mosaic=0, hsv_h=0, hsv_s=0, hsv_v=0, scale=0, translate=0, fliplr=0)
 SWITCHES = dict(
@@ -162,4 +163,5 @@ def main(out: Path, cases: list[str], *, images: str, **arguments: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[3:], **json.loads(sys.argv[2]))
+    with examined_once():
+        main(Path(sys.argv[1]), sys.argv[3:], **json.loads(sys.argv[2]))

@@ -21,7 +21,7 @@ Train = Callable[..., Any]
 # Run with -I (no PYTHONPATH, no working directory on the path), with our package blocked wherever it is installed.
 PLAIN = """
 import sys
-sys.modules["kd_yolo"] = None
+sys.modules["kd_yolo"] = sys.modules["ray"] = None  # upstream imports ray for callbacks when it is there
 import torch
 torch.set_num_threads(1)
 from ultralytics import YOLO

@@ -66,12 +66,12 @@ def test_the_gradient_reaches_neck_and_head_but_not_its_output_layers(build: Bui
 
 def test_classes_are_the_teachers(build: Build) -> None:
     """The student's own classes do not enter: the teacher may know others."""
-    student, teacher = build(classes=2).train(), Teacher(build("yolov8s.yaml", classes=5))
+    student, teacher = build(classes=2).train(), Teacher(build("tiny32", classes=5))
     assert float(term_of(student, teacher).compare(look(student), teacher(IMAGE))) > 0
 
 
 def test_a_teacher_without_bins(build: Build) -> None:
-    student, teacher = build("yolo26n.yaml").train(), Teacher(build("yolo26s.yaml"))
+    student, teacher = build("tiny16-Detect26").train(), Teacher(build("tiny32-Detect26"))
     with pytest.raises(ConfigError, match="Use box_weight=0, and --loss crosskd\\+box_iou"):
         term_of(student, teacher)
     assert float(term_of(student, teacher, box_weight=0).compare(look(student), teacher(IMAGE))) > 0

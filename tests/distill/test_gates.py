@@ -34,9 +34,9 @@ def term_of(student: Any, teacher: Teacher, **term: Any) -> Any:
     return next(iter(named_terms(build_terms(config, student, [teacher], seed=0)).values()))
 
 
-@pytest.mark.parametrize("yaml", ["yolov8n", "yolo26n"])
-def test_boxes_are_those_of_the_head(build: Build, yaml: str) -> None:
-    model = build(f"{yaml}.yaml").eval()
+@pytest.mark.parametrize("name", ["tiny16", "tiny16-Detect26"])
+def test_boxes_are_those_of_the_head(build: Build, name: str) -> None:
+    model = build(name).eval()
     with torch.no_grad():
         raw = raw_outputs(model(IMAGE))
     facts = head_facts(model)
@@ -54,11 +54,11 @@ def test_labels_are_pixels_of_the_input() -> None:
     assert boxes_of({**batch(), "bboxes": torch.zeros(0, 4), "batch_idx": torch.zeros(0)}, 2)[1].shape == (0, 4)
 
 
-@pytest.mark.parametrize("yaml", ["yolov8n", "yolo26n"])
-def test_assigned_is_the_foreground_of_the_task_loss(build: Build, yaml: str) -> None:
-    student = build(f"{yaml}.yaml").train()
+@pytest.mark.parametrize("name", ["tiny16", "tiny16-Detect26"])
+def test_assigned_is_the_foreground_of_the_task_loss(build: Build, name: str) -> None:
+    student = build(name).train()
     student.args = get_cfg()
-    teacher = Teacher(build(f"{yaml}.yaml", seed=1))
+    teacher = Teacher(build(name, seed=1))
     term = term_of(student, teacher, loss="bkd", gate="assigned")
     preds = student(IMAGE)
     base = student.init_criterion()
@@ -93,9 +93,9 @@ def test_a_gate_needs_a_response() -> None:
         resolve_distill("t.pt", "bkd", gate="sometimes")
 
 
-@pytest.mark.parametrize(("own", "other"), [("yolo26n", "yolov8n"), ("yolov8n", "yolo26n"), ("yolo26n", "yolo26n")])
+@pytest.mark.parametrize(("own", "other"), [("Detect26", "Detect"), ("Detect", "Detect26"), ("Detect26", "Detect26")])
 def test_box_distributions_need_bins_on_both_sides(build: Build, own: str, other: str) -> None:
-    student, teacher = build(f"{own}.yaml"), Teacher(build(f"{other}.yaml", seed=1))
+    student, teacher = build(f"tiny16-{own}"), Teacher(build(f"tiny16-{other}", seed=1))
     with pytest.raises(ConfigError, match=r"the student has \d+ bins, the teacher \d+.*--loss box_iou"):
         term_of(student, teacher, loss="dfl_kl")
     term = term_of(student, teacher, loss="box_iou")
@@ -108,7 +108,7 @@ def test_box_distributions_need_bins_on_both_sides(build: Build, own: str, other
 
 @pytest.mark.parametrize("loss", ["box_iou", "obj_gated"])
 def test_oriented_boxes_are_refused(build: Build, loss: str) -> None:
-    student, teacher = build("yolov8n-obb.yaml"), Teacher(build("yolov8n-obb.yaml", seed=1))
+    student, teacher = build("tiny16-OBB"), Teacher(build("tiny16-OBB", seed=1))
     with pytest.raises(ConfigError, match=f"{loss} compares boxes without an angle"):
         term_of(student, teacher, loss=loss)
     assert term_of(student, teacher, loss="dfl_kl")
@@ -124,10 +124,10 @@ def test_a_teacher_equal_to_the_student_costs_nothing(build: Build, loss: str) -
 
 
 FAMILIES = [
-    ("yolov8n", "yolov8s", "bkd+dfl_kl"),
-    pytest.param("yolo26n", "yolo26s", "bkd+box_iou", marks=pytest.mark.slow),
-    ("yolo26n", "yolov8s", "bkd+box_iou"),
-    pytest.param("yolo11n", "yolov8s", "obj_gated+dfl_kl+box_iou", marks=pytest.mark.slow),
+    ("yolov8n.yaml", "tiny16", "bkd+dfl_kl"),
+    pytest.param("yolo26n.yaml", "yolo26s.yaml", "bkd+box_iou", marks=pytest.mark.slow),
+    ("yolo26n.yaml", "tiny16", "bkd+box_iou"),
+    pytest.param("yolo11n.yaml", "yolov8s.yaml", "obj_gated+dfl_kl+box_iou", marks=pytest.mark.slow),
 ]
 
 
@@ -143,7 +143,7 @@ def test_families_through_response_terms(
             gradients.append(float(gradient.abs().sum()))
 
     trainer = train(
-        model=f"{own}.yaml", teacher=make_weights(f"{other}.yaml", seed=1), loss=loss, gate="assigned", epochs=1,
+        model=own, teacher=make_weights(other, seed=1), loss=loss, gate="assigned", epochs=1,
         nbs=64, on={"on_train_batch_end": read}, finish=False,
     )  # fmt: skip
     assert all(float(trainer.tloss[f"kd_{name}"]) > 0 for name in loss.split("+"))

@@ -133,8 +133,8 @@ def test_a_run_with_its_baseline(
     tmp_path: Path, teacher: str, student: str, tiny_data: Path, capsys: Any, logged: list[str]
 ) -> None:
     """Measured before, trained alone after; killed in between, ``--resume`` of the finished run does the rest."""
-    place = [f"data={tiny_data}", "epochs=1", "imgsz=64", "batch=4", "device=cpu", "workers=0", f"project={tmp_path}"]
-    words = ["--teacher", teacher, "--student", student, "--name", "run", "--baseline", *place]
+    place = [f"data={tiny_data}", "epochs=1", "imgsz=64", "batch=4", "device=cpu", "workers=0", "plots=False"]
+    words = ["--teacher", teacher, "--student", student, "--name", "run", "--baseline", *place, f"project={tmp_path}"]
     calls: list[Path] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kd_yolo.distill.alone.train_alone", lambda folder, *_, **__: calls.append(folder))

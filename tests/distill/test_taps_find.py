@@ -21,7 +21,7 @@ def find(model: Any, taps: Any, role: str = "student") -> list[Tap]:
 
 
 def test_head_inputs_of_yolov8(build: Build) -> None:
-    assert find(build(), "head") == [Tap(15, 8, 64), Tap(18, 16, 128), Tap(21, 32, 256)]
+    assert find(build("yolov8n.yaml"), "head") == [Tap(15, 8, 64), Tap(18, 16, 128), Tap(21, 32, 256)]
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_cv2_is_refused_where_it_is_a_side_branch(build: Build, yaml: str) -> No
 
 
 def test_explicit_layers_keep_their_order(build: Build) -> None:
-    assert find(build(), [21, 4, 0]) == [Tap(21, 32, 256), Tap(4, 8, 64), Tap(0, 2, 16)]
+    assert find(build("yolov8n.yaml"), [21, 4, 0]) == [Tap(21, 32, 256), Tap(4, 8, 64), Tap(0, 2, 16)]
 
 
 @pytest.mark.parametrize("layer", [22, 99, -1])
 def test_layer_out_of_range(build: Build, layer: int) -> None:
     with pytest.raises(ConfigError, match=f"the student has no layer {layer} before its head; 0 to 21"):
-        find(build(), [15, layer])
+        find(build("yolov8n.yaml"), [15, layer])
 
 
 def test_layer_that_gives_no_map(build: Build) -> None:
-    model = build()
+    model = build("yolov8n.yaml")
     model.model[3].register_forward_hook(lambda _m, _a, out: [out])
     with pytest.raises(ConfigError, match="layer 3 of the student does not give a feature map"):
         find(model, [3])
@@ -92,7 +92,7 @@ def trace(model: nn.Module) -> dict[str, Any]:
 
 @pytest.mark.parametrize("taps", ["head", "cv2", [4, 15]])
 def test_measuring_leaves_no_trace(build: Build, taps: Any) -> None:
-    model = build().train()
+    model = build("yolov8n.yaml").train()
     model.model[0].eval()
     before, random = trace(model), torch.get_rng_state()
     find(model, taps)

@@ -30,12 +30,12 @@ def head_pairs(student: Any, teacher: Any) -> list[TapPair]:
 
 @pytest.mark.parametrize("other", ["yolov5n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolo26n"])
 def test_across_families(build: Build, other: str) -> None:
-    assert strides(head_pairs(build(), build(f"{other}.yaml"))) == [8, 16, 32]
+    assert strides(head_pairs(build("yolov8n.yaml"), build(f"{other}.yaml"))) == [8, 16, 32]
 
 
 def test_levels_in_another_order(build: Build) -> None:
     """The head of YOLOv3 counts its inputs from the end of the network."""
-    pairs = head_pairs(build("yolov3-tiny.yaml"), build())
+    pairs = head_pairs(build("yolov3-tiny.yaml"), build("yolov8n.yaml"))
     assert [(p.student.layer, p.teacher.layer) for p in pairs] == [(19, 18), (15, 21)]
 
 
@@ -47,7 +47,7 @@ def test_levels_in_another_order(build: Build) -> None:
     ],
 )
 def test_shared_levels_of_different_heads(build: Build, yaml: str, shared: list[int], left: str) -> None:
-    student, teacher = build(), build(f"{yaml}.yaml")
+    student, teacher = build("yolov8n.yaml"), build(f"{yaml}.yaml")
     config = DistillConfig.parse({"teacher": "t", "terms": [{"loss": "cwd"}, {"loss": "bkd"}]}, "here")
     for own, other, role in ((student, teacher, "teacher"), (teacher, student, "student")):
         terms = named_terms(build_terms(config, own, [Teacher(deepcopy(other))], seed=0))

@@ -20,7 +20,7 @@ def hooks(model: nn.Module) -> int:
 
 @pytest.fixture
 def model(build: Callable[..., Any]) -> Any:
-    return build().eval()
+    return build("yolov8n.yaml").eval()
 
 
 def test_outputs_are_those_of_the_layers(model: Any) -> None:

@@ -53,7 +53,7 @@ def test_end_to_end_teachers_answer_with_their_one_to_many_branch(build: Build, 
 
 
 def test_is_frozen_and_in_eval_whatever_it_was(build: Build) -> None:
-    model = build().train().requires_grad_(True)
+    model = build("yolov8n.yaml").train().requires_grad_(True)
     teacher = Teacher(model).watch([15], needs_head=True)
     assert not any(module.training for module in teacher.model.modules())
     assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
@@ -67,7 +67,7 @@ def test_is_frozen_and_in_eval_whatever_it_was(build: Build) -> None:
 
 
 def test_stops_after_the_last_tapped_layer(build: Build) -> None:
-    model = build()
+    model = build("yolov8n.yaml")
     ran: list[int] = []
     for i, block in enumerate(model.model):
         block.register_forward_hook(lambda _m, _a, _o, i=i: ran.append(i))
@@ -78,14 +78,14 @@ def test_stops_after_the_last_tapped_layer(build: Build) -> None:
 
 
 def test_without_taps_it_runs_for_its_head_alone(build: Build) -> None:
-    said = Teacher(build()).watch([], needs_head=True)(IMAGE)
+    said = Teacher(build("yolov8n.yaml")).watch([], needs_head=True)(IMAGE)
     assert said.features == {}
     assert said.raw is not None
     assert said.raw["scores"].shape == (2, 2, 84)
 
 
 def test_leaves_no_hooks(build: Build) -> None:
-    teacher = Teacher(build()).watch([15, 21], needs_head=True)
+    teacher = Teacher(build("yolov8n.yaml")).watch([15, 21], needs_head=True)
     for _ in range(2):
         teacher(IMAGE)
     with pytest.raises(RuntimeError):
@@ -94,6 +94,6 @@ def test_leaves_no_hooks(build: Build) -> None:
 
 
 def test_is_in_no_copy_and_no_pickle(build: Build) -> None:
-    teacher = Teacher(build()).watch([15], needs_head=False)
+    teacher = Teacher(build("yolov8n.yaml")).watch([15], needs_head=False)
     assert deepcopy(teacher) is None
     assert pickle.loads(pickle.dumps(teacher)) is None

@@ -41,11 +41,11 @@ def test_the_mean_over_teachers(build: Build) -> None:
     assert mean == pytest.approx((first + second) / 2, rel=1e-6)
 
 
-def test_each_teacher_has_adapters_of_its_own(build: Build, tiny_yaml: Callable[..., str]) -> None:
-    teachers = [Teacher(build("yolov8s.yaml")), Teacher(build(tiny_yaml(16)))]
+def test_each_teacher_has_adapters_of_its_own(build: Build) -> None:
+    teachers = [Teacher(build("tiny32")), Teacher(build("tiny8"))]
     term = terms_of(build(), teachers, {"loss": "cwd"})["kd_cwd"]
     widths = [[adapter.out_channels for adapter in member.adapters] for member in term.members()]
-    assert widths == [[128, 256, 512], [16, 32, 32]]
+    assert widths == [[32, 64, 64], [8, 16, 16]]
     assert len(term.state_dict()) == 12
 
 
@@ -56,7 +56,7 @@ def test_a_teacher_runs_as_far_as_its_own_terms_need(build: Build) -> None:
     assert first.raw is not None
     assert first.features == {}
     assert second.raw is None
-    assert list(second.features) == [15, 18, 21]
+    assert list(second.features) == [3, 4, 5]
 
 
 def test_a_teacher_that_is_not_there() -> None:
@@ -70,17 +70,17 @@ def test_the_average_teaches_as_it_moves(build: Build) -> None:
     student = build().train()
     average: list[Any] = []
     teacher = EMATeacher(build(), lambda: average[0] if average else None)
-    teacher.watch([15], needs_head=True)
+    teacher.watch([3], needs_head=True)
     before = teacher(IMAGE)
     average.append(build(seed=5).eval())
     after = teacher(IMAGE)
-    assert not torch.equal(before.features[15], after.features[15])
+    assert not torch.equal(before.features[3], after.features[3])
     assert teacher.model is average[0]
     assert student is not teacher.model
 
 
 def test_runs_with_two_teachers_and_the_average(train: Any, make_weights: Any, teacher: str, logged: list[str]) -> None:
-    other = make_weights("yolo11n.yaml", seed=2)
+    other = make_weights("tiny32", seed=2)
     trainer = train(teacher=[teacher, other, "ema"], loss="cwd+bkd", epochs=2, lr0=0.05, finish=False)
     assert all(float(trainer.tloss[k]) > 0 for k in ("kd_cwd", "kd_bkd"))
     assert len([line for line in logged if "kd_bkd weight 1, teacher" in line]) == 3

@@ -48,16 +48,16 @@ def test_a_teacher_that_is_no_detector(train: Train, make_weights: Weights) -> N
 
 def test_a_teacher_for_other_image_channels(train: Train, make_weights: Weights) -> None:
     with pytest.raises(InputError, match="the teacher takes 1-channel images, the student 3-channel ones"):
-        train(teacher=make_weights("yolov8n.yaml", channels=1))
+        train(teacher=make_weights("tiny16", channels=1))
 
 
 def test_other_class_count_with_a_response_term(train: Train, make_weights: Weights) -> None:
     with pytest.raises(ConfigError, match=r"teacher has 5 classes, data has 2: response losses \(bkd\) need equal"):
-        train(teacher=make_weights("yolov8n.yaml", classes=5), loss="cwd+bkd")
+        train(teacher=make_weights("tiny16", classes=5), loss="cwd+bkd")
 
 
 def test_other_class_count_with_a_feature_term(train: Train, make_weights: Weights, rows: Any) -> None:
-    trainer = train(teacher=make_weights("yolov8n.yaml", classes=5), loss="score_l2", epochs=1, finish=False)
+    trainer = train(teacher=make_weights("tiny16", classes=5), loss="score_l2", epochs=1, finish=False)
     assert float(rows(trainer)[0]["train/kd_score_l2"]) > 0
 
 

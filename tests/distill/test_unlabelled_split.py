@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,14 +14,18 @@ from ultralytics.utils import DEFAULT_CFG
 from kd_yolo.distill.split import split_batch, split_predictions
 
 LABELLED, UNLABELLED, SIZE_PX = 3, 2, 64
-MODELS = ["yolov8n", "yolov10n", "yolo26n"]
-MODELS += [f"{family}-{task}" for family in ("yolov8n", "yolo26n") for task in ("seg", "pose", "obb")]
+HEADS = [
+    "Detect",
+    "v10Detect",
+    "Detect26",
+    *(f"{task}{form}" for form in ("", "26") for task in ("Segment", "Pose", "OBB")),
+]
 
 
-def network(name: str) -> Any:
+def network(yaml: str) -> Any:
     """An untrained network in training mode but for BatchNorm."""
     torch.manual_seed(0)
-    model: Any = YOLO(f"{name}.yaml").model
+    model: Any = YOLO(yaml).model
     model.args = DEFAULT_CFG
     for module in model.train().modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -28,7 +33,7 @@ def network(name: str) -> Any:
     return model
 
 
-def batch_of(name: str, num_images: int, model: Any) -> dict[str, Any]:
+def batch_of(head: str, num_images: int, model: Any) -> dict[str, Any]:
     """The first images of a set of five, the first three of which have two objects each, in ultralytics' layout."""
     torch.manual_seed(1)
     images, objects = torch.rand(LABELLED + UNLABELLED, 3, SIZE_PX, SIZE_PX), 2 * LABELLED
@@ -39,21 +44,21 @@ def batch_of(name: str, num_images: int, model: Any) -> dict[str, Any]:
         "img": images[:num_images],
         "im_file": tuple(str(i) for i in range(num_images)),
         "cls": torch.arange(objects).float()[:, None] % model.model[-1].nc,
-        "bboxes": boxes if name.endswith("obb") else boxes[:, :4],
+        "bboxes": boxes if head.startswith("OBB") else boxes[:, :4],
         "batch_idx": torch.arange(LABELLED).repeat_interleave(2).float(),
         "masks": masks[:num_images],
         "sem_masks": masks[:num_images].clone(),
     }
-    if name.endswith("pose"):
+    if head.startswith("Pose"):
         batch["keypoints"] = torch.rand(objects, *model.model[-1].kpt_shape)
     return batch
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_the_loss_is_that_of_the_labelled_batch_alone(name: str) -> None:
-    model = network(name)
-    alone = batch_of(name, LABELLED, model)
-    mixed = {**batch_of(name, LABELLED + UNLABELLED, model), "num_labelled": LABELLED, "num_labelled_masks": LABELLED}
+@pytest.mark.parametrize("head", HEADS)
+def test_the_loss_is_that_of_the_labelled_batch_alone(tiny_yaml: Callable[..., str], head: str) -> None:
+    model = network(tiny_yaml(classes=3, head=head))
+    alone = batch_of(head, LABELLED, model)
+    mixed = {**batch_of(head, LABELLED + UNLABELLED, model), "num_labelled": LABELLED, "num_labelled_masks": LABELLED}
     expected, items = model.loss(alone)
     loss, split_items = model.loss(split_batch(mixed), split_predictions(model(mixed["img"]), LABELLED))
     assert torch.isfinite(expected).all()
@@ -63,9 +68,9 @@ def test_the_loss_is_that_of_the_labelled_batch_alone(name: str) -> None:
     assert not torch.allclose(model.loss(mixed)[0], expected, rtol=1e-3)  # unsplit, the others count as background
 
 
-@pytest.mark.parametrize("name", ["yolo26n-seg", "yolo26n-pose", "yolov8n-obb"])
-def test_every_tensor_is_cut_and_the_rest_is_kept(name: str) -> None:
-    model = network(name)
+@pytest.mark.parametrize("head", ["Segment26", "Pose26", "OBB"])
+def test_every_tensor_is_cut_and_the_rest_is_kept(tiny_yaml: Callable[..., str], head: str) -> None:
+    model = network(tiny_yaml(classes=3, head=head))
     preds = model(torch.rand(4, 3, SIZE_PX, SIZE_PX))
 
     def leaves(value: Any) -> list[Any]:
@@ -80,9 +85,9 @@ def test_every_tensor_is_cut_and_the_rest_is_kept(name: str) -> None:
     assert split_predictions({"a": None, "b": (1, [torch.ones(4)])}, 2)["a"] is None
 
 
-def test_the_gradient_of_unlabelled_images_is_zero() -> None:
-    model = network("yolo26n")
-    mixed = {**batch_of("yolo26n", 5, model), "num_labelled": LABELLED, "num_labelled_masks": LABELLED}
+def test_the_gradient_of_unlabelled_images_is_zero(tiny_yaml: Callable[..., str]) -> None:
+    model = network(tiny_yaml(classes=3, head="Detect26"))
+    mixed = {**batch_of("Detect26", 5, model), "num_labelled": LABELLED, "num_labelled_masks": LABELLED}
     images = mixed["img"].requires_grad_()
     loss, _ = model.loss(split_batch(mixed), split_predictions(model(images), LABELLED))
     (gradient,) = torch.autograd.grad(loss.sum(), images)

@@ -185,7 +185,7 @@ def test_a_league_of_before_kept_test_results_in_its_folder(
         (folder / file.name).write_text(json.dumps(text))
     assert app(own) == 2
     assert 'data.split: "test" -> "val"' in (printed := capsys.readouterr().err)
-    assert "The split is --split" in printed
+    assert "Those of --split test are here: add that, or another --out." in printed
     assert app(["league", "--table", "--name", "tiny", "--split", "test"]) == 0
     assert (folder / "league.md").is_file()
     assert here.names == []

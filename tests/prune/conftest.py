@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -16,6 +16,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import DEFAULT_CFG
 
 from kd_yolo.prune.graph import ChannelGraph
+from tests.light import examined_once
 
 Build = Callable[..., Any]
 Keep = dict[str, list[int]]
@@ -40,6 +41,12 @@ def enliven(model: Any) -> Any:
             nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
     model.args = DEFAULT_CFG  # what the losses read
     return model.eval()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _files_are_examined_once() -> Iterator[None]:
+    with examined_once():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -110,19 +117,15 @@ def random_keep() -> Callable[..., Keep]:
 
 @pytest.fixture(scope="session")
 def pruned(network: Build, random_keep: Callable[..., Keep]) -> Build:
-    """A network in float64 and the same cut at random: ``(original, cut, graph, keep)``."""
+    """A network in float64 and the same cut at random: ``(original, cut, graph, keep)``, shared: copy what changes."""
 
     @cache
-    def cut(name: str, seed: int, least: float) -> Any:
+    def make(name: str, *, seed: int = 0, least: float = 0.3) -> Any:
         original = network(name).double()
         less = deepcopy(original)
         with ChannelGraph(less, _image(less)) as graph:
             keep = random_keep(graph, seed, least)
             graph.cut(keep, proof=False)  # the tests prove it themselves
         return original, less, graph, keep
-
-    def make(name: str, *, seed: int = 0, least: float = 0.3) -> Any:
-        original, less, graph, keep = cut(name, seed, least)
-        return deepcopy(original), deepcopy(less), graph, keep
 
     return make

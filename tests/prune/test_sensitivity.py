@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from kd_yolo.prune.graph import ChannelGroup
 from kd_yolo.prune.measured import ROWS, find_unfinished
 from kd_yolo.prune.plan import Rules, units_of
 from kd_yolo.prune.sensitivity import Analysis, Sensitivity, UnitDrop, plan_by_drop
+from kd_yolo.yolo.files.loading import load_checkpoint
 from tests.prune.test_job import QUICK, data, prune, silent, weights
 
 __all__ = ["data", "weights"]  # fixtures
@@ -26,20 +28,31 @@ COST = {"model.0.conv": 0.01, "model.2.m.0.cv1.conv": 0.002}  # accuracy lost fo
 SCORE = "metrics/mAP50-95(B)"
 
 
+@pytest.fixture(scope="module")
+def formula(weights: str) -> Callable[[list[Path]], Callable[..., dict[str, float]]]:
+    """Accuracy as a function of widths, in place of ``validate``; notes the data sets that are asked for."""
+
+    def widths_of(model: nn.Module) -> dict[str, int]:
+        return {n: m.out_channels for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+
+    whole = widths_of(load_checkpoint(weights)[0])
+
+    def of(seen: list[Path]) -> Callable[..., dict[str, float]]:
+        def validate(model: nn.Module, data: Path, **_settings: Any) -> dict[str, float]:
+            seen.append(data)
+            lost = sum(COST.get(name, 0.001) * (whole[name] - width) for name, width in widths_of(model).items())
+            return {"metrics/mAP50(B)": 0.9, SCORE: 0.8 - lost}
+
+        return validate
+
+    return of
+
+
 @pytest.fixture
-def validated(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Accuracy as a function of widths; returns the data sets that were asked for."""
+def validated(monkeypatch: pytest.MonkeyPatch, formula: Any) -> list[Path]:
+    """The data sets that were asked for; accuracy is the formula."""
     seen: list[Path] = []
-    whole: dict[str, int] = {}
-
-    def validate(model: nn.Module, data: Path, **_settings: Any) -> dict[str, float]:
-        seen.append(data)
-        found = {n: m.out_channels for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
-        whole.update({name: max(width, whole.get(name, 0)) for name, width in found.items()})
-        lost = sum(COST.get(name, 0.001) * (whole[name] - width) for name, width in found.items())
-        return {"metrics/mAP50(B)": 0.9, SCORE: 0.8 - lost}
-
-    monkeypatch.setattr(sensitivity, "validate", validate)
+    monkeypatch.setattr(sensitivity, "validate", formula(seen))
     return seen
 
 
@@ -51,9 +64,26 @@ def settings(weights: str, **values: Any) -> PruneSettings:
     return PruneSettings.parse({"model": weights, **QUICK, "factor": 0.5, **values}, "test")
 
 
-def test_each_unit_is_pruned_alone(weights: str, data: str, validated: list[Path]) -> None:
+def few_units(weights: str, data: str, **values: Any) -> PruneSettings:
+    """Seven units: those of the head are left alone."""
+    return settings(
+        weights, **{"data": data, "importance": "l2", "sensitivity_images": 5, "ignore": ["model.5"], **values}
+    )
+
+
+@pytest.fixture(scope="module")
+def measured(weights: str, data: str, formula: Any) -> tuple[Sensitivity, list[str], list[Path]]:
+    """An analysis of all units, what it said, and the data sets that it asked for."""
     lines: list[str] = []
-    found = analyse(settings(weights, data=data, importance="l2", sensitivity_images=5), say=lines.append)
+    seen: list[Path] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensitivity, "validate", formula(seen))
+        found = analyse(settings(weights, data=data, importance="l2", sensitivity_images=5), say=lines.append)
+    return found, lines, seen
+
+
+def test_each_unit_is_pruned_alone(data: str, measured: tuple[Sensitivity, list[str], list[Path]]) -> None:
+    found, lines, seen = measured
     assert (found.metric, found.base) == (SCORE, 0.8)
     drops = {row.names[0]: row for row in found.drops}
     assert drops["model.0.conv"].drop == pytest.approx(8 * 0.01)
@@ -62,14 +92,16 @@ def test_each_unit_is_pruned_alone(weights: str, data: str, validated: list[Path
     halves = drops["model.2.cv1.conv[a]"]
     assert halves.names == ("model.2.cv1.conv[a]", "model.2.cv1.conv[b]")
     assert halves.left == 16
-    assert len(lines) == len(found.drops) == len(validated) - 1
+    assert len(lines) == len(found.drops) == len(seen) - 1
     assert lines[0].startswith(f"[1/{len(lines)}] model.0.conv: 16 -> 8 channels")
-    assert len(set(validated)) == 1
-    assert str(validated[0]) != data  # a few images of it, somewhere else
+    assert len(set(seen)) == 1
+    assert str(seen[0]) != data  # a few images of it, somewhere else
 
 
-def test_the_plan_is_taken_by_a_pruning(weights: str, data: str, validated: list[Path], tmp_path: Path) -> None:
-    found = analyse(settings(weights, data=data, importance="l2"))
+def test_the_plan_is_taken_by_a_pruning(
+    weights: str, measured: tuple[Sensitivity, list[str], list[Path]], tmp_path: Path
+) -> None:
+    found, _, _ = measured
     found.write(tmp_path / "s", weights)
     plan = PlanFile.parse(yaml.safe_load((tmp_path / "s" / "plan.yaml").read_text()), "plan")
     assert plan.widths["model.0.conv"] == 16  # the most sensitive one
@@ -78,43 +110,60 @@ def test_the_plan_is_taken_by_a_pruning(weights: str, data: str, validated: list
     assert (tmp_path / "s" / "sensitivity.json").is_file()
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"unit": 3}\n', '{"unit": "x"\n'])
-def test_an_analysis_that_was_cut_off_goes_on(
-    weights: str, data: str, validated: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
-    asked = settings(weights, data=data, importance="l2", sensitivity_images=5)
-    whole, before = analyse(asked), len(validated)
-    real = sensitivity.validate
+@pytest.fixture(scope="module")
+def whole(weights: str, data: str, formula: Any) -> Sensitivity:
+    """An analysis that nobody interrupted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensitivity, "validate", formula([]))
+        return analyse(few_units(weights, data))
+
+
+@pytest.fixture(scope="module")
+def cut_off(weights: str, data: str, formula: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is left of an analysis that was interrupted while its fourth unit was measured."""
+    folder, seen = tmp_path_factory.mktemp("cut") / "off", []
+    real = formula(seen)
 
     def interrupted(*arguments: Any, **more: Any) -> dict[str, float]:
-        if len(validated) == before + 4:
+        if len(seen) == 4:
             raise KeyboardInterrupt
-        return real(*arguments, **more)
+        return real(*arguments, **more)  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(sensitivity, "validate", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        analyse(asked, keep_in=tmp_path)
-    monkeypatch.setattr(sensitivity, "validate", real)
-    assert len((tmp_path / ROWS).read_text().splitlines()) == 5  # the settings, the whole network, three units
-    with (tmp_path / ROWS).open("a") as file:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensitivity, "validate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            analyse(few_units(weights, data), keep_in=folder)
+    return folder
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"unit": 3}\n', '{"unit": "x"\n'])
+def test_an_analysis_that_was_cut_off_goes_on(
+    weights: str, data: str, validated: list[Path], whole: Sensitivity, cut_off: Path, tmp_path: Path, damage: str
+) -> None:
+    asked, folder = few_units(weights, data), tmp_path / "run"
+    shutil.copytree(cut_off, folder)
+    assert len((folder / ROWS).read_text().splitlines()) == 5  # the settings, the whole network, three units
+    with (folder / ROWS).open("a") as file:
         file.write(damage)
-    assert find_unfinished(tmp_path, asked) == tmp_path
-    assert find_unfinished(tmp_path, settings(weights, data=data, importance="l2", sensitivity_images=6)) is None
-    with holding(tmp_path):
-        assert find_unfinished(tmp_path, asked) is None
+    assert find_unfinished(folder, asked) == folder
+    assert find_unfinished(folder, few_units(weights, data, sensitivity_images=6)) is None
+    with holding(folder):
+        assert find_unfinished(folder, asked) is None
     lines: list[str] = []
-    again = analyse(asked, say=lines.append, keep_in=tmp_path)
+    again = analyse(asked, say=lines.append, keep_in=folder)
     assert again == whole
     assert lines[0] == f"going on: 3 of {len(whole.drops)} layers are measured"
-    assert len(validated) == before + 4 + len(whole.drops) - 3
-    again.write(tmp_path, weights)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.yaml", "sensitivity.json"]
+    assert len(validated) == len(whole.drops) - 3 > 0
+    again.write(folder, weights)
+    assert sorted(path.name for path in folder.iterdir()) == ["plan.yaml", "sensitivity.json"]
 
 
-def test_scores_of_other_settings_do_not_count(weights: str, data: str, validated: list[Path], tmp_path: Path) -> None:
-    analyse(settings(weights, data=data, importance="l2"), keep_in=tmp_path)
-    other = settings(weights, data=data, importance="l2", factor=0.25)
-    assert analyse(other, keep_in=tmp_path) == analyse(other)
+def test_scores_of_other_settings_do_not_count(
+    weights: str, data: str, validated: list[Path], cut_off: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(cut_off, tmp_path / "run")
+    other = few_units(weights, data, factor=0.25)
+    assert analyse(other, keep_in=tmp_path / "run") == analyse(other)
 
 
 GROUPS = [ChannelGroup(str(i), 80, (), None) for i in range(5)]

@@ -14,12 +14,13 @@ from kd_yolo.reid.evaluation.rerank import rerank
 def naive(q_nd: np.ndarray, g_nd: np.ndarray, k1: int, k2: int, lambda_value: float) -> np.ndarray:
     features = np.concatenate([q_nd, g_nd]).astype(np.float64)
     total = len(features)
-    square = np.array([[((x - y) ** 2).sum() for y in features] for x in features])
+    square = ((features[:, None] - features) ** 2).sum(-1)
     original = (square / square.max(0)).T
     ranking = np.argsort(original, axis=1, kind="stable")
 
     def reciprocal(item: int, k: int) -> list[int]:
-        return [int(other) for other in ranking[item, : k + 1] if item in ranking[other, : k + 1]]
+        near = ranking[item, : k + 1]
+        return near[(ranking[near, : k + 1] == item).any(1)].tolist()
 
     weights = np.zeros((total, total))
     for item in range(total):
@@ -36,9 +37,8 @@ def naive(q_nd: np.ndarray, g_nd: np.ndarray, k1: int, k2: int, lambda_value: fl
         weights = np.stack([weights[ranking[item, :k2]].mean(0) for item in range(total)])
     jaccard = np.zeros((len(q_nd), total))
     for item in range(len(q_nd)):
-        for other in range(total):
-            shared = np.minimum(weights[item], weights[other]).sum()
-            jaccard[item, other] = 1 - shared / (2 - shared)
+        shared = np.minimum(weights[item], weights).sum(1)
+        jaccard[item] = 1 - shared / (2 - shared)
     final = jaccard * (1 - lambda_value) + original[: len(q_nd)] * lambda_value
     return final[:, len(q_nd) :]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from tests.search.crops_helpers import (
     write_video,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 23
 
 
@@ -83,33 +81,28 @@ def test_stopped_and_continued_equals_undisturbed(
     assert report.frames == FRAMES - (2 if stop_at < 18 else 1) * stop_at, "what was done is not done again"
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from kd_yolo.search.crops import ledger, run as crops
-from kd_yolo.search.networks import detector
-from tests.search.crops_helpers import CONFIG, BrightDetector
-detector.PersonDetector.open = classmethod(lambda cls, settings, trust=False: BrightDetector())
-ledger.PART_FRAMES = 4
-place, left = sys.argv[3], [int(sys.argv[4])]
-before = getattr(ledger, place)
-def dying(*args, **named):
-    if place == "_write_json" and args[0].parent.name != "parts":
-        return before(*args, **named)
-    left[0] -= 1
-    if left[0] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return before(*args, **named)
-setattr(ledger, place, dying)
-crops.write_crops(sys.argv[1], CONFIG, Path(sys.argv[2]))
-"""
-
-
 @pytest.mark.parametrize(("place", "count"), [("write_image", 12), ("_write_json", 3)])
-def test_killed_and_continued_equals_undisturbed(tmp_path: Path, video: Path, place: str, count: int) -> None:
+def test_killed_and_continued_equals_undisturbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path, place: str, count: int
+) -> None:
+    """Goes on from what is on the disk at that moment; e2e/test_kills.py kills processes."""
     whole, _ = run(video, tmp_path / "whole")
-    words = [sys.executable, "-c", KILLED, str(video), str(tmp_path / "out"), place, str(count)]
-    assert subprocess.run(words, cwd=ROOT, check=False).returncode == -9
+    before, calls = getattr(ledger, place), []
+
+    def dying(*args: Any, **named: Any) -> Any:
+        if place == "write_image" or args[0].parent.name == "parts":
+            calls.append(args)
+            if len(calls) == count:
+                shutil.copytree(tmp_path / "out", tmp_path / "killed")
+                raise KeyboardInterrupt
+        return before(*args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, place, dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(video, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "killed").rename(tmp_path / "out")
     left = {file.name for file in (tmp_path / "out" / "crops").iterdir()}
     named = {Path(row["file"]).name for row in ledger.read_rows(tmp_path / "out")}
     assert named < left, "the kill left crops that no part names"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,16 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from kd_yolo.training.trainers import RetrainTrainer
-from tests.light import train_yolo
+from tests.light import examined_once, train_yolo
 from tests.training.networks import narrow
 
 Train = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _files_are_examined_once() -> Iterator[None]:
+    with examined_once():
+        yield
 
 
 @pytest.fixture(scope="session")

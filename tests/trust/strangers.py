@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,16 @@ def model_yamls(canary: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "nn.Module of another place", describe(backbone=[[-1, 1, "nn.modules.module.Module", []], *LAYERS[1:]])
 
 
-def tiny_model(**changes: Any) -> Any:
-    """A detector that ultralytics can run, with attributes of a stranger's choice."""
+@cache
+def _built() -> Any:
     from ultralytics.nn.tasks import DetectionModel
 
-    model: Any = DetectionModel(describe(), verbose=False)
+    return DetectionModel(describe(), verbose=False)  # runs it on a large image for its strides
+
+
+def tiny_model(**changes: Any) -> Any:
+    """A detector that ultralytics can run, with attributes of a stranger's choice."""
+    model = copy.deepcopy(_built())
     model.names, model.args, model.task = {0: "a", 1: "b"}, {}, "detect"
     for key, value in changes.items():
         setattr(model, key, value)

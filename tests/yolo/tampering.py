@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import types
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,12 +18,17 @@ TINY = {"nc": 2, "backbone": ROWS, "head": [[[0, 1, 2], 1, "Detect", ["nc"]]]}
 Tamper = Callable[[dict[str, Any], Any], Any]
 
 
-def checkpoint() -> dict[str, Any]:
-    """What ultralytics saves at the end of a run."""
+@cache
+def _built() -> Any:
     torch.manual_seed(0)
     model = tasks.DetectionModel({key: list(v) if isinstance(v, list) else v for key, v in TINY.items()}, verbose=False)
     model.names, model.task, model.args = {0: "a", 1: "b"}, "detect", {"imgsz": 64}
-    return {"epoch": -1, "model": model.eval(), "ema": None, "train_args": {"imgsz": 64, "task": "detect"}}
+    return model.eval()
+
+
+def checkpoint() -> dict[str, Any]:
+    """What ultralytics saves at the end of a run."""
+    return {"epoch": -1, "model": copy.deepcopy(_built()), "ema": None, "train_args": {"imgsz": 64, "task": "detect"}}
 
 
 def has(owner: str, key: str, value: Any) -> Tamper:

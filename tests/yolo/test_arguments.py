@@ -203,7 +203,7 @@ LEAVES = st.one_of(
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(key=st.sampled_from(TRAINED), value=VALUES)
 def test_any_value_is_taken_or_refused_and_what_is_taken_ultralytics_takes(key: str, value: Any) -> None:
     problems = find_problems({key: value})

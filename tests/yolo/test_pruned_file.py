@@ -21,7 +21,7 @@ from kd_yolo.yolo.files.pruned_file import save_pruned
 
 @pytest.fixture
 def loaded(make_weights: Callable[..., str]) -> tuple[Any, dict[str, Any]]:
-    return load_checkpoint(make_weights("yolov8n.yaml"))
+    return load_checkpoint(make_weights("tiny16"))
 
 
 def cut(model: Any) -> Any:
