@@ -23,7 +23,8 @@ from kd_yolo.prune.plan import best_channels
 from kd_yolo.prune.result import PruneResult
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.pruned_file import save_pruned
-from kd_yolo.yolo.measure import measure_size
+from kd_yolo.yolo.measure import Latency, measure_size
+from tests.conftest import write_tiny_data
 
 QUICK: dict[str, Any] = {
     "imgsz": 64, "batch": 4, "batches": 1, "recalibration_images": 8, "latency_rounds": 1, "device": "cpu",
@@ -40,8 +41,6 @@ def weights(small_detector: Any, tmp_path_factory: pytest.TempPathFactory) -> st
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from tests.conftest import write_tiny_data
-
     return str(write_tiny_data(tmp_path_factory.mktemp("set"), classes=3))
 
 
@@ -181,8 +180,6 @@ def test_targets_are_met(settings: Any, weights: str, tmp_path: Path, target: An
 
 def test_a_latency_target_is_searched(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Time as a function of parameters, and of a machine that gets slower while the search runs."""
-    from kd_yolo.yolo.measure import Latency
-
     slower = iter(range(10, 10_000))
 
     def latency(of: list[Network]) -> list[Latency]:
@@ -278,8 +275,6 @@ def test_other_classes_matter_to_taylor_only(settings: Any, tiny_data: Path, tmp
 
 
 def test_images_without_labels_cannot_rank(settings: Any, tmp_path: Path) -> None:
-    from tests.conftest import write_tiny_data
-
     data = write_tiny_data(tmp_path / "set", classes=3)
     for file in (tmp_path / "set" / "labels" / "train").iterdir():
         file.write_text("")
