@@ -130,14 +130,21 @@ FORMS = (
 ONE_OF_EACH = ("data.yaml", "evil.YAML", "set.zip", "folder", "http://127.0.0.1:9/evil.yaml", "ul://someone/datasets/x")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+DOORS = ("check", "dry run", "pipeline")  # all commands read data through the door that these three try out
+
+
+@pytest.mark.parametrize(
+    ("command", "whole"),
+    [(command, command in DOORS) for command in COMMANDS]
+    + [pytest.param(command, True, marks=pytest.mark.slow) for command in COMMANDS if command not in DOORS],
+)
 def test_nothing_of_a_stranger_runs(
-    command: str, weights: str, canary: Path, capfd: pytest.CaptureFixture[str]
+    command: str, whole: bool, weights: str, canary: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Six forms of ``download`` in a YAML without images, and everything else that ``data=`` may name."""
     cases = [("data.yaml", download) for download in DOWNLOADS]
     cases += list(zip(FORMS, itertools.cycle(DOWNLOADS)))
-    if command not in ("check", "dry run", "pipeline"):  # all read data through the door that these three try out
+    if not whole:
         cases = [*cases[:1], *(case for case in cases[len(DOWNLOADS) :] if case[0] in ONE_OF_EACH)]
     for number, (form, download) in enumerate(cases):
         data = stranger(canary.parent / f"s{number}", form, canary, download)

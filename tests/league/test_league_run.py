@@ -16,6 +16,7 @@ from kd_yolo.league.images import ImageScores
 from kd_yolo.league.job import Job
 from kd_yolo.league.worker import work
 from kd_yolo.yolo.files.loading import load_checkpoint
+from tests.trust.strangers import opened_once
 
 TRAIN = ["imgsz=64", "batch=4", "device=cpu", "workers=0", "optimizer=SGD", "nbs=4", "warmup_epochs=0"]
 RUNS = ["none-s0", "shipped-s0", "cwd-s0"]
@@ -50,11 +51,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def words(tiny_data: Path, make_weights: Any, tiny_yaml: Any) -> list[str]:
+def words(tiny_data: Path, make_weights: Any, tiny_yaml: Any) -> Iterator[list[str]]:
     """The command; a rate near 0 keeps the weights as they were, only BatchNorm statistics follow the images."""
     flags = ["--losses", "cwd", "--seeds", "0", "--student", tiny_yaml(8), "--name", "tiny", "--out", "results"]
-    teacher = ["--teacher", make_weights(tiny_yaml(16), seed=1)]
-    return ["league", *flags, *teacher, f"data={tiny_data}", "epochs=1", "lr0=1e-30", *TRAIN]
+    teacher = make_weights(tiny_yaml(16), seed=1)
+    with opened_once(teacher):
+        yield ["league", *flags, "--teacher", teacher, f"data={tiny_data}", "epochs=1", "lr0=1e-30", *TRAIN]
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tests.search.crops_helpers import (
     write_video,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 23
 
 
@@ -81,12 +84,48 @@ def test_stopped_and_continued_equals_undisturbed(
     assert report.frames == FRAMES - (2 if stop_at < 18 else 1) * stop_at, "what was done is not done again"
 
 
-@pytest.mark.parametrize(("place", "count"), [("write_image", 12), ("_write_json", 3)])
-def test_killed_and_continued_equals_undisturbed(
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from kd_yolo.search.crops import ledger, run as crops
+from kd_yolo.search.networks import detector
+from tests.search.crops_helpers import CONFIG, BrightDetector
+detector.PersonDetector.open = classmethod(lambda cls, settings, trust=False: BrightDetector())
+ledger.PART_FRAMES = 4
+place, left = sys.argv[3], [int(sys.argv[4])]
+before = getattr(ledger, place)
+def dying(*args, **named):
+    if place == "_write_json" and args[0].parent.name != "parts":
+        return before(*args, **named)
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return before(*args, **named)
+setattr(ledger, place, dying)
+crops.write_crops(sys.argv[1], CONFIG, Path(sys.argv[2]))
+"""
+PLACES = [("write_image", 12), ("_write_json", 3)]
+
+
+def check_that_it_goes_on(folder: Path, video: Path) -> None:
+    """Crops were cut into ``out`` in the folder until the run ended somewhere."""
+    whole, _ = run(video, folder / "whole")
+    left = {file.name for file in (folder / "out" / "crops").iterdir()}
+    named = {Path(row["file"]).name for row in ledger.read_rows(folder / "out")}
+    assert named < left, "the kill left crops that no part names"
+    for name in (".0000_c1s1_000008_00.jpg.part", "0000_c1s1_000999_00.jpg"):
+        (folder / "out" / "crops" / name).write_bytes(b"half")
+    report, text = run(video, folder / "out")
+    assert "going on: 8 frames are done, 1 of 1 inputs are left" in text
+    assert content(folder / "out") == content(folder / "whole")
+    assert report.totals == whole.totals
+
+
+@pytest.mark.parametrize(("place", "count"), PLACES)
+def test_what_is_on_the_disk_at_a_kill_goes_on_as_if_undisturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path, place: str, count: int
 ) -> None:
-    """Goes on from what is on the disk at that moment; e2e/test_kills.py kills processes."""
-    whole, _ = run(video, tmp_path / "whole")
+    """A copy of the folder at that moment: nothing that the process does afterwards reaches it."""
     before, calls = getattr(ledger, place), []
 
     def dying(*args: Any, **named: Any) -> Any:
@@ -103,15 +142,15 @@ def test_killed_and_continued_equals_undisturbed(
             run(video, tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     (tmp_path / "killed").rename(tmp_path / "out")
-    left = {file.name for file in (tmp_path / "out" / "crops").iterdir()}
-    named = {Path(row["file"]).name for row in ledger.read_rows(tmp_path / "out")}
-    assert named < left, "the kill left crops that no part names"
-    for name in (".0000_c1s1_000008_00.jpg.part", "0000_c1s1_000999_00.jpg"):
-        (tmp_path / "out" / "crops" / name).write_bytes(b"half")
-    report, text = run(video, tmp_path / "out")
-    assert "going on: 8 frames are done, 1 of 1 inputs are left" in text
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
-    assert report.totals == whole.totals
+    check_that_it_goes_on(tmp_path, video)
+
+
+@pytest.mark.slow  # six seconds each for what the test before this one asks
+@pytest.mark.parametrize(("place", "count"), PLACES)
+def test_killed_and_continued_equals_undisturbed(tmp_path: Path, video: Path, place: str, count: int) -> None:
+    words = [sys.executable, "-c", KILLED, str(video), str(tmp_path / "out"), place, str(count)]
+    assert subprocess.run(words, cwd=ROOT, check=False).returncode == -9
+    check_that_it_goes_on(tmp_path, video)
 
 
 def test_an_interrupt_while_a_part_is_written_loses_and_doubles_nothing(

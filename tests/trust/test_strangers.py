@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,17 +124,24 @@ def test_a_data_yaml_never_downloads(kind: str, suffix: str, good: Any, watch: W
             check_refused(f"{name} {suffix}", words, watch, capsys)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        "http://127.0.0.1:9/evil.yaml", "https://127.0.0.1:9/evil.zip", "ul://stranger/datasets/evil", "evil.zip",
-        "evil.ndjson", "ftp://127.0.0.1:9/e.yaml", "/dev/zero", "a\0b.yaml", "x" * 400 + ".yaml",
-    ],
-)  # fmt: skip
-def test_data_that_is_no_file_is_not_fetched(data: str, good: Any, watch: Watch, capsys: Any) -> None:
+NO_FILES = [
+    "http://127.0.0.1:9/evil.yaml", "https://127.0.0.1:9/evil.zip", "ul://stranger/datasets/evil", "evil.zip",
+    "evil.ndjson", "ftp://127.0.0.1:9/e.yaml", "/dev/zero", "a\0b.yaml", "x" * 400 + ".yaml",
+]  # fmt: skip
+
+
+def also_slow(cases: Iterable[tuple[Any, bool]]) -> Iterator[Any]:
+    """Cases that go through the one door of all commands; those that not all commands take do so among slow tests."""
+    for case, every in cases:
+        yield case, every
+        if not every:
+            yield pytest.param(case, True, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("data", "every"), also_slow((data, data.startswith(("https", "/dev"))) for data in NO_FILES))
+def test_data_that_is_no_file_is_not_fetched(data: str, every: bool, good: Any, watch: Watch, capsys: Any) -> None:
     for name in ("evil.zip", "evil.ndjson"):
         Path(name).write_bytes(b"PK\3\4" if name.endswith("zip") else b"{}\n")
-    every = data.startswith(("https", "/dev"))  # the others are for the one door of all commands
     for name, words in commands_with_data(good, data).items():
         if every or name in ("dry run", "check", "reid"):
             check_refused(f"{name} {data[:40]}", words, watch, capsys)
@@ -148,16 +155,16 @@ def test_a_model_yaml_is_never_evaluated(index: int, good: Any, watch: Watch, ca
         check_refused(f"{name} {kind}", words, watch, capsys)
 
 
-@pytest.mark.parametrize("index", range(7))
+@pytest.mark.parametrize(("index", "every"), also_slow((index, index == 0) for index in range(7)))
 @pytest.mark.parametrize("how", ["dict", "str", "Path"])
 def test_the_description_in_a_checkpoint_is_never_evaluated(
-    index: int, how: str, good: Any, watch: Watch, capsys: Any
+    index: int, every: bool, how: str, good: Any, watch: Watch, capsys: Any
 ) -> None:
     kind, body = list(model_yamls(str(watch.canary)))[index]
     Path("evil.yaml").write_text(yaml.safe_dump(body))
     described: Any = {"dict": body, "str": "evil.yaml", "Path": Path("evil.yaml")}[how]
     file = checkpoint(Path("evil.pt"), yaml=described)
-    every = how == "dict" and not index  # as ultralytics saves it; the others are for the one door of all commands
+    every = every and how == "dict"  # as ultralytics saves it; the others are for the one door of all commands
     for name, words in commands_with_model(good, str(file)).items():
         if every or name in ("dry run", "compare"):
             check_refused(f"{name} {kind} {how}", words, watch, capsys)
