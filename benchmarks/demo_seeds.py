@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -22,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from seeded import commit
 
 from kd_yolo.base.files import write_json
 
@@ -82,11 +83,6 @@ def header(demo: Any) -> dict[str, Any]:
     from kd_yolo.report.comparison import setup
 
     return {"plan": asdict(demo.plan), "loss": LOSS, "train": TRAIN, "commit": commit(), "setup": setup()}
-
-
-def commit() -> str:
-    """The commit that runs."""
-    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def table(out: Path) -> str:
