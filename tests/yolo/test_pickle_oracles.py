@@ -47,7 +47,7 @@ def test_what_picklescan_flags_is_refused(tmp_path: Path) -> None:
     for what, data in corpus(tmp_path / "CANARY").items():
         suffix = ".pt" if what.startswith("archive") else ".pkl"
         found = scanner.scan_bytes(io.BytesIO(data), f"x{suffix}", suffix)
-        if found.issues_count or found.suspicious_count:
+        if found.issues_count or getattr(found, "suspicious_count", 0):  # 1.0.4, the last for Python 3.10, has none
             flagged += 1
             path.write_bytes(data)
             assert refusal(path), what
