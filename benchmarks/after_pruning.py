@@ -33,6 +33,7 @@ from kd_yolo.base.files import write_json
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
 RECIPE: dict[str, Any] = {"loss": "bkd+dfl_kl", "weight": "2+4", "gate": "balanced", "schedule": "constant"}
 ARMS = ("retrained", "distilled", "retrained at equal cost")
+TWICE = "retrained twice as long"
 
 
 def parse() -> argparse.Namespace:
@@ -47,6 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="'0' for a GPU, where several seeds can run side by side")
     parser.add_argument("--base-epochs", type=int, default=30)
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--twice", action="store_true", help="one more control: retrained for twice the epochs")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/after_pruning"))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "after_pruning")
     parser.add_argument("--table", action="store_true", help="print the table of what is there, train nothing")
@@ -72,7 +74,7 @@ def run_seed(seed: int, args: argparse.Namespace) -> None:
     base = chain(f"base-s{seed}", args.start).base_train(data, args.base_epochs)
     keep(args, f"base-s{seed}", base.path, {"seed": seed})
     for factor in args.factors:
-        for arm in ARMS:
+        for arm in (*ARMS, *([TWICE] if args.twice else [])):
             name = f"{factor:g}-{arm.replace(' ', '_')}-s{seed}"
             if (args.out / args.set_name / f"{name}.json").is_file():
                 continue
@@ -90,7 +92,7 @@ def run_seed(seed: int, args: argparse.Namespace) -> None:
 def epochs_of(arm: str, args: argparse.Namespace) -> int:
     """How long an arm trains."""
     if arm != ARMS[2]:
-        return int(args.epochs)
+        return int(args.epochs) * (2 if arm == TWICE else 1)
     return math.ceil(args.epochs * json.loads((args.out / args.set_name / "cost.json").read_text())["ratio"])
 
 

@@ -33,13 +33,18 @@ def scores(weights: Path, data: Path, imgsz: int, device: str = "cpu") -> dict[s
     }
 
 
-def paired_gain(gains: Sequence[float], comparisons: int = 1) -> str:
-    """Mean of differences that are paired by seed, at least two, with the 95 % interval of Student's t (Bonferroni)."""
+def paired_interval(gains: Sequence[float], comparisons: int = 1) -> tuple[float, float, float]:
+    """Mean of differences that are paired by seed, at least two, and the 95 % interval of Student's t (Bonferroni)."""
     from scipy import stats
 
-    half = stats.t.ppf(1 - 0.025 / comparisons, len(gains) - 1) * statistics.stdev(gains) / math.sqrt(len(gains))
     mean = statistics.mean(gains)
-    return f"{mean:+.4f} ({mean - half:+.4f} to {mean + half:+.4f})"
+    half = stats.t.ppf(1 - 0.025 / comparisons, len(gains) - 1) * statistics.stdev(gains) / math.sqrt(len(gains))
+    return mean, mean - half, mean + half
+
+
+def paired_gain(gains: Sequence[float], comparisons: int = 1) -> str:
+    """The same as it stands in a table."""
+    return "{:+.4f} ({:+.4f} to {:+.4f})".format(*paired_interval(gains, comparisons))
 
 
 def train_and_print(

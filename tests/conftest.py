@@ -29,6 +29,13 @@ settings.register_profile(  # a busy machine fails no test; what fails in CI fai
     print_blob=True,
 )
 settings.load_profile("suite")
+gc.disable()  # little of what is imported and collected becomes garbage
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+
+
 # Where ultralytics writes under pytest when nobody names a project: among the installed packages.
 ULTRALYTICS = importlib.util.find_spec("ultralytics")
 LITTER = Path(str(ULTRALYTICS and ULTRALYTICS.origin)).parents[1] / "tests" / "tmp" / "runs"

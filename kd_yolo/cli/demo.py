@@ -46,6 +46,7 @@ def _run(flags: DemoFlags) -> None:
 
     from kd_yolo.pipeline.demo import closing
     from kd_yolo.pipeline.demo.train import Demo, DemoPlan
+    from kd_yolo.report.comparison import print_whole
     from kd_yolo.training.eta import duration
 
     start = time.monotonic()
@@ -60,7 +61,7 @@ def _run(flags: DemoFlags) -> None:
     measured = closing.measure(demo, say)
     gains = closing.keep(demo, trained, measured)
     closing.draw(demo)
-    Console(highlight=False).print(closing.closing_table(trained, measured))
+    print_whole(closing.closing_table(trained, measured), Console(highlight=False))
     print_results(folder, (closing.IMAGE, "demo.json"))
     print_network(folder / "distilled.pt", label="student")
     say(f"demo done in {duration(time.monotonic() - start)}")

@@ -142,10 +142,7 @@ class Comparison:
         return f"<Comparison of {names}; print() shows the table, write(folder) keeps it>"
 
     def _show(self, console: Console) -> None:
-        table = self.to_table()
-        needed = Measurement.get(console, console.options.update(width=1000), table).maximum
-        console.width = max(console.width, needed)  # a wrapped line is read more easily than numbers cut off
-        console.print(table)
+        print_whole(self.to_table(), console)
         for line in (self.caption(), *self.notes):
             console.print(f"- {line}", markup=False, soft_wrap=True)
 
@@ -202,6 +199,13 @@ class Comparison:
             f"{row.latency.p90_ms:.1f}",
             f"{remain['latency']:.0f}",
         ]
+
+
+def print_whole(table: Table, console: Console) -> None:
+    """Prints a table that may be wider than the terminal: a wrapped line is read more easily than numbers cut off."""
+    needed = Measurement.get(console, console.options.update(width=1000), table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
 
 
 def setup() -> dict[str, Any]:

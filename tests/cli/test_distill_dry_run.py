@@ -11,6 +11,7 @@ import pytest
 from kd_yolo.cli.distill import main
 from kd_yolo.distill import job
 from tests.conftest import write_tiny_data
+from tests.trust.strangers import opened_once
 
 
 class Places:
@@ -53,8 +54,10 @@ def named(weights: str, target: Path, names: dict[int, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory, make_weights: Any, tiny_yaml: Any) -> Places:
-    return Places(tmp_path_factory.mktemp("places"), make_weights, tiny_yaml)
+def places(tmp_path_factory: pytest.TempPathFactory, make_weights: Any, tiny_yaml: Any) -> Iterator[Places]:
+    places = Places(tmp_path_factory.mktemp("places"), make_weights, tiny_yaml)
+    with opened_once(places.teacher):
+        yield places
 
 
 @pytest.fixture(autouse=True)

@@ -82,10 +82,10 @@ def test_data_problems_are_found_before_the_teacher_is_loaded(tmp_path: Path, ca
     assert "0.txt:1" in printed
 
 
-def test_response_loss_needs_equal_classes(capsys: Any, tiny_data: Path, make_weights: Any) -> None:
-    teacher = make_weights("yolov8s.yaml", classes=3)
+def test_response_loss_needs_equal_classes(capsys: Any, tiny_data: Path, make_weights: Any, tiny_yaml: Any) -> None:
+    teacher = make_weights("tiny16", classes=3)
     code, printed = run(
-        ["--teacher", teacher, "--student", "yolov8n.yaml", "--loss", "bkd", "--dry-run", f"data={tiny_data}"], capsys
+        ["--teacher", teacher, "--student", tiny_yaml(8), "--loss", "bkd", "--dry-run", f"data={tiny_data}"], capsys
     )
     assert code == 2
     assert "teacher has 3 classes, data has 2" in printed

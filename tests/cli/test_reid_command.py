@@ -78,7 +78,7 @@ def test_export_writes_a_network_and_a_tracker(place: Path, capsys: pytest.Captu
 
 def test_prune_and_train_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prune", "--weights", BEST, "--factor", "0.5"]) == 0
-    assert "parameters 11,177,536 -> 4,603,680 (41%)" in capsys.readouterr().out
+    assert "parameters 25,608 -> 11,144 (44%)" in capsys.readouterr().out
     start = str((place / BEST).with_name("pruned.pt"))
     assert main(["distill", "--teacher", BEST, "--start", start, "data=crops", *SMALL]) == 0
     said = capsys.readouterr().out.splitlines()

@@ -8,7 +8,7 @@ import pickle
 import shutil
 import socket
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import yaml
 from kd_yolo.base.errors import InputError, KDYoloError
 from kd_yolo.cli.app import main
 from kd_yolo.data.source import find_class_folder, find_data_yaml
+from tests.trust.strangers import opened_once
 
 LAYERS = {
     "nc": 2,
@@ -50,13 +51,14 @@ class Touch:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from ultralytics import YOLO
 
     folder = tmp_path_factory.mktemp("weights")
     (folder / "three.yaml").write_text(yaml.safe_dump(LAYERS))
     YOLO(folder / "three.yaml", task="detect").save(folder / "w.pt")
-    return str(folder / "w.pt")
+    with opened_once(str(folder / "w.pt")):
+        yield str(folder / "w.pt")
 
 
 @pytest.fixture

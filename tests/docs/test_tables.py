@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import intervals
+from benchmarks import after_pruning, intervals
 from kd_yolo.league.report import make_report
 from kd_yolo.league.table import spread
 
@@ -81,6 +82,12 @@ def test_the_report_of_a_league_is_that_of_its_runs(name: str) -> None:
         assert (own["recipe"], own["control"], own["drawn"]) == (other["recipe"], other["control"], ["seeds"])
         assert own["gain"] == pytest.approx(other["gain"])
         assert own["interval"] == pytest.approx(other["interval"])
+
+
+def test_the_table_after_pruning_is_that_of_its_runs() -> None:
+    folder = ROOT / "docs" / "results" / "after_pruning"
+    for name in ("bccd",):
+        assert after_pruning.table(argparse.Namespace(out=folder, set_name=name)) in RESULTS
 
 
 def test_intervals_of_earlier_experiments_are_those_of_their_runs() -> None:

@@ -14,7 +14,7 @@ from ultralytics import YOLO
 
 from kd_yolo.base.errors import ConfigError, GateError
 from kd_yolo.config.pipeline import PipelineConfig
-from kd_yolo.pipeline import stages
+from kd_yolo.pipeline import chain, stages
 from kd_yolo.pipeline.chain import ChainResult, read_recipe, run_chain
 from kd_yolo.training.checkpoint import CheckpointMixin
 from kd_yolo.yolo.files.loading import load_checkpoint
@@ -41,6 +41,13 @@ def recipe(tiny_data: Path, tiny_yaml: Callable[..., str]) -> PipelineConfig:
 def done(recipe: PipelineConfig, tmp_path_factory: pytest.TempPathFactory) -> ChainResult:
     """A chain that nobody disturbed."""
     return run_chain(recipe, tmp_path_factory.mktemp("chain") / "run")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Table and images, which every call makes anew, are not what is tested."""
+    monkeypatch.setattr(chain, "_compare", lambda *_: None)
+    monkeypatch.setattr(chain, "_draw", lambda *_: None)
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -100,6 +107,7 @@ def test_changed_settings_are_refused(done: ChainResult, recipe: PipelineConfig)
     assert (done.folder / "state.json").read_text() == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_gate(done: ChainResult, recipe: PipelineConfig) -> None:
     before, after = (step.metrics["map50_95"] for step in (done.steps[0], done.steps[-1]))
     run_chain(recipe.model_copy(update={"gate": {"max-map-drop": before - after + 0.001}}), done.folder)
@@ -139,6 +147,7 @@ def before_the_end(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CheckpointMixin, "final_eval", stop)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("stage", "cut_off"),
     [

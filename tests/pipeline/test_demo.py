@@ -23,7 +23,7 @@ from kd_yolo.data.unlabelled import find_unlabelled
 from kd_yolo.pipeline.demo import closing
 from kd_yolo.pipeline.demo.closing import closing_table, find_gains, verdict
 from kd_yolo.pipeline.demo.train import CONTROL, FACTOR, TIMES, TITLES, Demo, DemoPlan, Trained, write_few
-from kd_yolo.report.comparison import setup
+from kd_yolo.report.comparison import print_whole, setup
 from kd_yolo.yolo.files.loading import load_checkpoint
 
 GOOD = {
@@ -96,6 +96,13 @@ def test_the_table_has_a_row_per_network() -> None:
     assert re.split(r"\s{2,}", rows[1].strip()) == [
         "student alone", "3", "7", "0.200", "2.00", "0.200", "2.00", "3.00",
     ]  # fmt: skip
+
+
+def test_no_number_is_cut_off_in_a_narrow_terminal() -> None:
+    narrow, wide = (Console(width=width, record=True, file=io.StringIO()) for width in (40, 200))
+    for console in (narrow, wide):
+        print_whole(closing_table(trained(GOOD), fake_measured()), console)
+    assert narrow.export_text().split() == wide.export_text().split()
 
 
 @pytest.mark.parametrize(("distilled", "code"), [(0.35, 0), (0.2, 1)])

@@ -30,8 +30,8 @@ def result(pair: list[str], tiny_data: Path) -> Comparison:
     return compare(pair, data=str(tiny_data), **QUICK)
 
 
-def write_segmenter(path: Path, classes: int) -> Path:
-    model: Any = SegmentationModel("yolov8n-seg.yaml", nc=classes, verbose=False)
+def write_segmenter(path: Path, yaml: str, classes: int) -> Path:
+    model: Any = SegmentationModel(yaml, nc=classes, verbose=False)
     model.task = "segment"  # every trained checkpoint says it
     return save_atomically({"model": model}, path)
 
@@ -64,17 +64,20 @@ def test_without_data_accuracy_is_left_out_and_said(pair: list[str]) -> None:
     assert "mAP" not in result.to_csv() + result.to_markdown()
 
 
-def test_several_tasks_and_class_lists_without_data(pair: list[str], tmp_path: Path) -> None:
-    segment = write_segmenter(tmp_path / "s.pt", classes=3)
+def test_several_tasks_and_class_lists_without_data(pair: list[str], tiny_yaml: Any, tmp_path: Path) -> None:
+    segment = write_segmenter(tmp_path / "s.pt", tiny_yaml(8, 3, "Segment"), classes=3)
     result = compare([pair[1], segment], **QUICK)
     assert [row.task for row in result.rows] == ["detect", "segment"]
     assert "s is a segment model, tiny8-2-0 a detect model" in result.notes
     assert "s and tiny8-2-0 do not know the same classes (3 and 2)" in result.notes
 
 
-def test_end_to_end_heads_are_explained(make_weights: Any) -> None:
-    notes = compare([make_weights("yolov10n.yaml")], **QUICK).notes
-    assert any("yolov10n-2-0: latency and the deployed_ columns are of the end-to-end branch" in note for note in notes)
+def test_end_to_end_heads_are_explained(make_weights: Any, tiny_yaml: Any) -> None:
+    notes = compare([make_weights(tiny_yaml(8, 2, "v10Detect"))], **QUICK).notes
+    assert any(
+        "tiny8-2-v10Detect-2-0: latency and the deployed_ columns are of the end-to-end branch" in note
+        for note in notes
+    )
 
 
 def test_other_class_names_than_the_datas_are_said(pair: list[str], tmp_path: Path) -> None:
@@ -155,8 +158,10 @@ def test_data_that_does_not_fit(pair: list[str], make_weights: Any, tiny_data: P
     assert "no images in its split 'test'" in str(refusal(pair, data=str(tiny_data), split="test"))
 
 
-def test_one_data_set_cannot_measure_two_tasks(pair: list[str], tiny_data: Path, tmp_path: Path) -> None:
-    segment = write_segmenter(tmp_path / "s.pt", classes=2)
+def test_one_data_set_cannot_measure_two_tasks(
+    pair: list[str], tiny_data: Path, tiny_yaml: Any, tmp_path: Path
+) -> None:
+    segment = write_segmenter(tmp_path / "s.pt", tiny_yaml(8, 2, "Segment"), classes=2)
     message = str(refusal([pair[1], segment], data=str(tiny_data)))
     assert "tiny8-2-0 (detect), s (segment)" in message
 

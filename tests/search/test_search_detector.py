@@ -110,12 +110,13 @@ def test_people_in_a_large_image(official: PersonDetector, shared: Path) -> None
     assert found.track_of(0) == -1
 
 
-def test_end_to_end_and_segment_heads_find_the_same_class(make_weights: Callable[..., str], tmp_path: Path) -> None:
+def test_end_to_end_and_segment_heads_find_the_same_class(tiny_yaml: Callable[..., str], tmp_path: Path) -> None:
     from ultralytics import YOLO
 
     torch.manual_seed(0)
-    YOLO("yolov8n-seg.yaml").save(str(tmp_path / "seg.pt"))
-    for weights, task in ((make_weights("yolov10n.yaml", 3), "detect"), (str(tmp_path / "seg.pt"), "segment")):
+    for yaml, task in ((tiny_yaml(8, 3, "v10Detect"), "detect"), ("yolov8n-seg.yaml", "segment")):
+        weights = str(tmp_path / f"{task}.pt")
+        YOLO(yaml, task=task).save(weights)
         detector = PersonDetector.open(DetectorSettings(weights=weights, person="2", imgsz=96, device="cpu"))
         image = noise(96, 96)
         (found,) = detector.detect([image], 0.001)
@@ -132,10 +133,12 @@ def test_the_hash_is_that_of_the_file(untrained: PersonDetector) -> None:
     assert untrained.hash == hashlib.sha256(Path(untrained.settings.weights).read_bytes()).hexdigest()[:16]
 
 
-def test_what_is_no_detector_of_people(make_weights: Callable[..., str], tmp_path: Path) -> None:
+def test_what_is_no_detector_of_people(
+    make_weights: Callable[..., str], tiny_yaml: Callable[..., str], tmp_path: Path
+) -> None:
     from ultralytics import YOLO
 
-    YOLO("yolov8n-obb.yaml").save(str(tmp_path / "obb.pt"))
+    YOLO(tiny_yaml(8, 2, "OBB"), task="obb").save(str(tmp_path / "obb.pt"))
     YOLO("yolov8n-cls.yaml").save(str(tmp_path / "cls.pt"))
     with pytest.raises(InputError, match="is for turned boxes"):
         PersonDetector.open(DetectorSettings(weights=str(tmp_path / "obb.pt")))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+
+from kd_yolo.yolo.files import loading
 
 ACTIVATION = "__import__('pathlib').Path({canary!r}).touch() or torch.nn.SiLU()"
 DOWNLOADS = {
@@ -30,7 +34,7 @@ def data_yaml(folder: Path, download: str, name: str = "data.yaml") -> Path:
 
 def describe(**changes: Any) -> dict[str, Any]:
     """The description of a tiny detector of two classes."""
-    base = {"nc": 2, "backbone": copy.deepcopy(LAYERS), "head": [[[0, 1, 2], 1, "Detect", ["nc"]]]}
+    base = {"nc": 2, "backbone": copy.deepcopy(LAYERS), "head": [[[1, 2], 1, "Detect", ["nc"]]]}
     return {**base, **changes}
 
 
@@ -66,6 +70,22 @@ def checkpoint(file: Path, *, train_args: dict[str, Any] | None = None, **change
     """A finished checkpoint of :func:`tiny_model`."""
     torch.save({"epoch": -1, "model": tiny_model(**changes), "train_args": train_args or {"task": "detect"}}, file)
     return file
+
+
+@contextmanager
+def opened_once(weights: str) -> Iterator[None]:
+    """The user's own weights are unpickled once for all commands; what a stranger gives is opened each time."""
+    unpickle, opened = loading.unpickle_safely, []
+
+    def unpickled(file: Path) -> Any:
+        if str(file) != weights:
+            return unpickle(file)
+        opened.append(opened[0] if opened else unpickle(file))
+        return copy.deepcopy(opened[0])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "unpickle_safely", unpickled)
+        yield
 
 
 def unfinished(file: Path, model: Any, train_args: dict[str, Any]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kd_yolo.cli.app import main
-from tests.trust.strangers import DOWNLOADS, checkpoint, data_yaml, model_yamls, tiny_model, unfinished
+from tests.trust.strangers import DOWNLOADS, checkpoint, data_yaml, model_yamls, opened_once, tiny_model, unfinished
 
 DOCUMENTED = {0, 1, 2, 3, 4, 5}
 QUICK = ["epochs=1", "imgsz=32", "batch=2", "workers=0", "device=cpu", "plots=False"]
@@ -59,7 +59,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watch:
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Weights and a data set of the user's own, beside which the stranger's files are used."""
     from tests.conftest import write_tiny_data
 
@@ -67,7 +67,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     data = write_tiny_data(folder / "set", images=2, size_px=32)
     other = data.with_name("three.yaml")
     other.write_text(data.read_text() + "  2: c2\n")
-    return {"weights": str(checkpoint(folder / "good.pt")), "data": str(data), "three": str(other)}
+    weights = str(checkpoint(folder / "good.pt"))
+    with opened_once(weights):
+        yield {"weights": weights, "data": str(data), "three": str(other)}
 
 
 def commands_with_data(good: dict[str, str], data: str) -> dict[str, list[str]]:

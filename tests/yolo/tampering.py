@@ -13,8 +13,8 @@ import torch
 import ultralytics.nn.tasks as tasks
 from torch import nn
 
-ROWS = [[-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "C2f", [16]]]
-TINY = {"nc": 2, "backbone": ROWS, "head": [[[0, 1, 2], 1, "Detect", ["nc"]]]}
+ROWS = [[-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [16, 3, 2]]]
+TINY = {"nc": 2, "backbone": ROWS, "head": [[[1, 2], 1, "Detect", ["nc"]]]}
 Tamper = Callable[[dict[str, Any], Any], Any]
 
 
@@ -171,8 +171,8 @@ STRUCTURE: dict[str, Tamper] = {
     "f is a later layer": has("model.1", "f", 3),
     "f is far back": has("model.1", "f", -50),
     "f is an empty list": has("model.3", "f", []),
-    "f has one level less": has("model.3", "f", [0, 1]),
-    "f has one level more": has("model.3", "f", [0, 1, 2, 2]),
+    "f has one level less": has("model.3", "f", [1]),
+    "f has one level more": has("model.3", "f", [1, 2, 2]),
     "i is missing": lacks("model.1", "i"),
     "i is another": has("model.1", "i", 2),
     "type is a list": has("model.1", "type", [1]),
@@ -194,14 +194,14 @@ STRUCTURE: dict[str, Tamper] = {
     "nc of the network is a list": has("", "nc", [2]),
     "reg_max is huge": has("model.3", "reg_max", 10**9),
     "reg_max is 0": has("model.3", "reg_max", 0),
-    "nl is another": has("model.3", "nl", 2),
+    "nl is another": has("model.3", "nl", 1),
     "nl is huge": has("model.3", "nl", 10**9),
     "stride is a text": has("", "stride", "8"),
-    "stride is 0": has("", "stride", torch.zeros(3)),
-    "stride is NaN": has("", "stride", torch.full((3,), float("nan"))),
-    "stride is huge": has("", "stride", torch.full((3,), 1e9)),
-    "stride of the head is negative": has("model.3", "stride", torch.tensor([-8.0, 16, 32])),
-    "stride of the head is a matrix": has("model.3", "stride", torch.ones(3, 3)),
+    "stride is 0": has("", "stride", torch.zeros(2)),
+    "stride is NaN": has("", "stride", torch.full((2,), float("nan"))),
+    "stride is huge": has("", "stride", torch.full((2,), 1e9)),
+    "stride of the head is negative": has("model.3", "stride", torch.tensor([-4.0, 8])),
+    "stride of the head is a matrix": has("model.3", "stride", torch.ones(2, 2)),
     "task is another": has("", "task", "x"),
     "task is a list": has("", "task", ["detect"]),
     "cv2 is missing": lambda _, model: vars(model.model[3])["_modules"].pop("cv2"),
