@@ -20,9 +20,10 @@ from kd_yolo.geometry.boxes import iou_matrix
 from kd_yolo.yolo.predict import Prediction, predict_boxes
 
 IOU_MIN = 0.5  # as for mAP50
-TILE_PX, HEAD_PX = 160, 34
+TILE_PX, HEAD_PX, ACROSS = 100, 34, 2
+SCORE_MIN = 0.15  # short trainings leave low scores; the same for all models
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
-JPEG_QUALITY = 80
+JPEG_QUALITY = 65
 Image = npt.NDArray[np.uint8]
 
 
@@ -54,30 +55,30 @@ def judge(found: Prediction, truth: Prediction) -> Judged:
 
 
 def draw_right_wrong(
-    models: Sequence[tuple[str, str | Path]], data_yaml: str | Path, out: str | Path, *, imgsz: int, rows: int = 4
+    models: Sequence[tuple[str, str | Path]], data_yaml: str | Path, out: str | Path, *, imgsz: int, count: int = 12
 ) -> Path:
-    """Draws a column per model and a row per image; above each column how many boxes of these images are right.
+    """Draws the same images for each model, side by side; above them how many boxes of these images are right.
 
     Args:
         models: title and checkpoint of each model.
         data_yaml: the data set; images are taken evenly from its val split.
         out: what is written: a JPEG or PNG.
         imgsz: size that the models run at.
-        rows: images.
+        count: images.
 
     Returns:
         ``out``.
     """
     spec = read_data_yaml(data_yaml)
     files = list_images(spec, "val")
-    files = files[:: max(len(files) // rows, 1)][:rows]
+    files = files[:: max(len(files) // count, 1)][:count]
     images = [np.asarray(read_image(file), np.uint8) for file in files]
     truths = [_labels(file, image, len(spec.names)) for file, image in zip(files, images, strict=True)]
     columns = []
     for title, weights in models:
-        found, _ = predict_boxes(weights, files, imgsz=imgsz)
+        found, _ = predict_boxes(weights, files, imgsz=imgsz, score_min=SCORE_MIN)
         judged = [judge(*pair) for pair in zip(found, truths, strict=True)]
-        columns.append(np.vstack([_head(title, judged), *map(_tile, images, judged)]))
+        columns.append(np.vstack([_head(title, judged), grid(list(map(_tile, images, judged)), ACROSS)]))
     return Path(write_image(out, grid(columns, len(columns)), jpeg_quality=JPEG_QUALITY))
 
 
@@ -87,7 +88,7 @@ def _labels(file: Path, image: Image, num_classes: int) -> Prediction:
 
 def _head(title: str, judged: Sequence[Judged]) -> Image:
     """Title and counts over a column."""
-    head = np.zeros((HEAD_PX, TILE_PX, 3), np.uint8)
+    head = np.zeros((HEAD_PX, ACROSS * TILE_PX, 3), np.uint8)
     counts = [sum(len(getattr(one, kind)) for one in judged) for kind in ("right", "wrong", "missed")]
     _write(head, title, (4, 13), WHITE)
     place = 4
@@ -107,7 +108,7 @@ def _tile(image: Image, judged: Judged) -> Image:
             x0, y0, x1, y1 = (round(float(side)) for side in box)
             for ink, width in ((BLACK, thickness + 2), (as_bgr(colour), thickness)):  # a dark rim: seen on any ground
                 cv2.rectangle(tile, (x0, y0), (x1 - 1, y1 - 1), ink, width)
-    cv2.rectangle(tile, (0, 0), (TILE_PX - 1, TILE_PX - 1), (0, 0, 0), 1)
+    cv2.rectangle(tile, (0, 0), (TILE_PX - 1, TILE_PX - 1), BLACK, 1)
     return tile
 
 

@@ -14,7 +14,7 @@ from kd_yolo.builtin.shapes_set import make_shapes
 from kd_yolo.data.sheet import labelled_boxes
 from kd_yolo.data.spec import label_path
 from kd_yolo.report import right_wrong
-from kd_yolo.report.right_wrong import HEAD_PX, TILE_PX, draw_right_wrong, judge
+from kd_yolo.report.right_wrong import ACROSS, HEAD_PX, TILE_PX, draw_right_wrong, judge
 from kd_yolo.yolo.predict import Prediction
 
 BOX, FAR = (10.0, 10.0, 50.0, 50.0), (60.0, 60.0, 90.0, 90.0)
@@ -48,7 +48,9 @@ def test_an_image_without_objects() -> None:
 def test_the_image_shows_each_in_its_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first model finds what is labelled, the second the same as another class, the third nothing."""
 
-    def predict(weights: str, files: list[Path], *, imgsz: int) -> tuple[list[Prediction], dict[int, str]]:
+    def predict(
+        weights: str, files: list[Path], *, imgsz: int, score_min: float
+    ) -> tuple[list[Prediction], dict[int, str]]:
         truths = [Prediction(*labelled_boxes(label_path(file), 3, imgsz, imgsz)) for file in files]
         if weights == "wrong":
             truths = [Prediction(one.boxes_xyxy_m4, [(c + 1) % 3 for c in one.classes]) for one in truths]
@@ -57,9 +59,9 @@ def test_the_image_shows_each_in_its_colour(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(right_wrong, "predict_boxes", predict)
     made = make_shapes(tmp_path / "set", "smoke")
     models = [("one", "right"), ("two", "wrong"), ("three", "nothing")]
-    out = draw_right_wrong(models, made.data_yaml, tmp_path / "out.png", imgsz=64, rows=3)
+    out = draw_right_wrong(models, made.data_yaml, tmp_path / "out.png", imgsz=64, count=3)
     image = cv2.imread(str(out))
-    assert image.shape == (HEAD_PX + 3 * TILE_PX, 3 * TILE_PX, 3)
+    assert image.shape == (HEAD_PX + 2 * TILE_PX, 3 * ACROSS * TILE_PX, 3)
     tiles = image[HEAD_PX:]
     counts = {
         name: [int((column[..., ::-1] == colour).all(-1).sum()) for column in np.split(tiles, 3, axis=1)]
