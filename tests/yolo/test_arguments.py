@@ -76,11 +76,19 @@ def test_reasons_are_sentences_without_a_dot() -> None:
         assert all(why and not why.endswith(".") and "  " not in why for why in known.refused.values())
 
 
-def test_only_the_third_share_of_fraction_may_be_zero() -> None:
-    """Of the images for train, val and test: a training does not read the last."""
-    rule = TABLE["fraction"].rule
-    assert [rule.holds(shares) for shares in ([0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5])] == [True, False, False]
-    get_cfg(dict(DEFAULT_CFG_DICT), {"fraction": [0.5, 0.5, 0]})
+@pytest.mark.parametrize(
+    "value",
+    [0.5, 1, 1.0, 2, 100, 2.0, 0, -1, -2, 1.5, True, [0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5], [20, 10],
+     [20, 0.5, 0], [20, 10, 5], [1.5, 0.5], [-1, 0.5], [0.5], [0.5] * 4, [0.5, 20.0]],
+)  # fmt: skip
+def test_shares_and_numbers_of_images_are_those_of_ultralytics(value: Any) -> None:
+    """For train, val and test: a training does not read the last, which may be none."""
+    try:
+        get_cfg(dict(DEFAULT_CFG_DICT), {"fraction": value})
+        taken = True
+    except (TypeError, ValueError):
+        taken = False
+    assert TABLE["fraction"].rule.holds(value) == taken
 
 
 BAD: dict[str, tuple[str, ...]] = {
@@ -90,7 +98,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "time": ("0", "-1", "nan", "inf", "1e9", "True", "soon"),
     "patience": ("-1", "1.5", "True"),
     "workers": ("-1", "2000", "1.5", "two"),
-    "fraction": ("0", "2", "-0.5", "1.5", "nan", "True", "[0,1]", "[0.5]", "[0.5,0.5,0.5,0.5]", "[0.5,nan]"),
+    "fraction": ("0", "-2", "-0.5", "1.5", "nan", "True", "[0,1]", "[0.5]", "[0.5,0.5,0.5,0.5]", "[0.5,nan]"),
     "classes": ("-1", "0.5", "[]", "0,0", "a", "[0,'b']", "True", "99999999999"),
     "cache": ("wat", "1", "2", "[]", "none"),
     "close_mosaic": ("-1", "0.5", "True"),

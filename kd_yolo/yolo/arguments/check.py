@@ -145,8 +145,6 @@ def _wrong_value(key: str, value: Any, command: Command) -> str | None:
     hint = ""
     if key == "imgsz" and isinstance(value, list | tuple):
         hint = " Training and validation are square: give the longer side."
-    if key == "fraction" and isinstance(value, int) and value > 1:
-        hint = " A number of images is no share of them."
     return f"{key}={shown(value) if isinstance(value, str) else _plain(value)}: expected {rule.expected}, for" + (
         f" example {key}={rule.example}.{hint}"
     )

@@ -130,10 +130,11 @@ def _is_batch(value: Any) -> bool:
 
 
 def _is_fraction(value: Any) -> bool:
+    """Shares or counts, as ultralytics takes them."""
     if isinstance(value, list | tuple):
-        shares = all(is_number(share) and 0 <= share <= 1 for share in value)
-        return len(value) in {2, 3} and shares and all(value[:2])
-    return is_number(value) and 0 < value <= 1
+        parts = all(is_number(part) and (0 <= part <= 1 or is_whole(part)) and part >= 0 for part in value)
+        return len(value) in {2, 3} and parts and all(value[:2])
+    return is_number(value) and (0 < value <= 1 or (is_whole(value) and value > 1))
 
 
 def _is_scale(value: Any) -> bool:
@@ -155,7 +156,10 @@ def _is_freeze(value: Any) -> bool:
 
 
 BATCH = Rule("a whole number from 1 to 65536, or -1 or a share of the GPU's memory in (0, 1)", _is_batch, 16)
-FRACTION = Rule("a share of the images above 0 and up to 1, or one each for train and val", _is_fraction, 0.5)
+FRACTION = Rule(
+    "a share of the images above 0 and up to 1, their number from 2 on, or one of these each for train and val",
+    _is_fraction, 0.5,
+)  # fmt: skip
 SCALE = Rule("a number from 0 to 1, or a pair 0 < min <= max", _is_scale, 0.5)
 CLASSES = Rule("a class number from 0 on, or different ones such as 0,2", _is_classes, 0)
 FREEZE = Rule("a number of layers from 0 on, or a list of layers such as [0,1,2]", _is_freeze, 10)
