@@ -83,13 +83,17 @@ def chain(factor: str) -> str:
 def after_pruning(name: str, factor: float) -> str:
     """Half of the channels: retrained at equal cost and distilled, and the difference."""
     folder = ROOT / "docs" / "results" / "after_pruning"
-    plain, distilled = (
+    plain, twice, distilled = (
         [json.loads((folder / name / f"{factor:g}-{arm}-s{seed}.json").read_text())["map"]["test"] for seed in range(5)]
-        for arm in ("retrained_at_equal_cost", "distilled")
+        for arm in ("retrained_at_equal_cost", "retrained_twice_as_long", "distilled")
     )
     num_factors = len({file.name.split("-")[0] for file in (folder / name).glob("0.*-s0.json")})
-    gain = paired_interval([own - other for own, other in zip(distilled, plain, strict=True)], num_factors)
-    return f"{short(statistics.mean(plain))} → {short(statistics.mean(distilled))}: {difference(*gain)}"
+    gain, other = (
+        difference(*paired_interval([own - score for own, score in zip(distilled, control, strict=True)], num_factors))
+        for control in (plain, twice)
+    )
+    ends = f"{short(statistics.mean(plain))} → {short(statistics.mean(distilled))}"
+    return f"{ends}: {gain}; retrained twice as long: {other}"
 
 
 def figures() -> dict[str, str]:

@@ -86,7 +86,7 @@ def test_the_report_of_a_league_is_that_of_its_runs(name: str) -> None:
 
 def test_the_table_after_pruning_is_that_of_its_runs() -> None:
     folder = ROOT / "docs" / "results" / "after_pruning"
-    for name in ("bccd",):
+    for name in ("bccd", "street-demo"):
         assert after_pruning.table(argparse.Namespace(out=folder, set_name=name)) in RESULTS
 
 
