@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from kd_yolo.base.errors import InputError
 from kd_yolo.base.pickle_facts import Name, Storage, TooLargeError
 from kd_yolo.base.pickles import MAX_DEPTH, MAX_OPCODES, scan_pickle
 from kd_yolo.base.places import find_weights
+from kd_yolo.yolo.description import trial_pass
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.locate import locate
 from kd_yolo.yolo.files.unpickle import unpickle_safely
@@ -136,3 +139,28 @@ def test_numbers_written_as_text_do_not_take_quadratic_time(write_archive: Archi
     with pytest.raises(InputError):
         load_checkpoint(write_archive(b"\x80\x02L" + b"9" * 3_000_000 + b"L\n."))
     assert pickle.loads(b"L99L\n.") == 99
+
+
+class Taking(nn.Module):
+    """A layer that waits, or works, for a fifth of a second."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        end = self.clock() + 0.2
+        while self.clock() < end:
+            if self.clock is time.monotonic:
+                time.sleep(0.05)
+        return x
+
+
+def test_only_work_counts_for_the_time_of_a_trial_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was suspended, or waited for others, has not worked."""
+    monkeypatch.setattr(trial_pass, "MAX_SECONDS", 0.1)
+    waiting, working = (nn.Sequential(Taking(clock), nn.Identity()) for clock in (time.monotonic, time.thread_time))
+    with trial_pass.watched(waiting):
+        waiting(torch.zeros(1))
+    with trial_pass.watched(working), pytest.raises(trial_pass.OverBudgetError, match=r"takes more than 0\.1 s"):
+        working(torch.zeros(1))
