@@ -5,11 +5,10 @@
 Seed by seed: a detector is fine-tuned (``base``) and pruned at each factor; the pruned network is retrained for
 ``--epochs``, distilled from its base for as many epochs, and retrained for as long as the distilled run took in CPU
 time, on a GPU in seconds (``retrained at equal cost``; the ratio is measured once, on the first pair, and kept in
-``cost.json``). One
-recipe, written down in ``claims.md`` beside the results before the first run. Each finished run is a JSON file with
-its settings, versions, commit, validation curve, and mAP50-95 on val and test; an interrupted benchmark goes on from
-there. ``--table`` prints what is there: means over seeds, paired differences with the interval of Student's t,
-corrected for the number of factors.
+``cost.json``). One recipe, written down in ``claims.md`` beside the results before the first run. Each finished run is
+a JSON file with its settings, versions, commit, validation curve, and mAP50-95 on val and test; an interrupted
+benchmark goes on from there. ``--table`` prints what is there: means over seeds, paired differences with the interval
+of Student's t, corrected for the number of factors.
 """
 
 from __future__ import annotations
@@ -20,13 +19,14 @@ import math
 import os
 import statistics
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from seeded import SCORE, TRAIN, commit, paired_gain, scores, train_and_print
+from seeded import SCORE, TRAIN, column, commit, paired_gain, scores, train_and_print
 
 from kd_yolo.base.files import write_json
 
@@ -112,6 +112,7 @@ def note_cost(args: argparse.Namespace, factor: float, seed: int) -> None:
 def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, Any]) -> None:
     """Evaluates a network and writes its JSON."""
     from kd_yolo.report.comparison import setup
+    from kd_yolo.training.usage import read_usage
     from kd_yolo.yolo.files.loading import load_checkpoint
     from kd_yolo.yolo.measure import measure_size
 
@@ -120,24 +121,16 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
         return
     found = scores(weights, args.data, args.imgsz, args.device)
     size = measure_size(load_checkpoint(weights)[0], args.imgsz)
-    results = (weights.parents[1] / "results.csv").read_text().splitlines()
-    head, rows = [cell.strip() for cell in results[0].split(",")], [row.split(",") for row in results[1:]]
-    curve = [float(row[head.index(SCORE)]) for row in rows]
+    curve = column(weights.parents[1] / "results.csv", SCORE)
     body = {
-        **facts, "map": found, "parameters": size.parameters, "gflops": size.gflops, "epochs": len(rows),
-        "val_curve": curve, **usage(weights.parents[1]), "recipe": RECIPE,
+        **facts, "map": found, "parameters": size.parameters, "gflops": size.gflops, "epochs": len(curve),
+        "val_curve": curve, **asdict(read_usage(weights.parents[1])), "recipe": RECIPE,
         "train": {**TRAIN, "imgsz": args.imgsz, "device": args.device, "start": Path(str(args.start)).name},
         "commit": commit(),
         "setup": setup(),
     }  # fmt: skip
     write_json(target, body)
     print(name, json.dumps(found), flush=True)
-
-
-def usage(folder: Path) -> dict[str, Any]:
-    """What the epochs of a run cost; nothing where it was not noted."""
-    file = folder / "usage.json"
-    return dict(json.loads(file.read_text())) if file.is_file() else {}
 
 
 def table(args: argparse.Namespace) -> str:

@@ -13,7 +13,6 @@ the interval of Student's t.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -24,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from seeded import SCORE, TRAIN, commit, paired_gain, scores, train_and_print
+from seeded import SCORE, TRAIN, column, commit, paired_gain, scores, train_and_print
 
 from kd_yolo.base.files import write_json
 
@@ -102,14 +101,6 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
     }  # fmt: skip
     write_json(target, body)
     print(name, json.dumps(found), flush=True)
-
-
-def column(file: Path, key: str) -> list[float]:
-    """A column of a run's CSV file; empty where the run has no such file."""
-    if not file.is_file():
-        return []
-    with file.open(encoding="utf-8", newline="") as lines:
-        return [float({name.strip(): cell for name, cell in row.items()}[key]) for row in csv.DictReader(lines)]
 
 
 def table(args: argparse.Namespace) -> str:
