@@ -26,8 +26,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from seeded import SCORE, TRAIN, column, commit, paired_gain, scores, train_and_print
+from seeded import SCORE, TRAIN, commit, paired_gain, scores, train_and_print
 
+from kd_yolo.base.columns import read_columns
 from kd_yolo.base.files import write_json
 
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
@@ -121,7 +122,7 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
         return
     found = scores(weights, args.data, args.imgsz, args.device)
     size = measure_size(load_checkpoint(weights)[0], args.imgsz)
-    curve = column(weights.parents[1] / "results.csv", SCORE)
+    curve = read_columns(weights.parents[1] / "results.csv").get(SCORE, [])
     body = {
         **facts, "map": found, "parameters": size.parameters, "gflops": size.gflops, "epochs": len(curve),
         "val_curve": curve, **asdict(read_usage(weights.parents[1])), "recipe": RECIPE,

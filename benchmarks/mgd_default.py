@@ -23,8 +23,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from seeded import SCORE, TRAIN, column, commit, paired_gain, scores, train_and_print
+from seeded import SCORE, TRAIN, commit, paired_gain, scores, train_and_print
 
+from kd_yolo.base.columns import read_columns
 from kd_yolo.base.files import write_json
 
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
@@ -90,11 +91,11 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
     if target.is_file():
         return
     found = scores(weights, args.data, args.imgsz)
-    curve = column(folder / "results.csv", SCORE)
+    curve = read_columns(folder / "results.csv").get(SCORE, [])
     distillation = json.loads((folder / "run.json").read_text()).get("distillation")
     body = {
         **facts, "map": found, "epochs": len(curve), "val_curve": curve,
-        "gradient_share": column(folder / "balance.csv", "gradient_share"),
+        "gradient_share": read_columns(folder / "balance.csv").get("gradient_share", []),
         "cpu_seconds": json.loads((folder / "usage.json").read_text())["cpu_seconds"],
         "terms": distillation and distillation["terms"], "train": {**TRAIN, "imgsz": args.imgsz}, "commit": commit(),
         "setup": setup(),

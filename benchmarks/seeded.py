@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import statistics
 import subprocess
@@ -32,14 +31,6 @@ def scores(weights: Path, data: Path, imgsz: int, device: str = "cpu") -> dict[s
     return {
         s: validate(weights, str(data.resolve()), imgsz=imgsz, batch=32, split=s, device=device)[SCORE] for s in splits
     }
-
-
-def column(file: Path, key: str) -> list[float]:
-    """A column of a run's CSV file; empty where the run has no such file."""
-    if not file.is_file():
-        return []
-    with file.open(encoding="utf-8", newline="") as lines:
-        return [float({name.strip(): cell for name, cell in row.items()}[key]) for row in csv.DictReader(lines)]
 
 
 def paired_interval(gains: Sequence[float], comparisons: int = 1) -> tuple[float, float, float]:

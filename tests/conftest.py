@@ -8,11 +8,14 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", OMP_NUM_THREADS="1")
+os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="kd-yolo-settings-")  # the user's are neither read nor changed
 
 import cv2
 import numpy as np
@@ -36,11 +39,24 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["YOLO_CONFIG_DIR"], ignore_errors=True)
+
+
 # Where ultralytics writes under pytest when nobody names a project: among the installed packages.
 ULTRALYTICS = importlib.util.find_spec("ultralytics")
 LITTER = Path(str(ULTRALYTICS and ULTRALYTICS.origin)).parents[1] / "tests" / "tmp" / "runs"
 LITTER /= os.environ.get("PYTEST_XDIST_WORKER", "")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _integrations_are_off() -> None:
+    """Ray, which each process that trains would import, and other loggers that a run would report to."""
+    if "ultralytics" in sys.modules:
+        from ultralytics.utils import SETTINGS
+
+        SETTINGS.update(dict.fromkeys((key for key, value in SETTINGS.items() if value is True), False))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kd_yolo.base.columns import read_columns
 from kd_yolo.base.figure import write_figure
 from kd_yolo.base.palette import LINES
 from kd_yolo.distill.balance import WARN_ABOVE
 from kd_yolo.distill.scores import measured_teachers
-
-Columns = dict[str, list[float]]
 
 
 def draw_distillation(folder: Path) -> Path:
@@ -43,8 +41,7 @@ def draw_distillation(folder: Path) -> Path:
     for i, (name, score) in enumerate(measured_teachers(folder).items()):
         accuracy.axhline(score.all, color=LINES[2 + i % 2], linestyle="--", linewidth=1, label=f"{name[:24]}, mAP50-95")
     alone = folder / "alone" / "results.csv"
-    if alone.is_file():
-        found = read_columns(alone)
+    if found := read_columns(alone):
         _line(accuracy, found["epoch"], found["metrics/mAP50-95(B)"], "alone, mAP50-95", LINES[4])
     accuracy.set_title("accuracy on val", loc="left", fontsize=10)
     for axis in (terms, shares, accuracy):
@@ -56,11 +53,3 @@ def draw_distillation(folder: Path) -> Path:
 
 def _line(axis: Axes, epochs: list[float], values: list[float], label: str, color: str) -> None:
     axis.plot(epochs, values, marker="o", markersize=3, linewidth=1.4, label=label, color=color)
-
-
-def read_columns(path: Path) -> Columns:
-    """A CSV file of numbers as columns by name; a cell that is empty is NaN."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    keys = list(rows[0]) if rows else []
-    return {key.strip(): [float(row[key] or "nan") for row in rows] for key in keys}

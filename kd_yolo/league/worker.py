@@ -6,7 +6,6 @@ training is left behind, however the league ended.
 
 from __future__ import annotations
 
-import csv
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kd_yolo.base.columns import read_columns
 from kd_yolo.base.errors import EXIT_INTERRUPTED, KDYoloError
 from kd_yolo.base.files import write_bytes, write_json, write_text
 from kd_yolo.base.places import ROOT, is_checkout
@@ -69,6 +69,7 @@ def work(job: Job) -> None:
     weights = train(job)
     scores, images = _evaluate(job, weights)
     write_bytes(job.images, images.to_bytes())
+    curve = read_columns(job.folder / "results.csv").get("metrics/mAP50-95(B)", [])  # on val, by epoch
     usage = {} if job.kind in ("score", "random") else asdict(read_usage(job.folder))
     result = {
         "recipe": job.recipe.name,
@@ -80,20 +81,11 @@ def work(job: Job) -> None:
         **({"epochs": job.arguments["epochs"]} if "epochs" in job.arguments else {}),
         **scores,
         **usage,
-        "curve": val_curve(job.folder / "results.csv"),
+        "curve": [round(score, 5) for score in curve],
         "settings": job.settings,
         **_setup(job),
     }
     write_json(job.target, result)
-
-
-def val_curve(file: Path) -> list[float]:
-    """mAP50-95 on val after each epoch, from ``results.csv``: whether training longer would help; empty without it."""
-    if not file.is_file():
-        return []
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines, skipinitialspace=True))
-    return [round(float(row["metrics/mAP50-95(B)"]), 5) for row in rows]
 
 
 def _evaluate(job: Job, weights: Path) -> tuple[dict[str, float], ImageScores]:

@@ -28,7 +28,6 @@ PER_PROCESS = ("running_mean", "running_var")  # upstream leaves statistics of B
 # Both share what takes longest to import; ultralytics reads its rank when it is imported.
 FORK = """
 import os, runpy, sys
-sys.modules["ray"] = None  # upstream imports it for callbacks when it is there
 import cv2, matplotlib.pyplot, polars, torch._dynamo, torchvision
 child = os.fork()
 rank = "1" if child == 0 else "0"

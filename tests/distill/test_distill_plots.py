@@ -8,8 +8,9 @@ import cv2
 import pytest
 from matplotlib.figure import Figure
 
+from kd_yolo.base.columns import read_columns
 from kd_yolo.distill import plots as distill_plots
-from kd_yolo.distill.plots import draw_distillation, read_columns
+from kd_yolo.distill.plots import draw_distillation
 
 RESULTS = """epoch,train/box_loss,train/kd_cwd,train/kd_bkd,metrics/mAP50(B),metrics/mAP50-95(B)
 1,3.0,0.5,0.02,0.2,0.1
