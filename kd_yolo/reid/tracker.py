@@ -29,7 +29,7 @@ def tracker_settings(kind: str, network: Path | None = None) -> dict[str, Any]:
     """
     source = installed_file("ultralytics", f"{PLACE}/{kind}.yaml")
     if installed_file("ultralytics", "cfg/default.yaml") is None:
-        raise MissingDependencyError("the tracker's settings come from ultralytics: pip install 'ultralytics>=8.4.176'")
+        raise MissingDependencyError("the tracker's settings come from ultralytics: pip install 'ultralytics>=8.4.183'")
     if source is None:
         raise ConfigError(
             f"ultralytics has no file of settings for the tracker {shown(kind)}: write a YAML with 'tracker_type: KIND'"

@@ -10,7 +10,7 @@ import torch
 from kd_yolo.base.environment import guard_environment
 from kd_yolo.base.errors import ConfigError, MissingDependencyError
 
-SUPPORTED = ">=8.4.176,<8.5"
+SUPPORTED = ">=8.4.183,<8.5"
 SEAMS = (
     "check_resume",
     "get_dataset",

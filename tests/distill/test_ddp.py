@@ -28,7 +28,7 @@ PER_PROCESS = ("running_mean", "running_var")  # upstream leaves statistics of B
 # Both share what takes longest to import; ultralytics reads its rank when it is imported.
 FORK = """
 import os, runpy, sys
-import cv2, matplotlib.pyplot, polars, torch._dynamo, torchvision
+import cv2, matplotlib.pyplot, torch._dynamo, torchvision  # not polars: after a fork it hangs at exit
 child = os.fork()
 rank = "1" if child == 0 else "0"
 os.environ.update(RANK=rank, LOCAL_RANK=rank)

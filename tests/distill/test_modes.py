@@ -123,7 +123,7 @@ def test_accumulated_micro_batches_add_up(train: Train, monkeypatch: pytest.Monk
             loss=[{"loss": "cwd", "standardize": False}],
             epochs=1,
             finish=False,
-            nbs=64,
+            nbs=8,
             schedule="constant",
             on=on,
             **still,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import after_pruning, intervals
+from benchmarks import after_pruning, intervals, mgd_default
 from kd_yolo.league.report import make_report
 from kd_yolo.league.table import spread
 
@@ -88,6 +88,13 @@ def test_the_table_after_pruning_is_that_of_its_runs() -> None:
     folder = ROOT / "docs" / "results" / "after_pruning"
     for name in ("bccd", "street-demo"):
         assert after_pruning.table(argparse.Namespace(out=folder, set_name=name)) in RESULTS
+
+
+def test_the_table_of_mgd_is_that_of_its_runs() -> None:
+    folder = ROOT / "docs" / "results" / "mgd_default"
+    table, epochs = mgd_default.table(argparse.Namespace(out=folder, set_name="bccd")).split("\nepoch", 1)
+    assert table in RESULTS
+    assert all(f"    epoch {line.removeprefix('epoch ').strip()}\n" in RESULTS for line in epochs.splitlines())
 
 
 def test_intervals_of_earlier_experiments_are_those_of_their_runs() -> None:
