@@ -8,7 +8,7 @@ from typing import Any
 
 from kd_yolo.base.errors import KDYoloError
 from kd_yolo.base.files import write_json
-from kd_yolo.config.rows import MEASURED, NONE
+from kd_yolo.config.rows import MEASURED, NONE, SHIPPED
 from kd_yolo.league.job import Job
 from kd_yolo.league.results import LeagueResults, read_results
 
@@ -60,4 +60,6 @@ def _measure(results: LeagueResults, cost: str) -> dict[str, Any]:
 def _is_meant(run: dict[str, Any], cost: str) -> bool:
     """Whether a run is of the named row, or of any that is distilled by its own teacher."""
     recipe = run["settings"]["recipe"]
-    return run["recipe"] == cost if cost != MEASURED else "terms" in recipe and "control" not in recipe
+    if cost != MEASURED:
+        return bool(run["recipe"] == cost)
+    return recipe.get("loss") not in {NONE, SHIPPED} and "control" not in recipe

@@ -11,7 +11,7 @@ import torch
 
 from kd_yolo.base.errors import ConfigError, KDYoloError
 from kd_yolo.cli.app import main as app
-from kd_yolo.config.league import Recipe
+from kd_yolo.config.league import Recipe, parse_recipes
 from kd_yolo.league.cost import at_its_cost
 from kd_yolo.league.job import Job
 from kd_yolo.league.plan import League, make_league
@@ -94,25 +94,28 @@ def cost_job(out: Path, cost: str, seed: int = 0) -> Job:
 def test_a_measured_cost(tmp_path: Path) -> None:
     """The dearest distilled row, on the first seed; later seeds train as long, whatever they would measure."""
 
+    words = ["shipped3=shipped:dis=3", "cwd", "mgd=auto", "random=bkd:teacher=random", "none@2"]
+    rows = {row.name: row.resolved() for row in parse_recipes(words)}
+
     def finish(recipe: str, seed: int, cpu: float, **more: Any) -> None:
-        settings = {"recipe": more.pop("row"), "teacher": {}}
+        settings = {"recipe": rows[recipe], "teacher": {}}
         write(tmp_path, recipe, seed, 0.5, cpu_seconds=cpu, seconds=cpu * 3, settings=settings, **more)
 
-    finish("none", 0, 100.0, row={"loss": "none"})
-    finish("shipped", 0, 900.0, row={"loss": "shipped"})
+    finish("none", 0, 100.0)
+    for name in ("shipped", "shipped3", "random", "none@2"):
+        finish(name, 0, 900.0)
     with pytest.raises(KDYoloError, match="'none' and a distilled row have to run on a seed first"):
         at_its_cost(cost_job(tmp_path, "cost"))
-    finish("cwd", 0, 150.0, row={"terms": []})
-    finish("mgd", 0, 181.0, row={"terms": []})
-    finish("random", 0, 500.0, row={"terms": [], "control": "random"})
+    finish("cwd", 0, 150.0)
+    finish("mgd", 0, 181.0)
     assert at_its_cost(cost_job(tmp_path, "cost")).arguments["epochs"] == 19  # 18.1 epochs, rounded in its favour
     assert at_its_cost(cost_job(tmp_path, "cwd")).arguments["epochs"] == 15
     known = json.loads((tmp_path / "cost.json").read_text())
     assert known["none@cost"] == {"ratio": 1.81, "row": "mgd", "of": "cpu_seconds", "seed": 0}
-    finish("none", 1, 100.0, row={"loss": "none"})
-    finish("mgd", 1, 400.0, row={"terms": []})
+    finish("none", 1, 100.0)
+    finish("mgd", 1, 400.0)
     assert at_its_cost(cost_job(tmp_path, "cost", seed=1)).arguments["epochs"] == 19
-    finish("none", 0, 100.0, row={"loss": "none"}, cuda_peak_mib=500.0)  # on a GPU CPU time says nothing
+    finish("none", 0, 100.0, cuda_peak_mib=500.0)  # on a GPU CPU time says nothing
     (tmp_path / "cost.json").unlink()
     at_its_cost(cost_job(tmp_path, "mgd"))
     assert json.loads((tmp_path / "cost.json").read_text())["none@mgd"]["of"] == "seconds"

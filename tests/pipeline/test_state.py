@@ -104,6 +104,7 @@ def test_a_result_that_is_gone(tmp_path: Path, made: Step) -> None:
 
 
 RESULT = '{"stage": "a", "path": "b", "metrics": {}, "notes": []}'
+DEEP = 2000 if sys.version_info >= (3, 13) else 800  # what json itself still reads
 STAGE = '{"version": 1, "stages": {"retrain": %s}}'
 
 
@@ -118,7 +119,7 @@ STAGE = '{"version": 1, "stages": {"retrain": %s}}'
             ('"b"', "3"), ('"a"', "null"), ('"metrics": {}', '"metrics": []'),
             ('"metrics": {}', '"metrics": {"x": "y"}'), ('"notes": []', '"notes": 3'), ('"notes": []', '"notes": [3]'),
         )),
-        STAGE % ('{"settings": ' + '{"a": ' * 800 + "1" + "}" * 800 + ', "result": null}'),
+        STAGE % ('{"settings": ' + '{"a": ' * DEEP + "1" + "}" * DEEP + ', "result": null}'),
     ],
 )  # fmt: skip
 def test_a_damaged_or_foreign_file(tmp_path: Path, text: str) -> None:
