@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -31,10 +31,16 @@ SOURCES = sorted(
 
 
 @cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Everything in a file."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@cache
 def imports(path: Path) -> list[tuple[int, str]]:
     """Line and name of everything that a file imports, inside functions too; ``from a import b`` gives ``a.b``."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -105,7 +111,7 @@ def test_no_file_is_too_long() -> None:
 def test_no_function_is_too_long() -> None:
     long = {}
     for path in SOURCES:
-        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        for node in nodes(ROOT / path):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno is not None:
                 lines = node.end_lineno - node.lineno + 1
                 if lines > MAX_FUNCTION:
@@ -117,9 +123,9 @@ CLOCKS = {"time.time", "time.perf_counter", "time.process_time", "time.thread_ti
 CLOCKS |= {f"{clock}_ns" for clock in CLOCKS}
 
 
-def clocks_read(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def clocks_read(found: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """Where a module of tests reads a clock; ``time.monotonic`` is for waiting until something happens."""
-    for node in ast.walk(tree):
+    for node in found:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             names = [f"{node.value.id}.{node.attr}"]
         elif isinstance(node, ast.ImportFrom):
@@ -137,7 +143,7 @@ def test_no_test_times_anything() -> None:
         f"{path}:{line}: {name}"
         for path in SOURCES
         if path.parts[0] == "tests"
-        for line, name in clocks_read(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        for line, name in clocks_read(nodes(ROOT / path))
     }
     assert found == set()
 
@@ -146,8 +152,8 @@ def test_no_test_times_anything() -> None:
     "line", ["import timeit", "t = time.time()", "from time import perf_counter", "time.time_ns()"]
 )
 def test_a_clock_is_seen(line: str) -> None:
-    assert list(clocks_read(ast.parse(line)))
-    assert not list(clocks_read(ast.parse("import time\nuntil = time.monotonic() + 5\ntime.sleep(1)")))
+    assert list(clocks_read(ast.walk(ast.parse(line))))
+    assert not list(clocks_read(ast.walk(ast.parse("import time\nuntil = time.monotonic() + 5\ntime.sleep(1)"))))
 
 
 def test_reading_a_data_yaml_is_light() -> None:

@@ -88,6 +88,7 @@ def test_the_teacher_is_the_network_before_pruning(done: ChainResult) -> None:
     assert settings["teacher"] == str(done.steps[0].path.relative_to(done.folder))  # a chain may be moved
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_recipe_again_trains_nothing(
     done: ChainResult, recipe: PipelineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
