@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from seeded import TRAIN
+from seeded import TRAIN, write_sets
 
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
 
@@ -47,24 +47,6 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def split_set(args: argparse.Namespace, folder: Path) -> tuple[Path, Path, Path]:
-    """YAMLs of the labelled images, each listed ``--times`` times, and of the whole set; the list of the others."""
-    import yaml
-
-    from kd_yolo.data.spec import list_images, read_data_yaml
-
-    spec = read_data_yaml(args.data)
-    folder.mkdir(parents=True, exist_ok=True)
-    images = {split: [str(file) for file in list_images(spec, split)] for split in spec.splits}
-    few, rest = images["train"][: args.labels], images["train"][args.labels :]
-    for name, files in {"few": few * args.times, "rest": rest, **images}.items():
-        (folder / f"{name}.txt").write_text("".join(f"{file}\n" for file in files))
-    for name in ("few", "train"):
-        body = {**{split: f"{split}.txt" for split in images}, "train": f"{name}.txt", "names": spec.names}
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(body))
-    return folder / "few.yaml", folder / "train.yaml", folder / "rest.txt"
-
-
 def main() -> int:
     """Makes the set and the teacher of all labels, and runs the league."""
     from kd_yolo.cli.app import main as kd_yolo
@@ -76,16 +58,26 @@ def main() -> int:
     prepare_process()
     name = f"{args.data.resolve().parent.name}-{args.labels}-{args.teacher_labels}"
     folder = (args.runs / name).resolve()
-    few, whole, rest = split_set(args, folder / "set")
+    sets = write_sets(
+        args.data, folder / "set", few=lambda images: images[: args.labels] * args.times,
+        rest=lambda images: images[args.labels :], whole=lambda images: images,
+    )  # fmt: skip
     if args.teacher_labels == "all":
-        settings = {**TRAIN, "imgsz": args.imgsz, "data": str(whole), "epochs": args.teacher_epochs, "seed": 0}
+        settings = {**TRAIN, "imgsz": args.imgsz, "data": str(sets["whole"]), "epochs": args.teacher_epochs, "seed": 0}
         teacher = [str(train_stage(RETRAINERS, args.teacher, folder / "teacher", settings))]
     else:
         teacher = [args.teacher, "--teacher-epochs", str(args.teacher_epochs), "--teacher-seeds", args.teacher_seeds]
-    words = ["--losses", "auto", f"unlabelled=auto:unlabelled={rest}", "none@cost", "--seeds", args.seeds]
+    words = [
+        "--losses",
+        "auto",
+        f"unlabelled=auto:unlabelled={sets['rest'].with_suffix('.txt')}",
+        "none@cost",
+        "--seeds",
+        args.seeds,
+    ]
     words += ["--teacher", *teacher, "--student", args.student, "--split", args.split, "--name", name]
     words += ["--out", str(args.out / name), *(["--claims", str(args.claims)] if args.claims else [])]
-    settings = {**TRAIN, "imgsz": args.imgsz, "epochs": args.epochs, "data": str(few), "project": str(folder)}
+    settings = {**TRAIN, "imgsz": args.imgsz, "epochs": args.epochs, "data": str(sets["few"]), "project": str(folder)}
     words += [f"{key}={value}" for key, value in settings.items() if key != "verbose"]
     return kd_yolo(["league", *words, *(["--table"] if args.table else [])])
 

@@ -33,6 +33,24 @@ def scores(weights: Path, data: Path, imgsz: int, device: str = "cpu") -> dict[s
     }
 
 
+def write_sets(data: Path, folder: Path, **choose: Callable[[list[str]], list[str]]) -> dict[str, Path]:
+    """Sets that differ in their training images: ``<name>.yaml``, with ``<name>.txt`` beside it; val and test stay."""
+    import yaml
+
+    from kd_yolo.data.spec import list_images, read_data_yaml
+
+    spec = read_data_yaml(data)
+    folder.mkdir(parents=True, exist_ok=True)
+    images = {split: sorted(map(str, list_images(spec, split))) for split in spec.splits}
+    lists = {**images, **{name: chosen(images["train"]) for name, chosen in choose.items()}}
+    for name, files in lists.items():
+        (folder / f"{name}.txt").write_text("".join(f"{file}\n" for file in files))
+    for name in choose:
+        body = {**{split: f"{split}.txt" for split in images}, "train": f"{name}.txt", "names": spec.names}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(body))
+    return {name: folder / f"{name}.yaml" for name in choose}
+
+
 def paired_interval(gains: Sequence[float], comparisons: int = 1) -> tuple[float, float, float]:
     """Mean of differences that are paired by seed, at least two, and the 95 % interval of Student's t (Bonferroni)."""
     from scipy import stats

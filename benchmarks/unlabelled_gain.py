@@ -20,6 +20,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from seeded import write_sets
+
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
 ARMS = {
     "l2": "obj_gated", "kl": "obj_gated_kl", "bkd_box": "bkd+dfl_kl", "all_round": "all_round", "balanced": "balanced",
@@ -45,36 +48,21 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def split_set(args: argparse.Namespace, folder: Path) -> tuple[Path, Path, Path]:
-    """YAMLs of the labelled half and of the whole set, and the list of the other half."""
-    import yaml
-
-    from kd_yolo.data.spec import list_images, read_data_yaml
-
-    spec = read_data_yaml(args.data)
-    folder.mkdir(parents=True, exist_ok=True)
-    images = {split: [str(file) for file in list_images(spec, split)] for split in spec.splits}
-    lists = {"labelled": sorted(images["train"])[::2], "unlabelled": sorted(images["train"])[1::2], **images}
-    for name, files in lists.items():
-        (folder / f"{name}.txt").write_text("".join(f"{file}\n" for file in files))
-    rest = {split: f"{split}.txt" for split in images if split != "train"}
-    for name, train in (("half", "labelled"), ("whole", "train")):
-        body = {"train": f"{train}.txt", **rest, "names": spec.names}
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(body))
-    return folder / "half.yaml", folder / "whole.yaml", folder / "unlabelled.txt"
-
-
 def leagues(args: argparse.Namespace) -> list[Any]:
     """The runs on the labelled half, and those on all labels."""
     from kd_yolo.config.rows import NONE, SHIPPED
     from kd_yolo.league.plan import Request, make_league
 
     folder = (args.runs / args.set_name).resolve()
-    half, whole, unlabelled = split_set(args, folder / "set")
+    sets = write_sets(
+        args.data, folder / "set", half=lambda images: images[::2], unlabelled=lambda images: images[1::2],
+        whole=lambda images: images,
+    )  # fmt: skip
+    unlabelled = sets["unlabelled"].with_suffix(".txt")
     recipes = [f"{arm}={ARMS[arm]}" for arm in (args.arms if args.labelled_arms is None else args.labelled_arms)]
     recipes += [f"{arm}_unlabelled={ARMS[arm]}:unlabelled={unlabelled}" for arm in args.arms]
     found = []
-    for name, data, losses in (("half", half, tuple(recipes)), ("whole", whole, ())):
+    for name, data, losses in (("half", sets["half"], tuple(recipes)), ("whole", sets["whole"], ())):
         arguments = {
             "data": str(data), "epochs": args.epochs, "imgsz": args.imgsz, "batch": 16, "nbs": 16, "optimizer": "AdamW",
             "lr0": 1e-3, "device": "cpu", "workers": 0, "project": str(folder),
