@@ -43,6 +43,24 @@ def league_rows(name: str) -> list[str]:
     return lines
 
 
+def few_label_rows(name: str) -> list[str]:
+    """Each row, and what it has over the two plain ones."""
+    report = json.loads((ROOT / "docs" / "results" / "few_labels" / name / "league.json").read_text(encoding="utf-8"))
+    gains = {(item["recipe"], item["control"]): item for item in report["comparisons"]}
+    lines = [f"| teacher |  | {report['teacher']:.4f} |  |  |  |"]
+    for row in report["rows"]:
+        cells = []
+        for control in ("none", "none@cost"):
+            item = gains.get((row["recipe"], control))
+            form = "{gain:+.4f} ({interval[low]:+.4f} to {interval[high]:+.4f})"
+            cells.append("" if item is None else form.format(**item))
+        mean = spread(row["map"], row["map_sd"], ".4f")
+        lines.append(
+            f"| `{row['recipe']}` | {row['seeds']} | {mean} | {cells[0]} | {cells[1]} | {row['cpu_time']:.1f} |"
+        )
+    return lines
+
+
 def unlabelled_rows(name: str) -> list[str]:
     """The same of an experiment with unlabelled images, the worst arm first."""
     scores = intervals.unlabelled(BENCHMARKS / "unlabelled_gain" / name)
@@ -88,6 +106,10 @@ def test_the_table_after_pruning_is_that_of_its_runs() -> None:
     folder = ROOT / "docs" / "results" / "after_pruning"
     for name in ("bccd", "street-demo"):
         assert after_pruning.table(argparse.Namespace(out=folder, set_name=name)) in RESULTS
+
+
+def test_the_table_of_few_labels_is_that_of_its_runs() -> None:
+    assert "\n".join(few_label_rows("bccd-20-all")) in RESULTS
 
 
 def test_the_table_of_mgd_is_that_of_its_runs() -> None:
