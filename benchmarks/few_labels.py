@@ -50,14 +50,19 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Makes the set and the teacher of all labels, and runs the league."""
     from kd_yolo.cli.app import main as kd_yolo
+    from kd_yolo.league.report import make_report
     from kd_yolo.training.stage import train_stage
     from kd_yolo.training.trainers import RETRAINERS
     from kd_yolo.yolo.guard import prepare_process
 
     args = parse()
-    prepare_process()
     name = f"{args.data.resolve().parent.name}-{args.labels}-{args.teacher_labels}"
-    folder = (args.runs / name).resolve()
+    folder, out = (args.runs / name).resolve(), args.out / name
+    if args.table:
+        report = make_report(out, folder)
+        print(report.to_markdown() if report else "no results yet")
+        return 0
+    prepare_process()
     sets = write_sets(
         args.data, folder / "set", few=lambda images: images[: args.labels] * args.times,
         rest=lambda images: images[args.labels :], whole=lambda images: images,
@@ -67,19 +72,13 @@ def main() -> int:
         teacher = [str(train_stage(RETRAINERS, args.teacher, folder / "teacher", settings))]
     else:
         teacher = [args.teacher, "--teacher-epochs", str(args.teacher_epochs), "--teacher-seeds", args.teacher_seeds]
-    words = [
-        "--losses",
-        "auto",
-        f"unlabelled=auto:unlabelled={sets['rest'].with_suffix('.txt')}",
-        "none@cost",
-        "--seeds",
-        args.seeds,
-    ]
+    unlabelled = f"unlabelled=auto:unlabelled={sets['rest'].with_suffix('.txt')}"
+    words = ["--losses", "auto", unlabelled, "none@cost", "--seeds", args.seeds]
     words += ["--teacher", *teacher, "--student", args.student, "--split", args.split, "--name", name]
-    words += ["--out", str(args.out / name), *(["--claims", str(args.claims)] if args.claims else [])]
+    words += ["--out", str(out), *(["--claims", str(args.claims)] if args.claims else [])]
     settings = {**TRAIN, "imgsz": args.imgsz, "epochs": args.epochs, "data": str(sets["few"]), "project": str(folder)}
     words += [f"{key}={value}" for key, value in settings.items() if key != "verbose"]
-    return kd_yolo(["league", *words, *(["--table"] if args.table else [])])
+    return kd_yolo(["league", *words])
 
 
 if __name__ == "__main__":

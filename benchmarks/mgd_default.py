@@ -86,6 +86,7 @@ def distil_stage(teacher: str, start: str, folder: Path, arguments: dict[str, An
 def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, Any]) -> None:
     """Evaluates a network and writes its JSON."""
     from kd_yolo.report.comparison import setup
+    from kd_yolo.training.usage import read_usage
 
     target, folder = args.out / args.set_name / f"{name}.json", weights.parents[1]
     if target.is_file():
@@ -96,7 +97,7 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
     body = {
         **facts, "map": found, "epochs": len(curve), "val_curve": curve,
         "gradient_share": read_columns(folder / "balance.csv").get("gradient_share", []),
-        "cpu_seconds": json.loads((folder / "usage.json").read_text())["cpu_seconds"],
+        "cpu_seconds": read_usage(folder).cpu_seconds,
         "terms": distillation and distillation["terms"], "train": {**TRAIN, "imgsz": args.imgsz}, "commit": commit(),
         "setup": setup(),
     }  # fmt: skip

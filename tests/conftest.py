@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", OMP_NUM_THREADS="1")
-os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="kd-yolo-settings-")  # the user's are neither read nor changed
+# the user's are neither read nor changed
+os.environ.update(YOLO_CONFIG_DIR=(ULTRALYTICS_SETTINGS := tempfile.mkdtemp(prefix="kd-yolo-settings-")))
 
 import cv2
 import numpy as np
@@ -40,7 +41,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(os.environ["YOLO_CONFIG_DIR"], ignore_errors=True)
+    shutil.rmtree(ULTRALYTICS_SETTINGS, ignore_errors=True)
 
 
 # Where ultralytics writes under pytest when nobody names a project: among the installed packages.
