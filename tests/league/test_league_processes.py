@@ -43,6 +43,7 @@ def test_the_test_split_is_evaluated_when_asked_for(tiny_data: Path, tmp_path: P
     assert other.teacher.kind == "score"
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own(tiny_data: Path, tmp_path: Path, make_weights: Any) -> None:
     league = small_league(tiny_data, tmp_path, make_weights("tiny16"))
     assert launch(league.teacher) is None

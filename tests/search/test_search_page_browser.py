@@ -20,7 +20,7 @@ from tests.search.page_browser import THUMBNAIL, chromium, crops, opened, say, s
 from tests.search.page_helpers import GREEN, RED, empty_finder, encoded, fill, filled_finder, scene, served
 
 # looked for, not imported: that takes seconds in every process that collects the tests
-pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra ui")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra ui")]
 TWO = scene((40, RED), (220, GREEN))
 
 
