@@ -17,6 +17,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "search": {"faiss": "faiss-cpu", "supervision": "supervision", "polars": "polars"},
     "ui": {"gradio": "gradio"},
     "ray": {"ray": "ray"},
+    "qat": {"modelopt": "nvidia-modelopt>=0.44", "huggingface_hub": "huggingface_hub"},
 }
 INCLUDES: dict[str, str] = {"search": "reid", "ui": "search", "ray": "search"}  # an extra that has another one in it
 # In no extra of ours: asked for by one checkpoint or one export format.
@@ -26,7 +27,6 @@ OTHERS: dict[str, str] = {
     "dx_com": "dx_com",
     "litert_torch": "litert-torch",
     "MNN": "MNN",
-    "modelopt": "nvidia-modelopt>=0.44",
     "paddle": "paddlepaddle",
     "quark": "amd-quark",
     "rknn": "rknn-toolkit2",

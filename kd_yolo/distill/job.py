@@ -35,6 +35,7 @@ from kd_yolo.yolo.arguments.fit import check_fits_data
 from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.files.locate import TEACHER, locate
+from kd_yolo.yolo.files.quantized_state import refuse_quantized
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
 from kd_yolo.yolo.heads import check_distillable, detect_head
 
@@ -166,8 +167,9 @@ def load_teachers(names: Sequence[str], *, trust: bool) -> dict[str, Any]:
     """
     files = {name: find_weights(name) for name in names if name != EMA_TEACHER}
     models = {name: load_checkpoint(file, trust=trust, flag=TEACHER)[0] for name, file in files.items()}
-    for model in models.values():
+    for name, model in models.items():
         detect_head(model, "teacher")
+        refuse_quantized(model, name, "as a teacher")
     return models
 
 
@@ -184,6 +186,7 @@ def load_student(plan: Plan) -> YOLO:
     trust = plan.config.trust_weights
     model, _ = load_checkpoint(plan.student, trust=trust, flag="--student")  # the clear error, before ultralytics'
     detect_head(model, "student")
+    refuse_quantized(model, plan.student, "as a student")
     with _trust(plan):
         return YOLO(plan.student)
 

@@ -41,6 +41,7 @@ from kd_yolo.distill.start import StartMixin
 from kd_yolo.distill.teacher import EMATeacher, Teacher
 from kd_yolo.distill.unlabelled import UnlabelledMixin
 from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.quantized_state import refuse_quantized
 from kd_yolo.yolo.heads import detect_head
 
 
@@ -99,6 +100,7 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
             )
         model, _ = load_checkpoint(source, trust=self.kd_config.trust_weights)
         detect_head(model, "teacher")
+        refuse_quantized(model, source, "as a teacher")
         parameter = next(student.parameters())
         is_nhwc = any(p.ndim == 4 and not p.is_contiguous() for p in student.parameters())
         layout = torch.channels_last if is_nhwc else torch.contiguous_format

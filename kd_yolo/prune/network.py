@@ -24,6 +24,7 @@ from kd_yolo.yolo.data.batches import Images, batches, task_loss
 from kd_yolo.yolo.evaluate import check_data
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.pruned_file import save_pruned
+from kd_yolo.yolo.files.quantized_state import refuse_quantized
 from kd_yolo.yolo.heads import input_channels
 from kd_yolo.yolo.measure import Latency, Size, measure_latency, measure_size, onnx_runner, torch_runner
 from kd_yolo.yolo.prunable import head_maps
@@ -57,11 +58,7 @@ class Network:
         """
         device = choose_device(settings.device)
         model, checkpoint = load_checkpoint(settings.model, trust=settings.trust_weights)
-        if checkpoint.get("modelopt"):
-            raise InputError(
-                f"{settings.model} was trained quantisation-aware: prune the network that it was made from, then"
-                " quantise."
-            )
+        refuse_quantized(model, str(settings.model), "to prune")
         network = cls(model.to(device), checkpoint, settings)
         network._check_data()
         return network

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from ultralytics.utils import LOGGER, RANK
-from ultralytics.utils.torch_utils import unwrap_model
+from ultralytics.utils.torch_utils import strip_qat, unwrap_model
 
 from kd_yolo.base.errors import KDYoloError
 from kd_yolo.base.files import unfinished, write_bytes
@@ -120,6 +120,7 @@ class CheckpointMixin(EndMixin):
         self._opens = True
         ema = deepcopy(self.ema.ema).to(memory_format=torch.contiguous_format)
         ema.criterion = None
+        strip_qat(ema)  # as upstream does: the classes of quantised layers are made at runtime
         ckpt.update(ema=ema, optimizer=self.optimizer.state_dict())
         ckpt[STATE] = self._exact_state()
         save_atomically(ckpt, path)

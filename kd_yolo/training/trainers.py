@@ -12,12 +12,13 @@ from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.models.yolo.segment import SegmentationTrainer
 
 from kd_yolo.training.checkpoint import CheckpointMixin
+from kd_yolo.training.quantized import QuantizedMixin
 from kd_yolo.training.settings import SettingsMixin
 from kd_yolo.training.widths import WidthsMixin
 
 
-class TrainerMixin(SettingsMixin, WidthsMixin, CheckpointMixin):
-    """What every trainer of ours adds to ultralytics' trainer of the task: settings, widths, checkpoints."""
+class TrainerMixin(SettingsMixin, QuantizedMixin, WidthsMixin, CheckpointMixin):
+    """What every trainer of ours adds to ultralytics' trainer of the task: settings, INT8, widths, checkpoints."""
 
 
 class RetrainTrainer(TrainerMixin, DetectionTrainer):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ultralytics.nn.tasks as tasks
 from torch import nn
 from ultralytics.utils import LOGGER, RANK
+from ultralytics.utils.torch_utils import strip_qat
 
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.yolo.classes import num_classes, set_classes
@@ -48,6 +49,7 @@ class WidthsMixin(_Base):
             raise InputError(f"{self.args.model} is fused for inference and cannot be trained: open its file again.")
         self._check_data(weights)
         model = deepcopy(weights).float().train().requires_grad_(True)
+        strip_qat(model)  # of a resumed run; upstream quantises what it gets
         for key in ("args", "task", "pt_path", "criterion"):  # facts of the old file, which a new model has not either
             vars(model).pop(key, None)
         model._modules.pop("criterion", None)  # RT-DETR's is a module

@@ -67,6 +67,7 @@ def check_ultralytics() -> str:
     """
     import ultralytics
     from packaging.specifiers import SpecifierSet
+    from ultralytics.engine import trainer
     from ultralytics.engine.trainer import BaseTrainer
     from ultralytics.nn.tasks import BaseModel
 
@@ -76,6 +77,7 @@ def check_ultralytics() -> str:
             f" pip install 'ultralytics{SUPPORTED}'"
         )
     missing = [name for name in SEAMS if not hasattr(BaseTrainer, name)]
+    missing += [name for name in ("prepare_qat", "restore_qat") if not hasattr(trainer, name)]
     if "self.criterion(preds, batch)" not in inspect.getsource(BaseModel.loss):
         missing.append("BaseModel.loss -> criterion")
     if missing:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from ultralytics import YOLO
+from ultralytics.utils.torch_utils import is_qat
 
 from kd_yolo.distill.trainer import TRAINERS
 
@@ -57,6 +58,19 @@ def test_one_epoch(
     best = YOLO(str(trainer.best))
     assert best.task == task
     assert not any("kd_" in key for key in best.model.state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["segment", "pose", "obb"])
+def test_one_epoch_for_int8(
+    train: Train, make_weights: Any, tiny_yaml: Any, task_data: Callable[[str], str], task: str
+) -> None:
+    pytest.importorskip("modelopt", reason="needs the extra qat")
+    weights = make_weights(tiny_yaml(16, head=HEADS[task]))
+    arguments = dict(trainer=TRAINERS[task], data=task_data(task), teacher=weights, loss="cwd+bkd", epochs=1)
+    best = YOLO(str(train(model=weights, quantize=8, **arguments).best))
+    assert best.task == task
+    assert is_qat(best.model)
 
 
 def test_a_detector_teaches_a_segmentation_student_features(

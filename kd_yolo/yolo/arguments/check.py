@@ -11,11 +11,13 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 from kd_yolo.base.device import check_devices, parse_devices
 from kd_yolo.base.errors import ConfigError
+from kd_yolo.base.extras import check_installed
 from kd_yolo.base.reading import shown
 from kd_yolo.base.registry import nearest
-from kd_yolo.yolo.arguments.table import REMOVED, RENAMED, TABLE, Command
+from kd_yolo.yolo.arguments.table import REMOVED, RENAMED, TABLE, TRAININGS, Command
 
 DEFAULTS: Mapping[str, Any] = MappingProxyType(DEFAULT_CFG_DICT)
+INT8 = "training for INT8 (quantize=8)"
 # What ultralytics itself puts among the arguments of a trainer, and what only Python can give it.
 FROM_UPSTREAM = frozenset(
     ("task", "mode", "model", "resume", "cfg", "save_dir", "augmentations", "session", "distill_model")
@@ -78,6 +80,8 @@ def check_arguments(
     problems = find_problems(arguments, command, own=own)
     if problems:
         raise ConfigError("\n".join(problems))
+    if command in TRAININGS and is_int8(arguments.get("quantize")):
+        check_installed("modelopt", "huggingface_hub", purpose=INT8)
     values = {key: _as_int(key, value) for key, value in arguments.items()}
     try:
         get_cfg(dict(DEFAULT_CFG_DICT), dict(values))  # the last word is ultralytics'
@@ -117,7 +121,7 @@ def find_problems(
         else:
             problem = _wrong_value(key, value, command)
         problems += [problem] if problem else []
-    return problems or _check_together(arguments)
+    return problems or _check_together(arguments, command)
 
 
 def _refusal(key: str, why: str) -> str:
@@ -167,7 +171,7 @@ def _wrong_device(value: Any, command: Command) -> str | None:
     return None
 
 
-def _check_together(arguments: Mapping[str, Any]) -> list[str]:
+def _check_together(arguments: Mapping[str, Any], command: Command) -> list[str]:
     """Values that are right alone and wrong together."""
     problems = []
     batch, devices = arguments.get("batch", 1), check_devices(arguments.get("device"))
@@ -182,9 +186,17 @@ def _check_together(arguments: Mapping[str, Any]) -> list[str]:
         problems.append(f"momentum=0: {arguments['optimizer']} here is Nesterov's, which needs momentum above 0.")
     if arguments.get("nms") is True and "format" not in arguments:
         problems.append("nms=True embeds NMS in an export, a training does nothing with it: leave it out.")
+    quantize = arguments.get("quantize")
+    if quantize is not None and command in TRAININGS and not is_int8(quantize):
+        problems.append(f"quantize={_plain(quantize)}: a training takes 8, for INT8. The others are of export.")
     if arguments.get("save_conf") and not arguments.get("save_txt"):
         problems.append("save_conf=True does nothing without save_txt=True.")
     return problems
+
+
+def is_int8(quantize: Any) -> bool:
+    """Whether ``quantize=`` asks a training for INT8."""
+    return str(quantize).lower() in {"8", "int8", "w8a8"}
 
 
 def _has_memory(devices: Collection[str]) -> bool:

@@ -71,10 +71,6 @@ def _depth(rule: Rule) -> Argument:
 
 
 _DEVICES = Rule(f"{EXPECTED.removeprefix('expected ')}, or several such as 0,1", lambda _: True, "cpu")
-_QUANTIZE = (
-    "training for INT8 (QAT) keeps modules in the network that our trainers cannot save yet. Train without, and give"
-    " quantize= to yolo export"
-)
 _EXIST_OK: dict[Command, str] = {
     "train": "every run has a folder of its own here. Choose another name=",
     "league": "the command itself keeps its folders",
@@ -124,7 +120,8 @@ TABLE: dict[str, Argument] = {
     "quantize": Argument(
         or_none(v.either(v.strictly_whole(8, 32, 8), v.one_of("8", "16", "32", "int8", "fp16", "fp32", "w8a8",
                 "w16a16", "w32a32", "w8a16", "w8a32"))),
-        dict.fromkeys(TRAININGS, _QUANTIZE),
+        {"league": "its arms are compared as float networks. Train the best one for INT8 with train_distill.py"},
+        "8 trains for INT8: the teachers stay as they are",
     ),
     "freeze": _passed(or_none(v.FREEZE), "layers of the student"),
     "cache": _passed(v.either(FLAG, v.one_of("ram", "disk")), "unlabelled images are never cached on disk"),

@@ -11,13 +11,14 @@ from torch import nn
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.utils import DEFAULT_CFG_DICT
 
-from kd_yolo.base.errors import InputError, MissingDependencyError
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.extras import check_installed
 from kd_yolo.base.reading import shown
 from kd_yolo.yolo.families import head_like
 from kd_yolo.yolo.files.file_kind import GIVE_A_MODEL
 from kd_yolo.yolo.files.locate import locate
 from kd_yolo.yolo.files.model_check import check_model, check_runs, check_wrapped
+from kd_yolo.yolo.files.quantized_state import check_quantized, import_modelopt
 from kd_yolo.yolo.files.train_args import safe_train_args
 from kd_yolo.yolo.files.unpickle import MALFORMED, unpickle_safely, unpickle_trusted
 
@@ -44,9 +45,10 @@ def load_checkpoint(
     model = _model_of(file, checkpoint)
     if not trust:
         check_model(file, model)
+        check_quantized(file, model, checkpoint)
     try:
         finished = _finish(model.float(), file, checkpoint)
-    except MALFORMED as error:
+    except (*MALFORMED, ImportError) as error:
         raise InputError(f"{file} cannot be run: {type(error).__name__}: {shown(str(error))}.") from error
     check_runs(file, finished)
     return finished, checkpoint
@@ -86,8 +88,10 @@ def check_models(file: Path, checkpoint: dict[str, Any]) -> None:
         network = checkpoint.get(key)
         if isinstance(network, DistillationModel):  # of ultralytics' own distillation, before its end
             check_wrapped(file, network)
+            check_quantized(file, network.student_model, checkpoint)
         elif isinstance(network, tasks.BaseModel):
             check_model(file, network, finite=False)  # a run recovers from NaN in its own files
+            check_quantized(file, network, checkpoint)
         elif isinstance(network, nn.Module):
             raise InputError(f"{file} holds a {type(network).__name__} as its {key}. {GIVE_A_MODEL}")
 
@@ -110,17 +114,13 @@ def _require_modelopt(file: Path, checkpoint: dict[str, Any]) -> None:
     """Ultralytics would pip-install modelopt as soon as the checkpoint's key is there."""
     if not checkpoint.get("modelopt"):
         return
-    check_installed("modelopt", purpose=f"{file} was trained quantisation-aware: it")
-    if not hasattr(tasks, "restore_qat"):
-        raise MissingDependencyError(
-            f"{file} was trained quantisation-aware, which this ultralytics cannot load:"
-            " pip install -U 'ultralytics<8.5'"
-        )
+    check_installed("modelopt", "huggingface_hub", purpose=f"{file} was trained for INT8 (quantize=8): it")
 
 
 def _finish(model: nn.Module, file: Path, checkpoint: dict[str, Any]) -> nn.Module:
     """What ultralytics' ``load_checkpoint`` does to a model once it is unpickled, in its order."""
     if checkpoint.get("modelopt"):
+        import_modelopt(str(file))
         tasks.restore_qat(model, checkpoint["modelopt"])
     facts: Any = model  # plain attributes, which nn.Module's annotations do not know
     facts.args = {**DEFAULT_CFG_DICT, **safe_train_args(checkpoint)}
