@@ -17,7 +17,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "search": {"faiss": "faiss-cpu", "supervision": "supervision", "polars": "polars"},
     "ui": {"gradio": "gradio"},
     "ray": {"ray": "ray"},
-    "qat": {"modelopt": "nvidia-modelopt>=0.44", "huggingface_hub": "huggingface_hub"},
+    "qat": {"modelopt": "nvidia-modelopt", "huggingface_hub": "huggingface_hub"},
 }
 INCLUDES: dict[str, str] = {"search": "reid", "ui": "search", "ray": "search"}  # an extra that has another one in it
 # In no extra of ours: asked for by one checkpoint or one export format.

@@ -38,6 +38,15 @@ class DistillStage(TrainStage, DistillOptions):
         return self.model_dump(include=set(TERM_FLAGS), exclude_unset=True, exclude_none=True)
 
 
+class QatStage(DistillStage):
+    """Training for INT8 (``quantize=8``), under the network itself before it is rounded or another teacher."""
+
+    epochs: int = Field(default=10, ge=1, le=MAX_COUNT)
+    """How long."""
+    teacher: str | None = None
+    """Weights of the teacher (default: the network itself before this stage)."""
+
+
 class CompareStage(StrictModel):
     """The table at the end."""
 
@@ -66,6 +75,8 @@ class PipelineConfig(StrictModel):
     """Training of the pruned network."""
     distill: DistillStage | None = DistillStage()
     """Distillation after that."""
+    qat: QatStage | None = None
+    """Training for INT8 after that; needs the extra ``qat``."""
     compare: CompareStage | None = CompareStage()
     """The table at the end."""
     gate: dict[str, float] = Field(default_factory=dict)

@@ -16,7 +16,7 @@ from kd_yolo.base.registry import nearest
 from kd_yolo.config.base import read_yaml
 from kd_yolo.config.pipeline import PipelineConfig
 from kd_yolo.pipeline.model import PruneModel
-from kd_yolo.pipeline.stages import Job, check_arguments
+from kd_yolo.pipeline.stages import QAT, Job, check_arguments, measured
 from kd_yolo.pipeline.step import Step
 from kd_yolo.prune.plots import draw_channels, draw_gammas, draw_timeline
 from kd_yolo.report.compare import Comparison, compare
@@ -73,7 +73,7 @@ def run_chain(config: PipelineConfig, folder: Path, *, trust: bool = False) -> C
     model = PruneModel(config.model, folder=folder, trust_weights=trust, **config.train)
     with model.state.locked():
         steps = _run_stages(model, config)
-        shown = steps if steps[0].stage != "prune" else [model.unpruned_step(), *steps]
+        shown = steps if steps[0].stage != "prune" else [_unpruned(model), *steps]
         table = _compare(model, config, shown)
         _draw(model.folder, shown)
     _check_gate(config, shown, model.folder)
@@ -89,12 +89,12 @@ def check_stages(config: PipelineConfig) -> None:
     """
     problems = _problems("train", lambda: check_arguments(config.train))
     stages: dict[str, dict[str, Any]] = {"prune": config.prune}
-    for name in ("base", "sparse", "retrain", "distill"):
+    for name in ("base", "sparse", "retrain", "distill", "qat"):
         stage = getattr(config, name)
         if stage is not None:
             said = stage.model_dump(exclude={"train"}, exclude_unset=True, exclude_none=True)
             own = {"epochs": stage.epochs, **said}
-            stages[name] = {**config.train, **stage.train, **own, "data": config.data}
+            stages[name] = {**config.train, **(QAT if name == "qat" else {}), **stage.train, **own, "data": config.data}
             repeated = [key for key in own if key in stage.train]
             problems += [f"{name}: {key} stands in the stage and in its 'train'." for key in repeated]
     if not problems:
@@ -124,11 +124,18 @@ def _run_stages(model: PruneModel, config: PipelineConfig) -> list[Step]:
     steps.append(model.prune(data=data, **config.prune))
     if config.retrain is not None:
         steps.append(model.train(data, config.retrain.epochs, **config.retrain.train))
-    if config.distill is not None:
-        stage = config.distill
-        own = {**stage.term_flags(), **stage.train}
-        steps.append(model.distill(stage.teacher, stage.loss, data, stage.epochs, **own))
+    for stage, run in ((config.distill, model.distill), (config.qat, model.qat)):
+        if stage is not None:
+            own = {**stage.term_flags(), **stage.train}
+            steps.append(run(stage.teacher, stage.loss, data, stage.epochs, **own))
     return steps
+
+
+def _unpruned(model: PruneModel) -> Step:
+    """The network before pruning as a step: what a chain that trains nothing before pruning is compared with."""
+    assert model.unpruned is not None, "prune() was called"
+    settings = {**model.arguments, "data": model.data}
+    return measured(Job("unpruned", model.unpruned, model.folder, settings, model.trust_weights), Path(model.unpruned))
 
 
 def _compare(model: PruneModel, config: PipelineConfig, shown: list[Step]) -> Comparison | None:

@@ -20,7 +20,7 @@ from kd_yolo.pipeline.use import ModelUse
 from kd_yolo.yolo.arguments.check import DEFAULTS
 
 log = logging.getLogger("kd_yolo")
-EPOCHS = {"base": 50, "sparse": 50, "retrain": 50, "distill": 100}  # when nobody says it
+EPOCHS = {"base": 50, "sparse": 50, "retrain": 50, "distill": 100, "qat": 10}  # when nobody says it
 
 
 class PruneModel(ModelUse):
@@ -213,14 +213,39 @@ class PruneModel(ModelUse):
         call = calls.Call("distill()", path, data, save_dir)
         return self._train("distill", stages.distill, call, epochs, {**arguments, **own, "loss": loss_type})
 
-    # -- machinery -----------------------------------------------------------------------------------------------------
-    def unpruned_step(self) -> Step:
-        """The network before pruning as a step: what a chain that trains nothing before pruning is compared with."""
-        assert self.unpruned is not None, "prune() was called"
-        settings = {**self.arguments, "data": self._data}
-        job = stages.Job("unpruned", self.unpruned, self.folder, settings, self.trust_weights)
-        return stages.measured(job, Path(self.unpruned))
+    def qat(
+        self,
+        teacher: PathLike | None = None,
+        loss_type: str | list[Any] | None = None,
+        path: PathLike | None = None,
+        epochs: int | None = None,
+        save_dir: PathLike | None = None,
+        *,
+        data: PathLike | None = None,
+        **arguments: Any,
+    ) -> Step:
+        """Trains for INT8 (ultralytics' ``quantize=8``) under a teacher: the last stage, before :meth:`export`.
 
+        Args:
+            teacher: its weights, also ``t_weight=``; None is the network itself before it is rounded.
+            loss_type: as in :meth:`distill`, and so are the others.
+            path: the data YAML or the file to write.
+            epochs: 10 when nobody says it.
+            save_dir: the file to write.
+            data: the data YAML.
+            **arguments: without them AdamW at ``lr0=1e-4``, no warm-up.
+
+        Raises:
+            MissingDependencyError: the extra ``qat`` is not installed.
+        """
+        teacher = calls.take(arguments, "teacher", teacher, "qat()") or self.weights
+        loss_type = calls.take(arguments, "loss_type", loss_type, "qat()")
+        calls.check_loss(loss_type)
+        own = {"teacher": find_weights(calls.name(teacher)), "loss": loss_type}
+        call = calls.Call("qat()", path, data, save_dir)
+        return self._train("qat", stages.qat, call, epochs, {**stages.QAT, **arguments, **own})
+
+    # -- machinery -----------------------------------------------------------------------------------------------------
     def _train(
         self,
         name: str,
@@ -257,7 +282,7 @@ class PruneModel(ModelUse):
         with self.state.locked():
             step = self._run_or_find(job, run)
         if save_dir is not None:
-            _copy(step.path, Path(save_dir))
+            write_bytes(Path(save_dir), step.path.read_bytes())
         self.weights, self._calls[name] = str(step.path), count
         return step
 
@@ -273,7 +298,3 @@ class PruneModel(ModelUse):
         self.state.finish(step)
         log.warning("%s", step)
         return step
-
-
-def _copy(source: Path, target: Path) -> None:
-    write_bytes(target, source.read_bytes())

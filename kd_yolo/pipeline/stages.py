@@ -36,21 +36,32 @@ __all__ = [
     "distill",
     "measured",
     "prune",
+    "qat",
     "retrain",
     "sparse_train",
 ]
 
 log = logging.getLogger("kd_yolo")
+DISTILLATION = ("teacher", "loss", *TERM_FLAGS)
 OURS = {
     "retrain": (),
     "base": (),
     "sparse": ("sparsity",),
-    "distill": ("teacher", "loss", *TERM_FLAGS),
+    "distill": DISTILLATION,
+    "qat": DISTILLATION,
     "prune": ("retrain_epochs", "train"),
 }
 PRUNE_NAMES = ("save_dir", "retrain_epochs", *(set(PruneSettings.model_fields) - {"model", "trust_weights"}))
 
-PLACE = ("project", "name", "exist_ok")  # where a run lies
+# Training for INT8 changes weights as little as rounding asks for; what the call itself says counts more.
+INT8 = {"quantize": 8}
+QAT = {"optimizer": "AdamW", "lr0": 1e-4, "warmup_epochs": 0}
+
+_PLACED = "every stage has its place in the chain's folder"
+NOT_OF_A_STAGE = {
+    **dict.fromkeys(("project", "name", "exist_ok"), _PLACED),
+    "quantize": "the stage qat trains for INT8, after pruning",
+}
 
 
 @dataclass(frozen=True)
@@ -84,9 +95,12 @@ class Job:
             return
         ours = {key: value for key, value in self.settings.items() if key in OURS[kind]}
         theirs = {key: value for key, value in self.settings.items() if key not in ours}
-        check_arguments(theirs, "distill" if kind == "distill" else "train", own=OURS[kind])
+        is_distillation = OURS[kind] == DISTILLATION
+        check_arguments(theirs, "distill" if is_distillation else "train", own=OURS[kind])
+        if kind == "qat":
+            arguments_checked(INT8, "distill")
         check_data_arguments(theirs)
-        if kind == "distill":
+        if is_distillation:
             flags = {key: value for key, value in ours.items() if key in TERM_FLAGS}
             resolve_distill("?", DEFAULT_LOSS if ours.get("loss") is None else ours["loss"], **flags)
         elif "sparsity" in ours:
@@ -114,10 +128,9 @@ def check_arguments(
     Raises:
         ConfigError: every problem found.
     """
-    placed = [f"'{key}=': every stage has its place in the chain's folder. Leave it out." for key in PLACE]
-    problems = [line for key, line in zip(PLACE, placed, strict=True) if key in arguments]
+    problems = [f"'{key}=': {why}. Leave it out." for key, why in NOT_OF_A_STAGE.items() if key in arguments]
     if problems:
-        problems += find_problems({k: v for k, v in arguments.items() if k not in PLACE}, command, own=own)
+        problems += find_problems({k: v for k, v in arguments.items() if k not in NOT_OF_A_STAGE}, command, own=own)
         raise ConfigError("\n".join(problems))
     return arguments_checked(arguments, command, own=own)
 
@@ -146,18 +159,23 @@ def sparse_train(job: Job) -> Step:
     return measured(job, best.with_name(SPARSE_FILE))
 
 
-def distill(job: Job) -> Step:
-    """Trains the network under a teacher."""
+def qat(job: Job) -> Step:
+    """Trains the network under a teacher, for INT8."""
+    return distill(job, INT8)
+
+
+def distill(job: Job, further: Mapping[str, Any] | None = None) -> Step:
+    """Trains the network under a teacher; ``further`` are ultralytics arguments of the stage itself."""
     last = job.folder / "weights" / "last.pt"
     progress = progress_of(last, trust=job.trust)
     if progress is Progress.NOTHING:
         prepare_folder(job.folder)
         settings = dict(job.settings)
-        own = {key: settings.pop(key) for key in OURS["distill"] if key in settings}
+        own = {key: settings.pop(key) for key in DISTILLATION if key in settings}
         flags = {key: own[key] for key in TERM_FLAGS if key in own}
         place = {"project": str(job.folder.parent), "name": job.folder.name, "exist_ok": True}
         request = distillation.Request(
-            own.get("teacher"), job.weights, own.get("loss"), flags, job.trust, {**settings, **place}
+            own.get("teacher"), job.weights, own.get("loss"), flags, job.trust, {**settings, **(further or {}), **place}
         )  # fmt: skip
         distillation.distil(distillation.make_plan(request))
     elif progress is not Progress.FINISHED:

@@ -8,25 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 from ultralytics.engine import trainer as upstream
 from ultralytics.utils import DEFAULT_CFG
 
+from kd_yolo.training.checkpoint import CheckpointMixin
 from kd_yolo.yolo.arguments.check import INT8, is_int8
 from kd_yolo.yolo.files.quantized_state import import_modelopt, refuse_quantized
 
-if TYPE_CHECKING:
-    from ultralytics.engine.trainer import BaseTrainer as _Base
-else:
-    _Base = object
 
-
-class QuantizedMixin(_Base):
+class QuantizedMixin(CheckpointMixin):
     """Lets upstream quantise the plain network, in a new run and in a resumed one."""
-
-    plain_model: Callable[[], AbstractContextManager[None]]  # of CheckpointMixin
 
     def __init__(self, cfg: Any = DEFAULT_CFG, overrides: dict[str, Any] | None = None, _callbacks: Any = None) -> None:
         if is_int8((overrides or {}).get("quantize")):

@@ -113,7 +113,10 @@ def test_flags_and_what_does_not_fit(
     ("part", "message"),
     [
         ({"train": {"imgsz": 0}}, "train: imgsz=0"),
-        ({"train": {"quantize": 8}}, "train: 'quantize=': training for INT8"),
+        ({"train": {"quantize": 8}}, "train: 'quantize=': the stage qat trains for INT8"),
+        ({"retrain": {"train": {"quantize": 8}}}, "retrain: 'quantize=': the stage qat trains for INT8"),
+        ({"qat": {"train": {"quantize": 16}}}, "qat: 'quantize=': the stage qat trains for INT8"),
+        ({"qat": {"loss": "cwdd"}}, "qat: loss=cwdd: 1 problem"),
         ({"train": {"folder": "x"}}, "train: 'folder' is not an ultralytics argument"),
         ({"train": {"model": "x.pt"}}, "train: 'model='"),
         ({"train": {"lr0": float("nan")}}, "train: lr0=nan"),
@@ -182,7 +185,7 @@ def test_trainers_from_python(make_weights: Any, tiny_data: Path, tmp_path: Path
 
     base = {"model": make_weights("tiny8"), "data": str(tiny_data), "project": str(tmp_path / "runs")}
     for trainer, own in ((DistillationTrainer, {"teacher": base["model"]}), (RetrainTrainer, {})):
-        for bad in ({"imgsz": 0}, {"device": "foo"}, {"quantize": 8}, {"batch": 0}, {"tua": 3}, {"save_crop": True}):
+        for bad in ({"imgsz": 0}, {"device": "foo"}, {"quantize": 16}, {"batch": 0}, {"tua": 3}, {"save_crop": True}):
             with pytest.raises((ConfigError, InputError), match=next(iter(bad))):
                 trainer(overrides={**base, **own, **bad})
     assert not (tmp_path / "runs").exists()

@@ -122,7 +122,7 @@ BAD = [
     # -- arguments
     (["imgsz=0"], 2, "imgsz=0"),
     (["batch=-1"], 2, "measures the memory of one GPU"),
-    (["quantize=8"], 2, "training for INT8 (QAT)"),
+    (["quantize=16"], 2, "a training takes 8, for INT8"),
     (["classes=99"], 2, "classes=99: the data has no class 99, expected 0 to 1 (c0, c1)"),
     (["classes=0", "--loss", "kl"], 2, "kl over 1 class"),
     (["freeze=7", "--loss", "cwd"], 2, "freeze=7: the network has 7 layers"),

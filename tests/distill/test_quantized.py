@@ -99,3 +99,27 @@ def test_heads_with_a_one_to_one_branch(train: Train, make_weights: Any, tiny_ya
     student, teacher = (make_weights(tiny_yaml(width, head=head)) for width in (8, 16))
     run = train(model=student, teacher=teacher, loss="cwd+bkd", epochs=1, **ARGUMENTS)
     assert is_qat(load_checkpoint(run.best)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(teacher="ema", loss="bkd"),
+        dict(loss="bkd", teacher_cache=1, close_mosaic=0),
+        dict(loss="bkd", unlabelled="images/train", fraction=0.5),
+        dict(loss="bkd", teacher_every=2),
+    ],
+    ids=lambda options: next(key for key in options if key not in ("loss", "close_mosaic")),
+)
+def test_with_the_other_options(
+    train: Train, rows: Any, tiny_data: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    given = dict(options)
+    if "unlabelled" in given:
+        given["unlabelled"] = str(tiny_data.parent / given["unlabelled"])
+    if "teacher_cache" in given:
+        given |= dict(teacher_cache_dir=str(tmp_path / "cache"))
+    run = train(epochs=1, **given, **ARGUMENTS)
+    assert float(rows(run)[0]["train/kd_bkd"]) > 0
+    assert is_qat(load_checkpoint(run.best)[0])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kd_yolo import PruneModel
 from kd_yolo.base.errors import ConfigError, InputError, KDYoloError
@@ -145,3 +146,24 @@ def test_missing_data_leaves_no_folder(model: PruneModel) -> None:
     with pytest.raises((InputError, ConfigError), match=r"none\.yaml"):
         model.prune(0.2, data="none.yaml")
     assert not (model.folder / "prune").exists()
+
+
+def test_a_pruned_network_is_trained_for_int8_under_itself_and_exported(model: PruneModel, tiny_data: Path) -> None:
+    pytest.importorskip("modelopt", reason="needs the extra qat")
+    onnx = pytest.importorskip("onnx")
+    pruned = model.prune(0.3)
+    step = model.qat(data=tiny_data, epochs=1, loss_type="bkd")
+    run = yaml.safe_load((step.path.parents[1] / "args.yaml").read_text())
+    assert (run["quantize"], run["lr0"], run["optimizer"]) == (8, 1e-4, "AdamW")
+    assert run["kd"]["config"]["teacher"] == str(pruned.path)
+    assert step.metrics["parameters"] == pruned.metrics["parameters"]
+    graph = onnx.load(model.export("onnx")).graph
+    weights = {w.name for w in graph.initializer}
+    rounded = {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"} & weights
+    assert len(rounded) > 10  # the weights of the convolutions
+    with pytest.raises(ConfigError, match="the stage qat trains for INT8"):
+        model.train(tiny_data, quantize=8)
+    with pytest.raises(InputError, match="was trained for INT8"):
+        model.train(tiny_data, epochs=1)
+    with pytest.raises(InputError, match="was trained for INT8"):
+        model.prune(0.1)

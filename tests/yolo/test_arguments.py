@@ -137,7 +137,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "single_cls": ("1", "maybe"),
     "val": ("1",),
     "nms": ("True", "1"),
-    "quantize": ("8", "int8", "16", "none"),
+    "quantize": ("16", "fp32", "9"),
     "resume": ("True", "last.pt"),
     "cfg": ("mine.yaml",),
 }  # fmt: skip

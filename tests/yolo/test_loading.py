@@ -155,14 +155,12 @@ def test_trust_warns_of_what_it_allows(tiny_model: nn.Module, tmp_path: Path, mo
     assert "may run any code" in said[0]
 
 
-def test_quantisation_aware_checkpoint_needs_modelopt(
+def test_a_checkpoint_trained_for_int8_needs_modelopt(
     tiny_model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.save({"model": tiny_model, "modelopt": {"ranges": {}}}, tmp_path / "qat.pt")
-    with pytest.raises(MissingDependencyError, match=r"needs nvidia-modelopt.* pip install"):
-        load_checkpoint(tmp_path / "qat.pt")
-    restored: list[Any] = []
-    monkeypatch.setattr("kd_yolo.yolo.files.loading.check_installed", lambda *names, purpose: None)
-    monkeypatch.setattr(tasks, "restore_qat", lambda model, state: restored.append(state), raising=False)
-    load_checkpoint(tmp_path / "qat.pt")
-    assert restored == [{"ranges": {}}]
+    monkeypatch.setattr("kd_yolo.base.extras.is_installed", lambda module: module != "modelopt")
+    torch.save({"model": tiny_model, "modelopt": {"ranges": {}}}, tmp_path / "int8.pt")
+    with pytest.raises(
+        MissingDependencyError, match=r"quantize=8.*needs nvidia-modelopt.*pip install 'kd-yolo\[qat\]'"
+    ):
+        load_checkpoint(tmp_path / "int8.pt")

@@ -71,6 +71,8 @@ class SparseMixin(TrainerMixin):
             raise ConfigError(f"a resumed run keeps its {', '.join(changed)}: start a new run to change them.")
         if self.args.time:
             raise ConfigError("time= does not go with sparse training, its lambda follows from epochs=: use that.")
+        if self.args.quantize:
+            raise ConfigError("quantize= does not go with sparse training: prune first, then train for INT8.")
         self.args.patience = 0  # the zeros are complete after the last epoch, and accuracy falls on the way
         return config
 
