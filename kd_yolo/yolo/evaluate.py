@@ -45,6 +45,7 @@ def validate(
     split: str = "val",
     device: str | torch.device | None = None,
     watch: Callable[[Any], None] | None = None,
+    exported: Path | None = None,
 ) -> dict[str, float]:
     """Validates as ``yolo val`` does, but prints no tables and leaves no run folder.
 
@@ -55,6 +56,7 @@ def validate(
         batch: images at a time.
         split: "train", "val" or "test".
         device: as ultralytics takes it; None is the first GPU, else the CPU.
+        exported: a file or folder that the model was exported to by us, which runs in its own runtime instead of it.
         watch: called with the validator after every batch, see :class:`kd_yolo.yolo.image_statistics.ImageStatistics`.
 
     Returns:
@@ -81,7 +83,7 @@ def validate(
             run = validator(args=settings, save_dir=Path(folder))
             if watch is not None:
                 run.add_callback("on_val_batch_end", watch)
-            found = run(model=model.float().eval())
+            found = run(model=model.float().eval() if exported is None else str(exported))
     return {str(key): float(value) for key, value in found.items()}
 
 
