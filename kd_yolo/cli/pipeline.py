@@ -18,7 +18,7 @@ from kd_yolo.cli.run import parse_flags, run_guarded, split_overrides
 from kd_yolo.config.base import TrustWeights
 
 ABOUT = About(
-    """Runs a chain: (base training, sparse training,) prune, retrain, distil, compare.
+    """Runs a chain: (base training, sparse training,) prune, retrain, distil, (train for INT8,) compare.
 
     The recipe is a YAML file, or a name in cfg/prune/. Everything goes into runs/prune/<name>/; the same command goes
     on where an interrupted one stopped, and refuses settings that have changed. key=value goes to ultralytics, every
@@ -60,7 +60,11 @@ def _run(flags: PipelineFlags, pairs: list[str]) -> None:
     result = run_chain(config, folder, trust=flags.trust_weights)
     if result.table is not None:
         result.table.print()
-    print_results(folder, ("compare.csv", "compare.md", "compare.json", "compare.png", "channels.png", "timeline.png"))
+    if result.int8 is not None:
+        print()
+        result.int8.print()
+    files = ("compare.csv", "compare.md", "compare.json", "compare.png", "int8.md", "int8.json")
+    print_results(folder, (*files, "channels.png", "timeline.png"))
     print_network(result.steps[-1].path)
     print_next(f"yolo export model={shell_path(result.steps[-1].path)} format=onnx")
 

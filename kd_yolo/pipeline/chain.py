@@ -20,6 +20,7 @@ from kd_yolo.pipeline.stages import QAT, Job, check_arguments, measured
 from kd_yolo.pipeline.step import Step
 from kd_yolo.prune.plots import draw_channels, draw_gammas, draw_timeline
 from kd_yolo.report.compare import Comparison, compare
+from kd_yolo.report.int8 import Int8Table, compare_int8
 
 log = logging.getLogger("kd_yolo")
 GATES = ("max-map-drop",)
@@ -33,11 +34,13 @@ class ChainResult:
         folder: where everything is.
         steps: its stages, in order.
         table: the comparison of the unpruned network and every stage since.
+        int8: the network in float and in INT8, where the stage qat ran.
     """
 
     folder: Path
     steps: tuple[Step, ...]
     table: Comparison | None
+    int8: Int8Table | None = None
 
 
 def read_recipe(path: Path, *, train: dict[str, Any], gate: dict[str, float]) -> PipelineConfig:
@@ -75,9 +78,10 @@ def run_chain(config: PipelineConfig, folder: Path, *, trust: bool = False) -> C
         steps = _run_stages(model, config)
         shown = steps if steps[0].stage != "prune" else [_unpruned(model), *steps]
         table = _compare(model, config, shown)
+        int8 = _compare_int8(model, config, steps)
         _draw(model.folder, shown)
     _check_gate(config, shown, model.folder)
-    return ChainResult(model.folder, tuple(steps), table)
+    return ChainResult(model.folder, tuple(steps), table, int8)
 
 
 def check_stages(config: PipelineConfig) -> None:
@@ -149,6 +153,20 @@ def _compare(model: PruneModel, config: PipelineConfig, shown: list[Step]) -> Co
     }
     settings["trust_weights"] = model.trust_weights
     table = compare([step.path for step in shown], data=model.data, **settings)
+    table.write(model.folder)
+    return table
+
+
+def _compare_int8(model: PruneModel, config: PipelineConfig, steps: list[Step]) -> Int8Table | None:
+    """The network before and after the stage qat, exported; measured again each time."""
+    if config.qat is None or config.compare is None:
+        return None
+    before, aware = steps[-2].path, steps[-1].path
+    assert model.data is not None, "a stage was trained"
+    table = compare_int8(
+        before, aware, model.folder / "export", data=model.data, imgsz=model.imgsz, rounds=config.compare.rounds,
+        trust=model.trust_weights,
+    )  # fmt: skip
     table.write(model.folder)
     return table
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ultralytics.utils.torch_utils import is_qat
+
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.config.compare import CompareConfig
 from kd_yolo.data.spec import read_data_yaml
@@ -171,6 +173,11 @@ def _notes(loaded: list[_Loaded], config: CompareConfig) -> list[str]:
             notes.append(f"{one.name} and {first.name} do not know the same classes ({counts})")
         if one.model.task != first.model.task:
             notes.append(f"{one.name} is a {one.model.task} model, {first.name} a {first.model.task} model")
+    rounded = [one.name for one in loaded if is_qat(one.model)]
+    if rounded and config.runtime == "torch":
+        notes.append(
+            f"{', '.join(rounded)}: trained for INT8, which PyTorch only imitates: its latency is --runtime onnx's"
+        )
     two_branches = [one.name for one in loaded if is_end2end(one.model.model[-1])]
     if two_branches:
         notes.append(

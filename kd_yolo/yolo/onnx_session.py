@@ -36,7 +36,17 @@ def onnx_runner(model: nn.Module, imgsz: int, threads: int) -> Callable[[], None
     """
     require_onnx()
     with tempfile.TemporaryDirectory() as folder:
-        session = _session(export_onnx(model, imgsz, Path(folder)), threads)
+        return file_runner(export_onnx(model, imgsz, Path(folder)), threads)
+
+
+def file_runner(file: Path, threads: int) -> Callable[[], None]:
+    """A function that runs one image through an ONNX file of ours, without post-processing.
+
+    Args:
+        file: exported here, for a fixed size.
+        threads: threads of the session.
+    """
+    session = _session(file, threads)
     source = session.get_inputs()[0]
     image = np.random.default_rng(0).random(source.shape, dtype=np.float32)
     return lambda: session.run(None, {source.name: image})

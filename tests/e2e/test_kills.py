@@ -54,6 +54,11 @@ KINDS = {
         ["distill", "--teacher", "{teacher}", "--student", "{student}", "--loss", "mgd", "data={data}", *TRAIN],
         "runs/distill/run", 9, ["distill"],
     ),
+    "int8": Kind(
+        ["distill", "--teacher", "{teacher}", "--student", "{student}", "--loss", "mgd", "quantize=8", "data={data}",
+         *TRAIN],
+        "runs/distill/run", 5, ["distill"],
+    ),
     "retrain": Kind(["retrain", "--model", "{student}", "data={data}", *TRAIN], "runs/retrain/run", 7, ["retrain"]),
     "sparse": Kind(["sparse", "--model", "{student}", "data={data}", *TRAIN], "runs/sparse/run", 5, ["sparse"]),
     "prune": Kind(
