@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ultralytics.utils.torch_utils import is_qat
-
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.config.compare import CompareConfig
 from kd_yolo.data.spec import read_data_yaml
@@ -17,6 +15,7 @@ from kd_yolo.yolo.evaluate import check_data, validate
 from kd_yolo.yolo.families import is_end2end
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.locate import EXPORTED, locate
+from kd_yolo.yolo.files.quantized_state import is_quantized
 from kd_yolo.yolo.measure import measure_latency, measure_size, onnx_runner, torch_runner
 from kd_yolo.yolo.onnx_session import require_onnx
 
@@ -173,7 +172,7 @@ def _notes(loaded: list[_Loaded], config: CompareConfig) -> list[str]:
             notes.append(f"{one.name} and {first.name} do not know the same classes ({counts})")
         if one.model.task != first.model.task:
             notes.append(f"{one.name} is a {one.model.task} model, {first.name} a {first.model.task} model")
-    rounded = [one.name for one in loaded if is_qat(one.model)]
+    rounded = [one.name for one in loaded if is_quantized(one.model)]
     if rounded and config.runtime == "torch":
         notes.append(
             f"{', '.join(rounded)}: trained for INT8, which PyTorch only imitates: its latency is --runtime onnx's"

@@ -161,6 +161,11 @@ def _is_known(key: Any, value: Any) -> bool:
     return type(value) is int and value in _NUMBERS.get(key, ())
 
 
+def is_quantized(model: nn.Module) -> bool:
+    """Whether a network was trained for INT8 and holds quantisers."""
+    return bool(is_qat(model))
+
+
 def refuse_quantized(model: nn.Module, file: str, role: str) -> None:
     """Refuses a network that was trained with ``quantize=8``.
 
@@ -172,7 +177,7 @@ def refuse_quantized(model: nn.Module, file: str, role: str) -> None:
     Raises:
         InputError: it holds quantisers.
     """
-    if is_qat(model):
+    if is_quantized(model):
         raise InputError(
             f"{file} was trained for INT8 (quantize=8) and holds rounded weights: {role}, give the network that it was"
             " trained from."
