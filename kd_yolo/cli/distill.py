@@ -137,7 +137,10 @@ def finish(result: Result, *, trust: bool = False) -> None:
     for line in gains:
         print(line)
     print_network(result.best, label="student")
-    print_next(f"yolo val model={shell_path(result.best)} data={shell_path(result.save_dir / 'data.yaml')}")
+    if result.is_int8:
+        print_next(f"yolo export model={shell_path(result.best)} format=onnx imgsz={result.imgsz}")
+    else:
+        print_next(f"yolo val model={shell_path(result.best)} data={shell_path(result.save_dir / 'data.yaml')}")
 
 
 def _gains(result: Result, alone: Path | None, *, trust: bool) -> list[str]:

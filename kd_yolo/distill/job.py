@@ -30,7 +30,7 @@ from kd_yolo.training.provenance import say_left_out
 from kd_yolo.training.resume import check_changes, run_folder, saved_arguments
 from kd_yolo.training.run import Progress, progress_of, run_training
 from kd_yolo.training.stage import require_unfinished, task_of
-from kd_yolo.yolo.arguments.check import check_arguments
+from kd_yolo.yolo.arguments.check import check_arguments, is_int8
 from kd_yolo.yolo.arguments.fit import check_fits_data
 from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
@@ -80,6 +80,7 @@ class Result:
     task: str
     imgsz: int
     baseline: str | None = None
+    is_int8: bool = False
 
 
 def make_plan(request: Request, *, write: bool = True) -> Plan:
@@ -138,8 +139,7 @@ def chosen_for(plan: Plan, teachers: Sequence[nn.Module], boxes: Mapping[str, in
     """What ``--loss auto`` is for a plan."""
     student, kept = load_student(plan), KeptClasses.of(plan.overrides)
     trainer_for(student.task)
-    model: nn.Module = student.model
-    return choose(student_for(model, read_data_yaml(plan.data), single=kept.single), teachers, kept, boxes)
+    return choose(student_for(student.model, read_data_yaml(plan.data), single=kept.single), teachers, kept, boxes)
 
 
 def check_plan(plan: Plan, teachers: dict[str, Any]) -> list[str]:
@@ -153,10 +153,9 @@ def check_plan(plan: Plan, teachers: dict[str, Any]) -> list[str]:
         ConfigError: networks, terms, data and arguments that do not fit together.
         InputError: a student that is missing or unusable.
     """
-    student = load_student(plan)
+    student: Any = load_student(plan)
     trainer_for(student.task)
-    model: nn.Module = student.model
-    return check_distillation(plan.config, model, teachers, read_data_yaml(plan.data), plan.overrides)
+    return check_distillation(plan.config, student.model, teachers, read_data_yaml(plan.data), plan.overrides)
 
 
 def load_teachers(names: Sequence[str], *, trust: bool) -> dict[str, Any]:
@@ -276,6 +275,7 @@ def finished_run(path: str, *, trust_weights: bool = False) -> Result | None:
         task=str(arguments.get("task", "detect")),
         imgsz=int(arguments.get("imgsz", 640)),
         baseline=noted.get(ASKED),
+        is_int8=is_int8(arguments.get("quantize")),
     )
 
 
@@ -289,6 +289,7 @@ def _train(student: YOLO, trainer: Any, arguments: dict[str, Any]) -> Result:
         task=str(run.args.task),
         imgsz=int(run.args.imgsz),
         baseline=run.args.kd.get(ASKED),
+        is_int8=is_int8(run.args.quantize),
     )
 
 

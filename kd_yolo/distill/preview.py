@@ -20,7 +20,7 @@ from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.cost import describe_cost
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
 from kd_yolo.distill.scores import unfamiliar
-from kd_yolo.yolo.arguments.check import DEFAULTS
+from kd_yolo.yolo.arguments.check import DEFAULTS, is_int8
 from kd_yolo.yolo.arguments.fit import check_fits_model
 from kd_yolo.yolo.heads import head_facts
 
@@ -63,6 +63,10 @@ def check_distillation(
     trained = student_for(student, data, single=bool(values["single_cls"]))
     kept = KeptClasses.of(values)
     lines = describe_cost(config, trained, teachers, kept=kept, is_compiled=bool(values["compile"]))
+    if is_int8(values["quantize"]):
+        lines.append(
+            "the student is trained for INT8 (quantize=8): its convolutions round inputs and weights to 8 bits"
+        )
     if kept == ALL_CLASSES:
         lines += [line for name, model in teachers.items() if (line := unfamiliar(Path(name).name, model, trained))]
     return lines

@@ -113,7 +113,7 @@ class Job:
             InputError: they are missing or unusable.
         """
         data, teacher = self.settings.get("data"), self.settings.get("teacher")
-        task = task_of(self.weights, trust=self.trust)
+        task = task_of(self.weights, trust=self.trust, is_start=True)
         if data is not None and task != "classify":  # its trainer checks that
             check_for_training(data, task)
         if teacher is not None and teacher != EMA_TEACHER:

@@ -12,6 +12,7 @@ from kd_yolo.training.stage import task_of
 from kd_yolo.training.trainers import RETRAINERS
 from kd_yolo.yolo.arguments.fit import check_fits_data, check_fits_model, wrong_for_task
 from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.quantized_state import refuse_quantized
 
 
 def check_data_arguments(arguments: Mapping[str, Any]) -> None:
@@ -46,6 +47,7 @@ def check_training(weights: str, arguments: Mapping[str, Any], *, trust: bool = 
             raise ConfigError("\n".join(problems))
         return
     model: Any = load_checkpoint(weights, trust=trust)[0]
+    refuse_quantized(model, weights, "to start from")
     task = str(model.task)
     if task in RETRAINERS:
         check_fits_model(arguments, model, task)

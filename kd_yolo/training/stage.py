@@ -19,6 +19,7 @@ from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.families import RTDETR as RTDETR_TASK
 from kd_yolo.yolo.families import is_form
 from kd_yolo.yolo.files.loading import load_checkpoint
+from kd_yolo.yolo.files.quantized_state import refuse_quantized
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
 
 
@@ -145,13 +146,20 @@ def trainer_for(trainers: Mapping[str, Any], task: str) -> Any:
     return trainers[task]
 
 
-def task_of(weights: str, *, trust: bool = False) -> str:
+def task_of(weights: str, *, trust: bool = False, is_start: bool = False) -> str:
     """The task of a checkpoint or of a model YAML.
 
+    Args:
+        weights: the file.
+        trust: ``--trust-weights``.
+        is_start: a new run is to start from them.
+
     Raises:
-        InputError: weights that cannot be used.
+        InputError: weights that cannot be used, or, for a new run, that were trained for INT8.
     """
     if is_model_yaml(weights):
         return check_model_yaml(weights)
     model: Any = load_checkpoint(weights, trust=trust)[0]
+    if is_start:
+        refuse_quantized(model, weights, "to start from")
     return RTDETR_TASK if is_form(model.model[-1], "decoder") else str(model.task)

@@ -143,7 +143,7 @@ def test_pipeline(table: bool, weights: str, monkeypatch: pytest.MonkeyPatch, ca
         best = fake_run(Path(folder) / "distill")
         for name in ("channels.png", "timeline.png", *(["compare.csv", "compare.png"] if table else [])):
             (Path(folder) / name).touch()
-        return SimpleNamespace(steps=[SimpleNamespace(path=best)], table=None)
+        return SimpleNamespace(steps=[SimpleNamespace(path=best)], table=None, int8=None)
 
     monkeypatch.setattr("kd_yolo.pipeline.chain.run_chain", run)
     Path("mine.yaml").write_text(f"model: {weights}\n")

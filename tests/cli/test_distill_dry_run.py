@@ -176,6 +176,7 @@ def test_both_refuse_alike(more: list[str], code: int, message: str, places: Pla
         (["--loss", "bkd", "classes=0"], ["classes=0: response losses leave out class 1"]),
         (["--loss", "bkd", "data={one}"], ["matched by name: c0->0 (1 of 1 are taught)"]),
         (["--loss", "cwd", "data={other}"], ["layer 3"]),
+        (["--loss", "bkd", "quantize=8"], ["the student is trained for INT8 (quantize=8)"]),
         (["--loss", "cwd", "single_cls=True"], ["student: ", ", 1 classes"]),
         (["--loss", "bkd", "--teacher", "{single}", "single_cls=True"], ["class logits"]),
         (["--teacher", "ema", "--loss", "bkd", "classes=[1]"], ["leave out class 0"]),
