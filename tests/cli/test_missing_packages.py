@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gradio": ("search serve --gallery {gallery}", "ui"),
     "ray": ("crops {frames} --engine ray", "ray"),
     "polars": ("crops {frames}", "search"),
+    "modelopt": ("distill --teacher {weights} data={frames} quantize=8", "qat"),
+    "huggingface_hub": ("retrain --model {weights} data={frames} quantize=8", "qat"),
 }
 
 
