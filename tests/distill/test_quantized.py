@@ -17,6 +17,7 @@ from kd_yolo.distill.job import Request, make_plan
 from kd_yolo.yolo.files.loading import load_checkpoint
 
 pytest.importorskip("modelopt", reason="needs the extra qat")
+pytestmark = pytest.mark.slow  # importing modelopt alone takes seconds
 Train = Callable[..., Any]
 ARGUMENTS: dict[str, Any] = dict(quantize=8, optimizer="AdamW", lr0=1e-4)
 
@@ -93,7 +94,6 @@ def test_a_network_trained_for_int8_is_no_teacher_and_no_student(
         train(model=files["student"], teacher=files["teacher"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("head", ["v10Detect", "Detect26"])
 def test_heads_with_a_one_to_one_branch(train: Train, make_weights: Any, tiny_yaml: Any, head: str) -> None:
     student, teacher = (make_weights(tiny_yaml(width, head=head)) for width in (8, 16))
@@ -101,7 +101,6 @@ def test_heads_with_a_one_to_one_branch(train: Train, make_weights: Any, tiny_ya
     assert is_qat(load_checkpoint(run.best)[0])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -148,6 +148,7 @@ def test_missing_data_leaves_no_folder(model: PruneModel) -> None:
     assert not (model.folder / "prune").exists()
 
 
+@pytest.mark.slow
 def test_a_pruned_network_is_trained_for_int8_under_itself_and_exported(model: PruneModel, tiny_data: Path) -> None:
     pytest.importorskip("modelopt", reason="needs the extra qat")
     onnx = pytest.importorskip("onnx")

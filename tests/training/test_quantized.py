@@ -20,6 +20,7 @@ from tests.training.networks import Killed, kill_at, same_weights, saved_weights
 
 pytest.importorskip("modelopt", reason="needs the extra qat")
 Train = Callable[..., Any]
+# importing modelopt alone takes seconds: what trains is slow
 ARGUMENTS: dict[str, Any] = dict(quantize=8, optimizer="AdamW", lr0=1e-4)
 
 
@@ -33,6 +34,7 @@ def run(train_into: Callable[[Path], Train], tmp_path_factory: pytest.TempPathFa
     return train_into(tmp_path_factory.mktemp("quantized"))(pruned, epochs=1, **ARGUMENTS)
 
 
+@pytest.mark.slow
 def test_a_stock_network_trains_as_upstream_trains_it(
     train: Train, plain: Train, rows: Any, stock: str, tmp_path: Path
 ) -> None:
@@ -44,6 +46,7 @@ def test_a_stock_network_trains_as_upstream_trains_it(
     assert same_weights(ours, theirs)
 
 
+@pytest.mark.slow
 def test_plain_yolo_opens_the_result(run: Any) -> None:
     best = YOLO(str(run.best))
     assert is_qat(best.model)
@@ -53,6 +56,7 @@ def test_plain_yolo_opens_the_result(run: Any) -> None:
     )  # the pickle holds plain layers, the quantisers lie beside
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_exactly(train: Train, rows: Any, pruned: str, tmp_path: Path) -> None:
     arguments = {**ARGUMENTS, "epochs": 3, "finish": False, "save": True}
     train(pruned, name="whole", **arguments)
@@ -67,6 +71,7 @@ def test_a_killed_run_resumes_exactly(train: Train, rows: Any, pruned: str, tmp_
     assert same_weights(ranges(last), before)  # calibrated once, at the start
 
 
+@pytest.mark.slow
 def test_a_network_that_was_trained_for_int8_is_not_trained_or_pruned_again(run: Any, tmp_path: Path) -> None:
     arguments = dict(model=str(run.best), data=str(run.args.data), project=str(tmp_path), name="x", device="cpu")
     with pytest.raises(InputError, match=r"best.pt was trained for INT8.*give the network that it was trained from"):
@@ -135,6 +140,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_quantisers_that_upstream_does_not_write_are_refused(run: Any, tmp_path: Path, change: str) -> None:
     ckpt = load_checkpoint_dict(run.best)
