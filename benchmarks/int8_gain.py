@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from after_pruning import RECIPE
-from seeded import SCORE, TRAIN, commit, paired_gain, train_and_print
+from seeded import SCORE, TRAIN, commit, paired_gain, paired_interval, train_and_print
 
 from kd_yolo.base.files import write_json
 
@@ -110,12 +110,38 @@ def keep(args: argparse.Namespace, target: Path, file: Path, weights: Path, fact
     print(target.stem, json.dumps(found), flush=True)
 
 
-def table(args: argparse.Namespace) -> str:
-    """A row per network and form, on test; differences with their 95 % intervals, paired by seed."""
+def read(args: argparse.Namespace) -> dict[tuple[str, str], dict[int, float]]:
+    """mAP50-95 on test by seed, of each network and form."""
     found: dict[tuple[str, str], dict[int, float]] = {}
     for file in sorted((args.out / args.set_name).glob("*-s*.json")):
         row = json.loads(file.read_text())
         found.setdefault((row["network"], row["arm"]), {})[row["seed"]] = row["map"]["test"]
+    return found
+
+
+def verdicts(args: argparse.Namespace) -> list[str]:
+    """The four claims of ``claims.md``, shown or not, for each network that has all forms with two seeds or more."""
+    found, lines = read(args), []
+    for network in sorted({network for network, _ in found}):
+        scores = {arm: found.get((network, arm), {}) for arm in ARMS}
+        seeds = sorted(set.intersection(*(set(by_seed) for by_seed in scores.values())))
+        if len(seeds) < 2:
+            continue
+        minus = {arm: [scores[DISTILLED][seed] - scores[arm][seed] for seed in seeds] for arm in ARMS[:3]}
+        after = statistics.mean(scores[FLOAT][seed] - scores[AFTER][seed] for seed in seeds)
+        checks = {
+            "1, at most .010 below float": paired_interval(minus[FLOAT])[1] >= -0.010,
+            "2, at most a third of the drop after training": -statistics.mean(minus[FLOAT]) <= after / 3,
+            "3, above INT8 after training": paired_interval(minus[AFTER])[1] > 0,
+            "4, above training for INT8 without a teacher": paired_interval(minus[AWARE])[1] > 0,
+        }
+        lines += [f"{network}, claim {claim}: {'shown' if ok else 'not shown'}" for claim, ok in checks.items()]
+    return lines
+
+
+def table(args: argparse.Namespace) -> str:
+    """A row per network and form, on test; differences with their 95 % intervals, paired by seed."""
+    found = read(args)
     lines = [
         "| network | INT8 | seeds | mAP50-95, test | minus float | minus after training | minus aware |",
         "|---|---|---|---|---|---|---|",
@@ -135,4 +161,4 @@ def table(args: argparse.Namespace) -> str:
 
 
 if __name__ == "__main__":
-    train_and_print(parse(), run, table)
+    train_and_print(parse(), run, lambda args: "\n".join([table(args), *verdicts(args)]))
