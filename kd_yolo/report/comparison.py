@@ -8,6 +8,7 @@ import io
 import json
 import os
 import platform
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,22 +111,11 @@ class Comparison:
 
     def to_markdown(self, path: str | Path | None = None) -> str:
         """The table for people as Markdown; written if a path is given."""
-        header, *rows = [[cell.replace("|", "\\|") for cell in line] for line in self._cells()]
-        lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        notes = "".join(f"- {note}\n" for note in [self.caption(), *self.notes])
-        return _text(f"{table}\n\n{notes}", path)
+        return _text(markdown(self._cells(), [self.caption(), *self.notes]), path)
 
     def to_table(self) -> Table:
         """The table for people, for rich."""
-        header, *rows = self._cells()
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        table.add_column(header[0], no_wrap=True, vertical="bottom")
-        for title in header[1:]:
-            table.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True, vertical="bottom")
-        for row in rows:
-            table.add_row(*row)
-        return table
+        return rich_table(self._cells())
 
     def print(self) -> None:
         """Prints the table, how it was measured, and the notes."""
@@ -199,6 +189,36 @@ class Comparison:
             f"{row.latency.p90_ms:.1f}",
             f"{remain['latency']:.0f}",
         ]
+
+
+def markdown(cells: Sequence[Sequence[str]], notes: Iterable[str]) -> str:
+    """A table as Markdown, numbers to the right, with a list of notes below.
+
+    Args:
+        cells: the header and the rows.
+        notes: a sentence each.
+    """
+    header, *rows = [[cell.replace("|", "\\|") for cell in line] for line in cells]
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{table}\n\n" + "".join(f"- {note}\n" for note in notes)
+
+
+def rich_table(cells: Sequence[Sequence[str]], break_at: str = " ") -> Table:
+    """A table for the terminal, numbers to the right.
+
+    Args:
+        cells: the header and the rows.
+        break_at: where titles are broken into lines.
+    """
+    header, *rows = cells
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(header[0], no_wrap=True, vertical="bottom")
+    for title in header[1:]:
+        table.add_column(title.replace(break_at, "\n"), justify="right", no_wrap=True, vertical="bottom")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def print_whole(table: Table, console: Console) -> None:

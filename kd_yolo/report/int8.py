@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from kd_yolo.base.extras import is_installed
 from kd_yolo.base.files import write_text
-from kd_yolo.report.comparison import print_whole, setup
+from kd_yolo.report.comparison import markdown, print_whole, rich_table, setup
 from kd_yolo.yolo.evaluate import validate
 from kd_yolo.yolo.export import export_model
 from kd_yolo.yolo.files.loading import load_checkpoint
@@ -57,22 +56,12 @@ class Int8Table:
         rows = [self._record(form) for form in self.forms]
         body = {"caption": self.caption, "notes": self.notes, "setup": setup(), "rows": rows}
         write_text(folder / "int8.json", json.dumps(body, indent=1) + "\n")
-        header, *cells = self._cells()
-        lines = [header, ["---", *["---:"] * (len(header) - 1)], *cells]
-        notes = "".join(f"- {note}\n" for note in (self.caption, *self.notes))
-        write_text(folder / "int8.md", "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{notes}")
+        write_text(folder / "int8.md", markdown(self._cells(), (self.caption, *self.notes)))
 
     def print(self) -> None:
         """Prints the table, how it was measured, and the notes."""
         console = Console(highlight=False)
-        header, *rows = self._cells()
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        table.add_column(header[0], no_wrap=True, vertical="bottom")
-        for title in header[1:]:
-            table.add_column(title.replace(", ", "\n"), justify="right", no_wrap=True, vertical="bottom")
-        for row in rows:
-            table.add_row(*row)
-        print_whole(table, console)
+        print_whole(rich_table(self._cells(), ", "), console)
         for line in (self.caption, *self.notes):
             console.print(f"- {line}", markup=False, soft_wrap=True)
 
