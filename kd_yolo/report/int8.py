@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ class Int8Table:
 
     def write(self, folder: Path) -> None:
         """Writes ``int8.json`` and ``int8.md``."""
-        rows = [self._record(form) for form in self.forms]
+        rows = [self._record(form, folder) for form in self.forms]
         body = {"caption": self.caption, "notes": self.notes, "setup": setup(), "rows": rows}
         write_text(folder / "int8.json", json.dumps(body, indent=1) + "\n")
         write_text(folder / "int8.md", markdown(self._cells(), (self.caption, *self.notes)))
@@ -65,9 +66,10 @@ class Int8Table:
         for line in (self.caption, *self.notes):
             console.print(f"- {line}", markup=False, soft_wrap=True)
 
-    def _record(self, form: Form) -> dict[str, Any]:
+    def _record(self, form: Form, folder: Path) -> dict[str, Any]:
         latency = {runtime: {"p50_ms": time.p50_ms, "p90_ms": time.p90_ms} for runtime, time in form.latency.items()}
-        facts = {"name": form.name, "file": str(form.file), "file_mb": form.file.stat().st_size / 1e6}
+        file = os.path.relpath(form.file, folder)  # a run may be moved
+        facts = {"name": form.name, "file": file, "file_mb": form.file.stat().st_size / 1e6}
         return {**facts, "mAP50-95": form.scores, "latency": latency}
 
     def _cells(self) -> list[list[str]]:

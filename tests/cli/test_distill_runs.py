@@ -69,6 +69,7 @@ def test_best_opens_without_this_package(done: tuple[Path, str]) -> None:
     assert found.returncode == 0, found.stderr
 
 
+@pytest.mark.slow
 def test_interrupt_saves_and_resume_finishes(
     command: list[str], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,6 +189,7 @@ def test_mgd_is_not_called_weak_at_its_default(train: Train, logged: list[str]) 
     assert not any("teaches next to nothing" in line for line in logged)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_its_weights(train: Train, tmp_path: Path) -> None:
     class Stop(Exception):  # noqa: N818
         pass

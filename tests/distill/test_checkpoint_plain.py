@@ -103,6 +103,7 @@ def test_a_finished_student_is_not_larger_than_a_plain_one(run: Any, again: Any)
     assert run.best.stat().st_size < again.best.stat().st_size + 10_000  # terms are 30 kB here, an optimizer more
 
 
+@pytest.mark.slow
 def test_opens_without_this_package(run: Any, tiny_data: Path, tmp_path: Path) -> None:
     """The finished student, and the last.pt of a run that was cut off."""
     image = next((tiny_data.parent / "images" / "val").iterdir())

@@ -79,6 +79,7 @@ def test_a_run_has_columns_for_both(train: Train, pool: Path, rows: Any) -> None
     assert load_checkpoint(trainer.best)[0].args is not None
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_exactly(train: Train, pool: Path, tmp_path: Path) -> None:
     class Killed(BaseException):
         pass

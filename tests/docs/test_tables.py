@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import after_pruning, intervals, mgd_default
+from benchmarks import after_pruning, int8_gain, intervals, mgd_default
 from kd_yolo.league.report import make_report
 from kd_yolo.league.table import spread
 
@@ -106,6 +106,35 @@ def test_the_table_after_pruning_is_that_of_its_runs() -> None:
     folder = ROOT / "docs" / "results" / "after_pruning"
     for name in ("bccd", "street-demo"):
         assert after_pruning.table(argparse.Namespace(out=folder, set_name=name)) in RESULTS
+
+
+def test_the_tables_of_int8_are_those_of_their_runs() -> None:
+    folder = ROOT / "docs" / "results" / "int8_gain"
+    sets = [place.name for place in folder.iterdir() if place.is_dir()]
+    assert sets
+    for name in sets:
+        args = argparse.Namespace(out=folder, set_name=name)
+        assert int8_gain.table(args) in RESULTS
+        lines = int8_gain.verdicts(args)
+        assert lines
+        assert "\n".join(f"- {line}" for line in lines) in RESULTS
+
+
+def int8_chain_rows(name: str) -> list[str]:
+    """The table at the end of a chain with the stage ``qat``, as it stands in results.md."""
+    file = ROOT / "docs" / "results" / "int8_chain" / name / "int8.json"
+    rows = []
+    for row in json.loads(file.read_text(encoding="utf-8"))["rows"]:
+        cells = [row["name"], f"{row['file_mb']:.1f}"]
+        for runtime in ("ONNX Runtime", "OpenVINO"):
+            time = row["latency"][runtime]
+            cells += [f"{row['mAP50-95'][runtime]:.4f}", f"{time['p50_ms']:.2f}", f"{time['p90_ms']:.2f}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def test_the_table_of_a_chain_for_int8_is_that_of_its_run() -> None:
+    assert "\n".join(int8_chain_rows("bccd")) in RESULTS
 
 
 def test_the_table_of_few_labels_is_that_of_its_runs() -> None:

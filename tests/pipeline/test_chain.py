@@ -153,7 +153,7 @@ def before_the_end(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ("stage", "cut_off"),
     [
         pytest.param("sparse", before_the_end, marks=pytest.mark.slow),
-        ("prune", while_pruning),
+        pytest.param("prune", while_pruning, marks=pytest.mark.slow),
         pytest.param("retrain", in_mid_run, marks=pytest.mark.slow),
         pytest.param("distill", in_mid_run, marks=pytest.mark.slow),
     ],

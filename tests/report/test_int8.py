@@ -33,6 +33,7 @@ def test_a_runtime_that_does_not_take_a_form_has_empty_cells(tmp_path: Path, cap
     assert (caption, note) == ("- 160 px", "- a note")
     rows = json.loads((tmp_path / "int8.json").read_text())["rows"]
     assert [row["mAP50-95"].get(OPENVINO) for row in rows] == [0.5, None, 0.5]
+    assert [row["file"] for row in rows] == [FLOAT, AFTER, AWARE]
     table.print()
     assert "INT8 aware" in capsys.readouterr().out
 

@@ -135,7 +135,7 @@ def test_other_classes_are_refused(command: str, names: str, run: Any, tmp_path:
     assert content(last.parents[1]) == before
 
 
-@pytest.mark.parametrize("command", ["distill", "retrain"])
+@pytest.mark.parametrize("command", ["distill", pytest.param("retrain", marks=pytest.mark.slow)])
 def test_what_a_strangers_checkpoint_says_of_places_does_not_count(
     command: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +170,7 @@ def test_a_finished_run_is_told_apart(command: str, finished: dict[str, Path], c
     assert content(last.parents[1]) == before
 
 
-@pytest.mark.parametrize("command", ["distill", "retrain"])
+@pytest.mark.parametrize("command", ["distill", pytest.param("retrain", marks=pytest.mark.slow)])
 def test_a_run_that_was_cut_off_behind_its_last_epoch(command: str, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     last = run(command)
 

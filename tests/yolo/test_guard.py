@@ -23,7 +23,7 @@ print(torch.get_num_threads(), events.enabled, os.environ["YOLO_AUTOINSTALL"])
 """
 
 
-@pytest.mark.parametrize("asked", [None, "3"])
+@pytest.mark.parametrize("asked", [pytest.param(None, marks=pytest.mark.slow), "3"])
 def test_threads_survive_the_choice_of_the_cpu(asked: str | None) -> None:
     env = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     env |= {"OMP_NUM_THREADS": asked} if asked else {}
