@@ -53,8 +53,8 @@ OURS = {
 }
 PRUNE_NAMES = ("save_dir", "retrain_epochs", *(set(PruneSettings.model_fields) - {"model", "trust_weights"}))
 
-# Training for INT8 changes weights as little as rounding asks for; what the call itself says counts more.
 INT8 = {"quantize": 8}
+# Training for INT8 changes weights as little as rounding asks for; what the call itself says counts more.
 QAT = {"optimizer": "AdamW", "lr0": 1e-4, "warmup_epochs": 0}
 
 _PLACED = "every stage has its place in the chain's folder"

@@ -28,7 +28,7 @@ class QuantizedMixin(CheckpointMixin):
         super().__init__(cfg, overrides, _callbacks)
 
     def _setup_train(self) -> None:
-        with _quantising(self.plain_model):
+        with _quantizing(self.plain_model):
             super()._setup_train()
 
     def get_model(self, cfg: Any = None, weights: nn.Module | None = None, verbose: bool = True) -> nn.Module:
@@ -43,7 +43,7 @@ class QuantizedMixin(CheckpointMixin):
 
 
 @contextmanager
-def _quantising(plain: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+def _quantizing(plain: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
     """Inside, upstream's trainer puts quantisers in while ``plain`` hides what is ours."""
     names = ("prepare_qat", "restore_qat")
     before = {name: getattr(upstream, name) for name in names}

@@ -56,8 +56,8 @@ def validate(
         batch: images at a time.
         split: "train", "val" or "test".
         device: as ultralytics takes it; None is the first GPU, else the CPU.
-        exported: a file or folder that the model was exported to by us, which runs in its own runtime instead of it.
         watch: called with the validator after every batch, see :class:`kd_yolo.yolo.image_statistics.ImageStatistics`.
+        exported: a file or folder that the model was exported to by us, which runs in its own runtime instead of it.
 
     Returns:
         Ultralytics' names and values: ``metrics/mAP50(B)``, ``metrics/mAP50-95(B)``, ...

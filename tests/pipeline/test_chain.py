@@ -148,15 +148,11 @@ def before_the_end(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CheckpointMixin, "final_eval", stop)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("stage", "cut_off"),
-    [
-        pytest.param("sparse", before_the_end, marks=pytest.mark.slow),
-        pytest.param("prune", while_pruning, marks=pytest.mark.slow),
-        pytest.param("retrain", in_mid_run, marks=pytest.mark.slow),
-        pytest.param("distill", in_mid_run, marks=pytest.mark.slow),
-    ],
+    [("sparse", before_the_end), ("prune", while_pruning), ("retrain", in_mid_run), ("distill", in_mid_run)],
 )
 def test_an_interrupted_chain_ends_as_an_undisturbed_one(
     done: ChainResult, recipe: PipelineConfig, tmp_path: Path, stage: str,

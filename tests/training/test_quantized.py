@@ -51,9 +51,8 @@ def test_plain_yolo_opens_the_result(run: Any) -> None:
     best = YOLO(str(run.best))
     assert is_qat(best.model)
     assert best.predict(torch.rand(1, 3, 64, 64), verbose=False)[0].boxes is not None
-    assert not is_qat(
-        load_checkpoint_dict(run.best)["model"]
-    )  # the pickle holds plain layers, the quantisers lie beside
+    pickled = load_checkpoint_dict(run.best)["model"]
+    assert not is_qat(pickled)  # the quantisers lie beside it
 
 
 @pytest.mark.slow
