@@ -129,6 +129,7 @@ head:
   - [[3, 4, 5], 1, {head}, [{arguments}]]
 """
 HEAD_ARGUMENTS = {"Segment": "nc, 8, 16", "Pose": "nc, kpt_shape", "OBB": "nc, 1"}
+HEAD_ARGUMENTS["RTDETRDecoder"] = "nc, 32, 40, 2, 4, 2, 64"  # width, queries, sampling points, heads, layers, width
 END_TO_END = "end2end: True\nreg_max: 1\n"  # as in YOLO26, whose heads end in 26; that of detection does so here only
 
 
@@ -161,10 +162,11 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory, tiny_yaml: Callable[.
             if yaml in ("tiny8", "tiny16", "tiny32"):
                 yaml = tiny_yaml(int(yaml.removeprefix("tiny")), classes)
             import torch
-            from ultralytics import YOLO
+
+            from kd_yolo.training.stage import open_network, task_of
 
             torch.manual_seed(seed)
-            model = YOLO(yaml)
+            model = open_network(yaml, task_of(yaml))
             model.model = type(model.model)(yaml, nc=classes, verbose=False)  # of the head's task
             model.save(str(path))
         return str(path)

@@ -30,7 +30,8 @@ def choose(
     Responses, where every teacher knows a class of the data: ``bkd`` for the classes, every class of a batch counting
     alike where there are several, and for the boxes ``dfl_kl``, or ``box_iou`` where the heads' bins differ. Boxes are
     left out where a teacher knows classes that the data lacks (its confidence, which weighs them, would count objects
-    that nobody labelled), and for oriented boxes without bins. Where no class is shared: features, ``cwd``.
+    that nobody labelled), and for oriented boxes without bins. Where no class is shared, or an RT-DETR meets a YOLO:
+    features, ``cwd``.
 
     Args:
         student: with the data's classes, see :func:`kd_yolo.distill.classes.student_for`.
@@ -47,6 +48,8 @@ def choose(
         maps = [map_kept_classes("bkd", student, model, kept)[0] for model in others]
     except ConfigError:
         return {**FEATURES, "chosen": "loss auto: cwd, as teacher and data share no class: features know none"}
+    if len({bool(head.num_queries) for head in (own, *facts)}) > 1:
+        return {**FEATURES, "chosen": "loss auto: cwd, as queries of an RT-DETR and anchors of a YOLO do not compare"}
     num_all = len(kept.numbers) or own.num_classes
     num_known = min(len(found.student) or own.num_classes for found in maps)
     gate = "balanced" if num_known > 1 else "confidence"
@@ -71,6 +74,8 @@ def _boxes_term(own: HeadFacts, facts: Sequence[HeadFacts], maps: Sequence[Class
     )
     if foreign:
         return {}, f"and {foreign} that the data lacks, so its boxes are left out"
+    if own.num_queries:
+        return {"loss": "box_iou", "weight": BOX_WEIGHT}, "boxes of matched queries"
     if own.reg_max > 1 and all(other.reg_max == own.reg_max for other in facts):
         return {"loss": "dfl_kl", "weight": 4.0}, f"both heads have {own.reg_max} box bins"
     if own.rotated or any(other.rotated for other in facts):

@@ -7,20 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from kd_yolo.base.errors import InputError
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.config.term import TermConfig
 from kd_yolo.distill.adapters import TrainingOnly
 from kd_yolo.distill.cross import CrossTerm, branch_widths
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses, map_kept_classes, taught_classes
+from kd_yolo.distill.queries import query_term
 from kd_yolo.distill.response import ResponseTerm, reads_classes
 from kd_yolo.distill.taps import find_taps, match_by_stride, unpaired
 from kd_yolo.distill.teacher import Teacher
 from kd_yolo.distill.terms import FeatureTerm, MeanTerm, SingleTerm, Term
 from kd_yolo.losses import ResponseLoss, losses
-from kd_yolo.yolo.heads import head_facts, input_channels, probe_image
-
-NO_HOOKS = "compile=True works with taps=head only, and without crosskd: hooks in the student break the compiled graph."
+from kd_yolo.yolo.heads import head_facts, input_channels, is_decoder, probe_image
 
 
 def build_terms(
@@ -44,11 +43,13 @@ def build_terms(
         Terms by column name, on the student's device.
 
     Raises:
-        ConfigError: taps that do not exist, no shared stride, or heads that a response term cannot compare.
+        ConfigError: taps that do not exist, no shared stride, heads that a response term cannot compare, or what an
+            RT-DETR does not take.
         InputError: the two take images of different channel counts.
     """
     for teacher in teachers:
         check_channels(student, teacher.model)
+    _check_decoders(config, student, teachers)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
         names = config.term_names()
@@ -89,6 +90,16 @@ def check_channels(student: nn.Module, teacher: nn.Module) -> None:
         )
 
 
+def _check_decoders(config: DistillConfig, student: nn.Module, teachers: Sequence[Teacher]) -> None:
+    """Refuses what is made for anchors, where a network has queries."""
+    if config.unlabelled is not None and is_decoder(student):
+        raise ConfigError(
+            "unlabelled images are mixed into the batches of YOLO students, not of an RT-DETR: leave out."
+        )
+    if config.teacher_cache is not None and any(is_decoder(teacher.model) for teacher in teachers):
+        raise ConfigError("teacher_cache keeps responses at anchors, an RT-DETR has queries: leave it out.")
+
+
 def _build(config: TermConfig, student: nn.Module, teachers: Sequence[Teacher], seed: int, kept: KeptClasses) -> Term:
     """A term, or the mean of one for each teacher."""
     numbers = range(len(teachers)) if config.teacher is None else [config.teacher - 1]
@@ -115,7 +126,9 @@ def _against(config: TermConfig, student: nn.Module, teacher: Teacher, seed: int
     return feature
 
 
-def _response(config: TermConfig, student: nn.Module, teacher: Teacher, kept: KeptClasses) -> ResponseTerm:
+def _response(config: TermConfig, student: nn.Module, teacher: Teacher, kept: KeptClasses) -> SingleTerm:
+    if is_decoder(student) or is_decoder(teacher.model):
+        return query_term(config, student, teacher.model, kept)
     own, other = head_facts(student, "student"), head_facts(teacher.model, "teacher")
     cls = losses.get(config.loss)
     if reads_classes(config.loss):

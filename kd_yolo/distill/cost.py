@@ -7,10 +7,9 @@ from copy import deepcopy
 
 from torch import nn
 
-from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import printable
 from kd_yolo.config.distill import EMA_TEACHER, DistillConfig
-from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
+from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
 from kd_yolo.distill.student import StudentReader
 from kd_yolo.distill.teacher import EMATeacher, Teacher
@@ -45,8 +44,8 @@ def describe_cost(
         for name in config.teachers
     ]
     terms = build_terms(config, student, teachers, seed=0, kept=kept)
-    if is_compiled and StudentReader(student, terms).hooks:
-        raise ConfigError(NO_HOOKS)
+    if is_compiled:
+        StudentReader(student, terms).check_compiled()
     for (name, term), settings in zip(named_terms(terms).items(), config.terms, strict=True):
         weight = f"{settings.weight:g}" if settings.share is None else f"for {settings.share:.0%} of the gradient"
         lines.append(f"{name}: weight {weight}, {_schedule_text(config, settings.schedule)}")
@@ -80,10 +79,13 @@ def describe_teacher(config: DistillConfig) -> list[str]:
 
 def _model_line(role: str, model: nn.Module) -> str:
     facts = head_facts(model, role)
-    end = ", end-to-end" if facts.end2end else ""
+    ends = f"{facts.reg_max} box bins{', end-to-end' if facts.end2end else ''}"
+    if facts.num_queries:
+        ends = f"a decoder of {facts.num_queries} queries"
+    strides = f"strides {list(facts.strides)}, " if facts.strides else ""
     return (
-        f"{role}: {_count(model):,} parameters, {facts.num_classes} classes, strides {list(facts.strides)}, "
-        f"head inputs {list(facts.layers)}, {facts.reg_max} box bins{end}"
+        f"{role}: {_count(model):,} parameters, {facts.num_classes} classes, {strides}head inputs"
+        f" {list(facts.layers)}, {ends}"
     )
 
 

@@ -144,10 +144,14 @@ class DistillCriterion:
                 value = self._weighted_term(name, part, own, others)
                 if value is not None:
                     means[name + part.suffix] = value.detach()
-                    values[name] = values.get(name, zero) + value * part.num_images
+                    values[name] = values.get(name, zero) + value * self._count(part)
         if self.static_graph:
             values |= {name: zero_of(self.terms[name]) for name in self.weights if name not in values}
         return values, means
+
+    def _count(self, part: Part) -> float:
+        """What the mean of a term over a part's images is multiplied by, as the task's loss is."""
+        return part.num_images
 
     def _weighted_term(self, name: str, part: Part, student: Outputs, teachers: Sequence[Outputs]) -> Tensor | None:
         """One weighted term; None when it is off, or not finite and therefore skipped."""

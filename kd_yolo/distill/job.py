@@ -29,7 +29,7 @@ from kd_yolo.training.end import STATE
 from kd_yolo.training.provenance import say_left_out
 from kd_yolo.training.resume import check_changes, run_folder, saved_arguments
 from kd_yolo.training.run import Progress, progress_of, run_training
-from kd_yolo.training.stage import require_unfinished, task_of
+from kd_yolo.training.stage import network_task, open_network, require_unfinished, task_of
 from kd_yolo.yolo.arguments.check import check_arguments, is_int8
 from kd_yolo.yolo.arguments.fit import check_fits_data
 from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
@@ -37,7 +37,7 @@ from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
 from kd_yolo.yolo.files.locate import TEACHER, locate
 from kd_yolo.yolo.files.quantized_state import refuse_quantized
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
-from kd_yolo.yolo.heads import check_distillable, detect_head
+from kd_yolo.yolo.heads import detector_head
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def make_plan(request: Request, *, write: bool = True) -> Plan:
 def chosen_for(plan: Plan, teachers: Sequence[nn.Module], boxes: Mapping[str, int] | None = None) -> dict[str, Any]:
     """What ``--loss auto`` is for a plan."""
     student, kept = load_student(plan), KeptClasses.of(plan.overrides)
-    trainer_for(student.task)
+    trainer_for(network_task(student.model))
     return choose(student_for(student.model, read_data_yaml(plan.data), single=kept.single), teachers, kept, boxes)
 
 
@@ -153,8 +153,8 @@ def check_plan(plan: Plan, teachers: dict[str, Any]) -> list[str]:
         ConfigError: networks, terms, data and arguments that do not fit together.
         InputError: a student that is missing or unusable.
     """
-    student: Any = load_student(plan)
-    trainer_for(student.task)
+    student = load_student(plan)
+    trainer_for(network_task(student.model))
     return check_distillation(plan.config, student.model, teachers, read_data_yaml(plan.data), plan.overrides)
 
 
@@ -167,12 +167,12 @@ def load_teachers(names: Sequence[str], *, trust: bool) -> dict[str, Any]:
     files = {name: find_weights(name) for name in names if name != EMA_TEACHER}
     models = {name: load_checkpoint(file, trust=trust, flag=TEACHER)[0] for name, file in files.items()}
     for name, model in models.items():
-        detect_head(model, "teacher")
+        detector_head(model, "teacher")
         refuse_quantized(model, name, "as a teacher")
     return models
 
 
-def load_student(plan: Plan) -> YOLO:
+def load_student(plan: Plan) -> Any:
     """The student as ultralytics' ``YOLO``, loaded safely.
 
     Raises:
@@ -180,11 +180,10 @@ def load_student(plan: Plan) -> YOLO:
     """
     enforce_safe_loading()
     if is_model_yaml(plan.student):
-        check_distillable(check_model_yaml(plan.student, "student"), "student")
-        return YOLO(plan.student)
+        return open_network(plan.student, check_model_yaml(plan.student, "student"))
     trust = plan.config.trust_weights
     model, _ = load_checkpoint(plan.student, trust=trust, flag="--student")  # the clear error, before ultralytics'
-    detect_head(model, "student")
+    detector_head(model, "student")
     refuse_quantized(model, plan.student, "as a student")
     with _trust(plan):
         return YOLO(plan.student)
@@ -206,7 +205,7 @@ def distil(plan: Plan) -> Result:
     """
     enforce_safe_loading()
     student = load_student(plan)
-    trainer = trainer_for(student.task)
+    trainer = trainer_for(network_task(student.model))
     kd = {"config": plan.config.model_dump(), "data_sha256": plan.data_sha256}
     if plan.baseline:
         kd[ASKED] = str(Path(plan.student).absolute()) if Path(plan.student).is_file() else plan.student
@@ -236,7 +235,7 @@ def resume(path: str, overrides: dict[str, Any], *, teacher: Sequence[str] = (),
     kd = (ckpt.get("train_args") or {}).get("kd")
     if not isinstance(kd, dict) or not isinstance(kd.get("config"), dict):
         raise InputError(f"{path} is not an unfinished distillation run: --resume takes its weights/last.pt.")
-    trainer = trainer_for(str(saved_arguments(ckpt, path).get("task", "detect")))
+    trainer = trainer_for(task_of(str(last), trust=trust_weights))
     moved = [name if name == EMA_TEACHER else str(locate(name).resolve()) for name in teacher]
     known = DistillConfig.parse(kd["config"], path).teachers
     if moved and len(moved) != len(known):

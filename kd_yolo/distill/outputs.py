@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kd_yolo.yolo.queries import Queries
+
 BranchKey = tuple[str, int]  # ("cv2" or "cv3", level): a place inside the head
 
 
@@ -20,13 +22,15 @@ class Outputs:
     Attributes:
         features: layer index -> feature map (N,C,H,W).
         raw: the head's raw one-to-many outputs ``{"boxes": (N,4R,A), "scores": (N,K,A), "feats": [(N,C,H,W), ...]}``;
-            None when no term needs the head.
+            None when no term needs the head, or it is a decoder.
         branches: place inside the head -> feature map (N,C,H,W), see :func:`kd_yolo.yolo.heads.head_branches`.
+        queries: of a decoder, where a term needs them.
     """
 
     features: Mapping[int, Tensor]
     raw: Mapping[str, Any] | None
     branches: Mapping[BranchKey, Tensor] = field(default_factory=dict)
+    queries: Queries | None = None
 
     def images(self, part: slice) -> Outputs:
         """The outputs for some images of the batch."""

@@ -127,11 +127,19 @@ class ResponseTerm(SingleTerm):
             assert student.raw is not None, "the student has a head"
             assigned_n1a = labels.assigned_na[:, None]
             return select_levels(assigned_n1a, student.raw["feats"], self.student_levels)[:, 0].float()
-        if self.gate == "all":
-            return torch.ones_like(teacher_nka[:, 0], dtype=torch.float32) if self.must_weigh else None
-        if self.gate == "balanced":
-            return balanced_confidence(teacher_nka)
-        return teacher_nka.float().sigmoid().amax(1)
+        weight_na = anchor_weights(self.gate, teacher_nka)
+        return (
+            torch.ones_like(teacher_nka[:, 0], dtype=torch.float32)
+            if weight_na is None and self.must_weigh
+            else weight_na
+        )
+
+
+def anchor_weights(gate: str | None, teacher_nka: Tensor) -> Tensor | None:
+    """The weight of each anchor (N,A) by the teacher's class logits (N,K,A); None is 1 everywhere."""
+    if gate == "all":
+        return None
+    return balanced_confidence(teacher_nka) if gate == "balanced" else teacher_nka.float().sigmoid().amax(1)
 
 
 def shared_strides(student: HeadFacts, teacher: HeadFacts) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from ultralytics import YOLO
 from ultralytics.utils import LOGGER, RANK
 
 from kd_yolo.base.errors import ConfigError
@@ -19,6 +18,7 @@ from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
 from kd_yolo.distill.scores import Measuring, measure_start
 from kd_yolo.training.provenance import write_provenance
+from kd_yolo.training.stage import open_network
 from kd_yolo.training.trainers import TrainerMixin
 from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.files.loading import load_checkpoint
@@ -91,5 +91,4 @@ class StartMixin(TrainerMixin):
         source = str(self.args.model)
         if not is_model_yaml(source):
             return load_checkpoint(source, trust=trust)[0]
-        check_model_yaml(source, "student")
-        return YOLO(source).model
+        return open_network(source, check_model_yaml(source, "student")).model

@@ -7,11 +7,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kd_yolo.base.errors import ConfigError
 from kd_yolo.distill.adapters import TrainingOnly
 from kd_yolo.distill.build import named_terms
 from kd_yolo.distill.outputs import BranchKey, Outputs
 from kd_yolo.distill.taps import TapError, read_layers, read_modules
-from kd_yolo.yolo.heads import head_branches, head_facts, raw_outputs
+from kd_yolo.yolo.heads import head_branches, head_facts, is_decoder, raw_outputs
+from kd_yolo.yolo.queries import trained_queries
+
+NO_HOOKS = "compile=True works with taps=head only, and without crosskd: hooks in the student break the compiled graph."
+NO_DECODER = "compile=True does not work for an RT-DETR: ultralytics then trains it without its denoising queries."
 
 
 class StudentReader:
@@ -22,13 +27,14 @@ class StudentReader:
         terms: the terms by column name.
 
     Attributes:
-        extra_layers: tapped layers that are no inputs of the head.
+        extra_layers: tapped layers that the head's outputs do not hold: those that are no inputs of a head with
+            levels, and all of a decoder's.
         hooks: whether hooks on the student are needed in every step.
     """
 
     def __init__(self, model: nn.Module, terms: TrainingOnly) -> None:
         self.model = model
-        self.head_layers = head_facts(model).layers
+        self.head_layers = () if is_decoder(model) else head_facts(model).layers
         members = [member for term in named_terms(terms).values() for member in term.members()]
         layers = {pair.student.layer for member in members for pair in member.pairs}
         self.extra_layers = sorted(layers - set(self.head_layers))
@@ -37,6 +43,17 @@ class StudentReader:
         self._reading = ExitStack()
         self._seen: dict[int, Tensor] = {}
         self._branches: dict[BranchKey, Tensor] = {}
+
+    def check_compiled(self) -> None:
+        """Refuses ``compile=True`` where it breaks what is read of the student, or its own training.
+
+        Raises:
+            ConfigError: always for an RT-DETR; for terms that read by hooks.
+        """
+        if is_decoder(self.model):
+            raise ConfigError(NO_DECODER)
+        if self.hooks:
+            raise ConfigError(NO_HOOKS)
 
     def watch(self) -> None:
         """Hooks what only a hook can read, for the forward pass that follows."""
@@ -51,11 +68,13 @@ class StudentReader:
         Raises:
             TapError: a tapped layer did not run exactly once.
         """
-        raw = raw_outputs(preds)
-        features = dict(zip(self.head_layers, raw["feats"], strict=True))
         seen, branches = self._seen, self._branches
         self._reading.close()
         self._seen, self._branches = {}, {}
+        if is_decoder(self.model):
+            return Outputs(seen, None, queries=trained_queries(preds))
+        raw = raw_outputs(preds)
+        features = dict(zip(self.head_layers, raw["feats"], strict=True))
         return Outputs({**features, **seen}, raw, branches)
 
     def forget(self) -> None:

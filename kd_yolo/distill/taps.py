@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.term import Taps
-from kd_yolo.yolo.heads import detect_head, head_facts
+from kd_yolo.yolo.heads import detector_head, head_facts
 
 Key = TypeVar("Key")
 
@@ -119,7 +119,7 @@ def find_taps(model: nn.Module, taps: Taps, image_nchw: Tensor, role: str) -> li
     """The taps of one model, measured by a forward pass.
 
     Args:
-        model: a YOLO model.
+        model: a YOLO model or an RT-DETR.
         taps: ``"head"``, ``"cv2"`` or layer indices.
         image_nchw: a small image for the measurement.
         role: ``"student"`` or ``"teacher"``, for error messages.
@@ -129,7 +129,7 @@ def find_taps(model: nn.Module, taps: Taps, image_nchw: Tensor, role: str) -> li
     """
     facts = head_facts(model, role)
     layers = list(facts.layers) if taps == "head" else _cv2_layers(model, image_nchw, role) if taps == "cv2" else taps
-    head_index = int(detect_head(model).i)
+    head_index = int(detector_head(model).i)
     wrong = [i for i in layers if not 0 <= i < head_index]
     if wrong:
         raise ConfigError(f"taps={layers}: the {role} has no layer {wrong[0]} before its head; 0 to {head_index - 1}.")

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from kd_yolo.distill.outputs import Outputs
 from kd_yolo.distill.taps import read_layers, read_modules
-from kd_yolo.yolo.heads import fuse_keeping_branches, head_branches, raw_outputs
+from kd_yolo.yolo.heads import fuse_keeping_branches, head_branches, is_decoder, raw_outputs
+from kd_yolo.yolo.queries import answered_queries
 
 
 class Teacher:
@@ -21,7 +22,7 @@ class Teacher:
     and shipped inside every checkpoint.
 
     Args:
-        model: a YOLO model; frozen, set to eval and fused in place.
+        model: a YOLO model or an RT-DETR; frozen, set to eval and fused in place.
         half: run it in bfloat16.
     """
 
@@ -51,7 +52,7 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, image_nchw: Tensor) -> Outputs:
         """Runs the teacher on a batch of images (N,C,H,W) in [0, 1]."""
-        model, raw = self.model, None
+        model, preds = self.model, None
         features: dict[int, Tensor] = {}
         branches: dict[tuple[str, int], Tensor] = {}
         with ExitStack() as reading:
@@ -61,8 +62,12 @@ class Teacher:
                 features = reading.enter_context(read_layers(model, self._layers, stop=not self._needs_head))
             if self._reads_branches:
                 branches = reading.enter_context(read_modules(head_branches(model)))
-            raw = raw_outputs(model(image_nchw))
-        return Outputs(features, raw if self._needs_head else None, branches)
+            preds = model(image_nchw)
+        if not self._needs_head:
+            return Outputs(features, None)
+        if is_decoder(model):
+            return Outputs(features, None, queries=answered_queries(preds))
+        return Outputs(features, raw_outputs(preds), branches)
 
     def __reduce__(self) -> Any:
         return type(None), ()  # for pickle and for deepcopy

@@ -110,6 +110,11 @@ class FeatureTerm(SingleTerm):
         self.wants = losses.get(config.loss).context
         self.needs_head = "scores_n1hw" in self.wants
         self.needs_labels = "boxes_xyxy" in self.wants
+        if self.needs_head and teacher.num_queries:
+            raise ConfigError(
+                f"{config.loss} weights features by the teacher's class score at every position, which an RT-DETR does"
+                " not give: choose another loss, such as --loss cwd."
+            )
         foreign = [str(pair.teacher) for pair in pairs if pair.teacher.stride not in teacher.strides]
         if self.needs_head and foreign:
             raise ConfigError(

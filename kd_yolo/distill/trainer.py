@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from ultralytics.models.rtdetr.train import RTDETRTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.obb import OBBTrainer
 from ultralytics.models.yolo.pose import PoseTrainer
@@ -29,7 +30,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import printable
 from kd_yolo.config.distill import EMA_TEACHER
 from kd_yolo.distill.balance import WARN_BELOW, Balance, describe, too_much, weak_terms, write_balance
-from kd_yolo.distill.build import NO_HOOKS, build_terms, named_terms
+from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.cached import TeacherCacheMixin
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
 from kd_yolo.distill.classes import ALL_MATCHED
@@ -37,16 +38,18 @@ from kd_yolo.distill.cost import describe_teacher
 from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_schedule
+from kd_yolo.distill.query_criterion import QueryCriterion
 from kd_yolo.distill.start import StartMixin
 from kd_yolo.distill.teacher import EMATeacher, Teacher
 from kd_yolo.distill.unlabelled import UnlabelledMixin
+from kd_yolo.yolo.families import RTDETR
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.quantized_state import refuse_quantized
-from kd_yolo.yolo.heads import detect_head
+from kd_yolo.yolo.heads import detector_head
 
 
 class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsCheckpointMixin):
-    """Distillation for any ultralytics trainer whose model ends in a Detect head (or a subclass of it).
+    """Distillation for any ultralytics trainer whose model ends in a Detect head (or a subclass), or in a decoder.
 
     Takes, beside every ultralytics argument, ``teacher``, ``loss``, ``weight``, ``tau``, ``gate``, ``taps``,
     ``schedule``, ``stop_at``, ``unlabelled``, ``unlabelled_ratio``, ``teacher_cache``, ``teacher_cache_dir``,
@@ -60,6 +63,7 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
         InputError: teacher or data that cannot be used.
     """
 
+    criterion_type: type[DistillCriterion] = DistillCriterion
     _reached = 0.0
     _reported = 0
 
@@ -74,13 +78,13 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
         kept = KeptClasses.of(vars(self.args))
         terms = build_terms(config, student, teachers, seed=self.args.seed, kept=kept)
         shares = {n: t.share for n, t in zip(config.term_names(), config.terms, strict=True) if t.share is not None}
-        self.criterion = DistillCriterion(
+        self.criterion = self.criterion_type(
             student, terms, teachers, weights, columns=config.columns(), balance=Balance(shares)
         )
         self.criterion.on_skip = self._warn_skipped
         self.criterion.static_graph = self.world_size > 1 and bool(self.args.compile)
-        if self.args.compile and self.criterion.student.hooks:
-            raise ConfigError(NO_HOOKS)
+        if self.args.compile:
+            self.criterion.student.check_compiled()
         setattr(student, TERMS, terms)
         student.criterion = self.criterion
         if RANK in {-1, 0}:
@@ -99,7 +103,7 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
                 deepcopy(student), lambda: self.ema.ema if getattr(self, "ema", None) else None, half=half
             )
         model, _ = load_checkpoint(source, trust=self.kd_config.trust_weights)
-        detect_head(model, "teacher")
+        detector_head(model, "teacher")
         refuse_quantized(model, source, "as a teacher")
         parameter = next(student.parameters())
         is_nhwc = any(p.ndim == 4 and not p.is_contiguous() for p in student.parameters())
@@ -247,11 +251,29 @@ class OBBDistillationTrainer(DistillationMixin, OBBTrainer):
     """Distils an oriented-box student (features, and class logits)."""
 
 
+class RTDETRDistillationTrainer(DistillationMixin, RTDETRTrainer):
+    """Distils an RT-DETR student (features; from another RT-DETR its queries too)."""
+
+    criterion_type = QueryCriterion
+    _loss_items: dict[str, Tensor] | None = None
+
+    @property
+    def loss_items(self) -> dict[str, Tensor] | None:
+        """The items of a step: the three that the network names, and the terms, which its criterion keeps."""
+        return self._loss_items
+
+    @loss_items.setter
+    def loss_items(self, items: dict[str, Tensor] | None) -> None:
+        terms = self.criterion.items if isinstance(self.criterion, QueryCriterion) else {}
+        self._loss_items = None if items is None else {**items, **terms}
+
+
 TRAINERS = {
     "detect": DistillationTrainer,
     "segment": SegmentDistillationTrainer,
     "pose": PoseDistillationTrainer,
     "obb": OBBDistillationTrainer,
+    RTDETR: RTDETRDistillationTrainer,
 }
 
 

@@ -17,10 +17,10 @@ from kd_yolo.training.run import Progress, progress_of, run_training
 from kd_yolo.training.usage import USAGE
 from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.families import RTDETR as RTDETR_TASK
-from kd_yolo.yolo.families import is_form
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.quantized_state import refuse_quantized
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
+from kd_yolo.yolo.heads import is_decoder
 
 
 def train_stage(
@@ -58,9 +58,18 @@ def train_stage(
     prepare_folder(folder)
     run = {**arguments, "project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
     with trusted(weights, folder) if trust else contextlib.nullcontext():
-        model = RTDETR(weights) if task == RTDETR_TASK else YOLO(weights)
-        run_training(model, trainer, run, resume_command=resume_command)
+        run_training(open_network(weights, task), trainer, run, resume_command=resume_command)
     return last.with_name("best.pt")
+
+
+def open_network(weights: str, task: str) -> Any:
+    """The network as ultralytics trains it: for a YAML, ``YOLO`` does not know an RT-DETR.
+
+    Args:
+        weights: a checkpoint or a model YAML that was checked.
+        task: of :func:`task_of`.
+    """
+    return RTDETR(weights) if task == RTDETR_TASK else YOLO(weights)
 
 
 def prepare_folder(folder: Path) -> None:
@@ -162,4 +171,9 @@ def task_of(weights: str, *, trust: bool = False, is_start: bool = False) -> str
     model: Any = load_checkpoint(weights, trust=trust)[0]
     if is_start:
         refuse_quantized(model, weights, "to start from")
-    return RTDETR_TASK if is_form(model.model[-1], "decoder") else str(model.task)
+    return network_task(model)
+
+
+def network_task(model: Any) -> str:
+    """The task of a network; ``rtdetr`` for an RT-DETR, which to ultralytics is a detector like others."""
+    return RTDETR_TASK if is_decoder(model) else str(model.task)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from kd_yolo.base.errors import InputError
-from kd_yolo.yolo.families import RTDETR, Head, family_names, head_like, is_end2end
+from kd_yolo.yolo.families import Head, family_names, head_like, is_end2end, is_form
 
+DECODER = "decoder"  # the form of RT-DETR's head
+DECODER_PX = 160  # side of an image with enough cells for its queries
 BRANCHES = ("cv2", "cv3")  # of a head: boxes, classes; as Detect calls them, and the checkpoints of unfinished runs
 
 
@@ -20,19 +22,35 @@ class HeadFacts:
 
     Attributes:
         layers: index of the layer that feeds each level.
-        strides: input pixels per cell of each level.
+        strides: input pixels per cell of each level at which it predicts; empty for a decoder, which has queries.
         num_classes: classes it predicts.
         reg_max: bins of the box distribution (1: no distribution).
         end2end: whether it has a one-to-one branch beside the one-to-many branch.
         rotated: whether its boxes have an angle.
+        num_queries: of a decoder (RT-DETR's); 0 for a head that predicts at every cell of its levels.
     """
 
     layers: tuple[int, ...]
     strides: tuple[int, ...]
     num_classes: int
-    reg_max: int
-    end2end: bool
+    reg_max: int = 1
+    end2end: bool = False
     rotated: bool = False
+    num_queries: int = 0
+
+
+def is_decoder(model: nn.Module) -> bool:
+    """Whether a model ends in RT-DETR's decoder."""
+    return is_form(_last_layer(model), DECODER)
+
+
+def detector_head(model: nn.Module, role: str = "model") -> Any:
+    """The head that ends a detector that can be distilled: one with levels, see :func:`detect_head`, or a decoder.
+
+    Raises:
+        InputError: the model ends in something else, for example a classifier.
+    """
+    return _last_layer(model) if is_decoder(model) else detect_head(model, role)
 
 
 def detect_head(model: nn.Module, role: str = "model") -> Any:
@@ -45,17 +63,18 @@ def detect_head(model: nn.Module, role: str = "model") -> Any:
     Raises:
         InputError: the model ends in something else, for example RT-DETR's decoder or a classifier.
     """
-    layers = getattr(model, "model", None)
-    head = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
-    known = head_like(head)
-    if known is not None and known.task == RTDETR:
-        check_distillable(RTDETR, role)
-    if known is None or known.form != "levels":
+    head = _last_layer(model)
+    if not is_form(head, "levels"):
         raise InputError(
-            f"the {role} ends in {type(head).__name__}, not in a YOLO Detect head: distillation works for detect, "
-            f"segment, pose and obb models of the families {family_names()}."
+            f"the {role} ends in {type(head).__name__}, not in a YOLO Detect head: detect, segment, pose and obb models"
+            f" of the families {family_names()} have one."
         )
     return head
+
+
+def _last_layer(model: nn.Module) -> nn.Module | None:
+    layers = getattr(model, "model", None)
+    return layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
 
 
 def _known(head: nn.Module) -> Head:
@@ -64,32 +83,18 @@ def _known(head: nn.Module) -> Head:
     return known
 
 
-def check_distillable(task: str, role: str) -> None:
-    """Refuses a network of a kind that has no distillation.
-
-    Args:
-        task: as :func:`kd_yolo.yolo.description.model_yaml.check_model_yaml` gives it.
-        role: what the network is to the user.
-
-    Raises:
-        InputError: RT-DETR.
-    """
-    if task == RTDETR:
-        raise InputError(
-            f"the {role} is an RT-DETR, which cannot be distilled: distillation works for YOLO detect, segment, pose"
-            " and obb models. kd-yolo retrain trains an RT-DETR without a teacher."
-        )
-
-
 def head_facts(model: nn.Module, role: str = "model") -> HeadFacts:
     """The facts of ``model``'s head.
 
     Raises:
-        InputError: see :func:`detect_head`.
+        InputError: see :func:`detector_head`.
     """
-    head = detect_head(model, role)
+    head = detector_head(model, role)
+    layers = tuple(int(i) for i in head.f)
+    if is_decoder(model):
+        return HeadFacts(layers, (), int(head.nc), num_queries=int(head.num_queries))
     return HeadFacts(
-        layers=tuple(int(i) for i in head.f),
+        layers=layers,
         strides=tuple(int(s) for s in head.stride.tolist()),
         num_classes=int(head.nc),
         reg_max=int(head.reg_max),
@@ -115,7 +120,7 @@ def fuse_keeping_branches(model: nn.Module) -> nn.Module:
 
     ``Detect.fuse`` drops one branch, and which one depends on the version; distillation needs the one-to-many branch.
     """
-    head = detect_head(model)
+    head = detector_head(model)
     head.fuse = lambda: None
     try:
         return model.fuse(verbose=False)  # type: ignore[operator, no-any-return]
@@ -150,6 +155,7 @@ def input_channels(model: nn.Module) -> int:
 
 def probe_image(*models: nn.Module) -> Tensor:
     """A black image (1,C,S,S) just large enough for every level of every model, on the first model's device."""
-    size_px = 2 * max(stride for model in models for stride in head_facts(model).strides)
+    facts = [head_facts(model) for model in models]
+    size_px = max(2 * max(own.strides) if own.strides else DECODER_PX for own in facts)
     parameter = next(models[0].parameters())
     return torch.zeros(1, input_channels(models[0]), size_px, size_px, device=parameter.device, dtype=parameter.dtype)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from kd_yolo.distill.trainer import DistillationTrainer
+from kd_yolo.training.stage import open_network, task_of
 from tests.light import files_are_examined_once, train_yolo
 
 __all__ = ["files_are_examined_once"]  # a fixture
@@ -26,7 +26,7 @@ Train = Callable[..., Any]
 @cache
 def _built(yaml: str, classes: int, channels: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    model = YOLO(yaml)
+    model = open_network(yaml, task_of(yaml))
     build: Any = type(model.model)
     built = build(yaml, nc=classes, ch=channels, verbose=False)
     _calibrate(built, channels)
@@ -76,7 +76,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory, described: Callable[[
         yaml = described(name)
         path = folder / f"{Path(yaml).stem}-{classes}-{seed}-{channels}.pt"
         if not path.is_file():
-            model = YOLO(yaml)
+            model = open_network(yaml, task_of(yaml))
             model.model = deepcopy(_built(yaml, classes, channels, seed))
             model.save(str(path))
         return str(path)
