@@ -11,8 +11,8 @@ from kd_yolo.base.places import find_weights
 from kd_yolo.base.reading import shown
 from kd_yolo.builtin.demo import demo_data
 from kd_yolo.config.base import MAX_COUNT
-from kd_yolo.config.league import Control, parse_recipes
-from kd_yolo.config.rows import TEACHER
+from kd_yolo.config.league import Control, Recipe, parse_recipes
+from kd_yolo.config.rows import SHIPPED, TEACHER
 from kd_yolo.data.check import DataReport, check_for_training
 from kd_yolo.data.spec import list_images, read_data_yaml
 from kd_yolo.distill.defaults import default_student
@@ -29,6 +29,7 @@ from kd_yolo.yolo.arguments.check import find_problems
 from kd_yolo.yolo.arguments.fit import check_fits_data
 from kd_yolo.yolo.arguments.values import NAME
 from kd_yolo.yolo.evaluate import check_data
+from kd_yolo.yolo.families import RTDETR
 from kd_yolo.yolo.files.loading import load_checkpoint
 
 NO_TEACHER = (
@@ -93,6 +94,7 @@ def make_league(request: Request, *, write: bool = True) -> League:
     _check_arguments([{**arguments, **typed(recipe)} for recipe in recipes], report)
     teacher = _find_teacher(request, data, split)
     student = _find_student(request, teacher, notes)
+    recipes = _without_shipped(recipes, (student, teacher), notes, trust=request.trust)
     check_recipes(recipes, (student, teacher), data, arguments, request)
     settings = {
         "student": {"name": Path(student).name, "sha256": file_hash(student)},
@@ -105,6 +107,23 @@ def make_league(request: Request, *, write: bool = True) -> League:
         {**QUIET, **arguments}, settings, request.trust,
     )  # fmt: skip
     return League(folder, out, student, maker.teachers(recipes), maker.students(recipes, request.seeds), tuple(notes))
+
+
+def _without_shipped(
+    recipes: tuple[Recipe, ...], networks: tuple[str, str], notes: list[str], *, trust: bool
+) -> tuple[Recipe, ...]:
+    """The rows without ultralytics' own distillation where a network is an RT-DETR, which it does not take.
+
+    Raises:
+        ConfigError: such a row was asked for.
+    """
+    if RTDETR not in (task_of(network, trust=trust) for network in networks):
+        return recipes
+    asked = [recipe.name for recipe in recipes if recipe.kind == "shipped" and recipe.name != SHIPPED]
+    if asked:
+        raise ConfigError(f"{', '.join(asked)}: ultralytics' own distillation takes no RT-DETR. Leave it out.")
+    notes.append(f"no row '{SHIPPED}': ultralytics' own distillation takes no RT-DETR")
+    return tuple(recipe for recipe in recipes if recipe.kind != "shipped")
 
 
 def _check_arguments(rows: list[dict[str, Any]], report: DataReport) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 
 from kd_yolo.builtin.crops_set import make_crops
 from kd_yolo.reid.model.checkpoint import load_checkpoint as load_reid
@@ -54,6 +54,11 @@ KINDS = {
         ["distill", "--teacher", "{teacher}", "--student", "{student}", "--loss", "mgd", "data={data}", *TRAIN],
         "runs/distill/run", 9, ["distill"],
     ),
+    "rtdetr": Kind(
+        ["distill", "--teacher", "{wide_rtdetr}", "--student", "{rtdetr}", "--loss", "mgd+bkd+box_iou", "data={data}",
+         *TRAIN],
+        "runs/distill/run", 5, ["distill"],
+    ),
     "int8": Kind(
         ["distill", "--teacher", "{teacher}", "--student", "{student}", "--loss", "mgd", "quantize=8", "data={data}",
          *TRAIN],
@@ -80,14 +85,15 @@ KINDS = {
 }  # fmt: skip
 
 
-def small(width: int, seed: int) -> Any:
+def small(width: int, seed: int, *, is_rtdetr: bool = False) -> Any:
     """Four convs and a head."""
     torch.manual_seed(seed)
+    head, build = (["Detect", ["nc"]], DetectionModel)
+    if is_rtdetr:
+        head, build = ["RTDETRDecoder", ["nc", 32, 20, 2, 4, 2, 64]], RTDETRDetectionModel
     backbone = [[-1, 1, "Conv", [width, 3, 2]], [-1, 1, "Conv", [2 * width, 3, 2]]]
     backbone += [[-1, 1, "Conv", [2 * width, 3, 2]], [-1, 1, "Conv", [2 * width, 3, 2]]]
-    model = DetectionModel(
-        {"nc": 2, "backbone": backbone, "head": [[[2, 3], 1, "Detect", ["nc"]]]}, nc=2, verbose=False
-    )
+    model = build({"nc": 2, "backbone": backbone, "head": [[[2, 3], 1, *head]]}, nc=2, verbose=False)
     model.task, model.names = "detect", {0: "c0", 1: "c1"}
     return model
 
@@ -98,6 +104,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("given")
     made = {name: str(save_pruned(folder / f"{name}.pt", small(width, seed), {"train_args": {"imgsz": 64}}, {}))
             for name, width, seed in (("student", 16, 0), ("teacher", 24, 1))}  # fmt: skip
+    for name, width, seed in (("rtdetr", 16, 0), ("wide_rtdetr", 24, 1)):
+        network = small(width, seed, is_rtdetr=True)
+        made[name] = str(save_pruned(folder / f"{name}.pt", network, {"train_args": {"imgsz": 64}}, {}))
     made["data"] = str(write_tiny_data(folder / "set"))
     made["crops"] = str(make_crops(folder / "crops", "smoke").folder)
     train = "{" + ", ".join(word.replace("=", ": ") for word in QUICK) + "}"

@@ -83,6 +83,17 @@ def test_what_does_not_fit(tiny_data: Path, more: dict[str, Any], message: str) 
     assert message in str(error.value)
 
 
+def test_an_rtdetr_has_no_row_of_ultralytics_own(tiny_data: Path, make_weights: Any, tiny_yaml: Any) -> None:
+    yaml = tiny_yaml(8, head="RTDETRDecoder")
+    given: dict[str, Any] = {"seeds": (0,), "teacher": make_weights(yaml), "student": yaml, "name": "x"}
+    arguments = {"data": str(tiny_data), "imgsz": 64}
+    league = make_league(Request(("auto", "none@cost"), **given, arguments=arguments))
+    assert [job.recipe.name for job in league.jobs] == ["none", "auto", "none@cost"]
+    assert league.notes == ("no row 'shipped': ultralytics' own distillation takes no RT-DETR",)
+    with pytest.raises(ConfigError, match="dis3: ultralytics' own distillation takes no RT-DETR"):
+        make_league(Request(("auto", "dis3=shipped:dis=3"), **given, arguments=arguments))
+
+
 def cost_job(out: Path, cost: str, seed: int = 0) -> Job:
     return Job(
         kind="plain", recipe=Recipe(name=f"none@{cost}", cost=cost), seed=seed, weights="n.pt", data="d.yaml",
