@@ -121,7 +121,7 @@ def figures() -> dict[str, str]:
         "half of the channels": chain("0.5"),
         "latency": f"{short(latency[0.2], 2)} and {short(latency[0.5], 2)}",
         "all_round": f"{gains('street', 'constant')}; {shipped} {gains('street', 'shipped')}",
-        "few labels": few_labels("bccd-20-all"),
+        "few labels": f"{few_labels('bccd-20-all')}. `street-demo`: {few_labels('street-demo-20-all')}",
         "unpruned self": after_pruning("bccd", 0.5),
         "training step": f"{step['bkd']:.2f} (`bkd`); {shipped} {step['shipped']:.2f}",
         "killed and resumed": f"{ours:.1f}; ultralytics' own resume {theirs:.1f}",
