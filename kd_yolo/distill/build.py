@@ -49,7 +49,7 @@ def build_terms(
     """
     for teacher in teachers:
         check_channels(student, teacher.model)
-    _check_decoders(config, student, teachers)
+    _check_cache(config, teachers)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
         names = config.term_names()
@@ -90,12 +90,8 @@ def check_channels(student: nn.Module, teacher: nn.Module) -> None:
         )
 
 
-def _check_decoders(config: DistillConfig, student: nn.Module, teachers: Sequence[Teacher]) -> None:
-    """Refuses what is made for anchors, where a network has queries."""
-    if config.unlabelled is not None and is_decoder(student):
-        raise ConfigError(
-            "unlabelled images are mixed into the batches of YOLO students, not of an RT-DETR: leave out."
-        )
+def _check_cache(config: DistillConfig, teachers: Sequence[Teacher]) -> None:
+    """Refuses a teacher cache, which is made for anchors, where a network has queries."""
     if config.teacher_cache is not None and any(is_decoder(teacher.model) for teacher in teachers):
         raise ConfigError("teacher_cache keeps responses at anchors, an RT-DETR has queries: leave it out.")
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from kd_yolo.distill.adapters import TrainingOnly
 from kd_yolo.distill.balance import Balance, crossing_of, gradient_norms
 from kd_yolo.distill.build import named_terms
-from kd_yolo.distill.outputs import Labels, Outputs, boxes_of, watch_assigner
-from kd_yolo.distill.split import NUM_LABELLED, Part, parts_of, split_batch, split_predictions
+from kd_yolo.distill.outputs import Labels, Outputs, watch_assigner
+from kd_yolo.distill.split import NUM_LABELLED, Part, labels_of, parts_of, split_batch, split_predictions
 from kd_yolo.distill.student import StudentReader
 from kd_yolo.distill.teacher import Teacher
 from kd_yolo.geometry.schedule import Schedule
@@ -55,11 +55,11 @@ class DistillCriterion:
         self._measure_shares(preds, task_loss.sum(), distilled, terms)
         return torch.cat([task_loss.reshape(-1), distilled.reshape(1)]), {**items, **means}
 
-    def observe(self, image_nchw: Tensor, progress: float, *, times: int = 1) -> None:
+    def observe(self, batch: dict[str, Any], progress: float, *, times: int = 1) -> None:
         """Runs the teachers on the batch that the student is about to see, unless every term is off.
 
         Args:
-            image_nchw: the images.
+            batch: ultralytics' batch; ``img`` (N,C,H,W) is shown to the teachers.
             progress: of the run.
             times: for how many steps the terms of this one count; 0 for a step without the teachers.
         """
@@ -67,7 +67,7 @@ class DistillCriterion:
         self.factors = {name: times * self._factor(name, progress) for name in self.weights}
         self._times = times
         if any(self.factors.values()):
-            self._pending = [teacher(image_nchw) for teacher in self.teachers]
+            self._pending = [teacher(batch["img"]) for teacher in self.teachers]
             self.student.watch()
 
     def __init__(
@@ -124,11 +124,7 @@ class DistillCriterion:
         with ExitStack() as watching:
             assigned = watching.enter_context(watch_assigner(task)) if watches else []
             loss, items = task(*own)
-        if not watches:
-            return loss, items, None
-        height, width = batch["img"].shape[-2:]
-        boxes = boxes_of(batch, len(batch["img"]) if count is None else count)
-        return loss, items, Labels(boxes, (height, width), assigned[0] if assigned else None)
+        return loss, items, labels_of(batch, assigned[0] if assigned else None) if watches else None
 
     def _weighted_terms(
         self, student: Outputs | None, teachers: Sequence[Outputs], parts: Sequence[Part]
@@ -144,14 +140,15 @@ class DistillCriterion:
                 value = self._weighted_term(name, part, own, others)
                 if value is not None:
                     means[name + part.suffix] = value.detach()
-                    values[name] = values.get(name, zero) + value * self._count(part)
+                    values[name] = values.get(name, zero) + value * (part.num_images / self._unit(parts))
         if self.static_graph:
             values |= {name: zero_of(self.terms[name]) for name in self.weights if name not in values}
         return values, means
 
-    def _count(self, part: Part) -> float:
-        """What the mean of a term over a part's images is multiplied by, as the task's loss is."""
-        return part.num_images
+    def _unit(self, parts: Sequence[Part]) -> int:
+        """How many images count as one: one, as the task's loss grows with the batch."""
+        del parts
+        return 1
 
     def _weighted_term(self, name: str, part: Part, student: Outputs, teachers: Sequence[Outputs]) -> Tensor | None:
         """One weighted term; None when it is off, or not finite and therefore skipped."""

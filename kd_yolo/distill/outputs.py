@@ -36,7 +36,8 @@ class Outputs:
         """The outputs for some images of the batch."""
         raw = None if self.raw is None else {k: _cut(self.raw[k], part) for k in ("boxes", "scores", "feats")}
         features = {key: x[part] for key, x in self.features.items()}
-        return Outputs(features, raw, {key: x[part] for key, x in self.branches.items()})
+        queries = None if self.queries is None else self.queries.images(part)
+        return Outputs(features, raw, {key: x[part] for key, x in self.branches.items()}, queries)
 
 
 def _cut(value: Any, part: slice) -> Any:

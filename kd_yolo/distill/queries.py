@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from ultralytics.models.utils.ops import HungarianMatcher
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.term import TermConfig
@@ -17,12 +16,11 @@ from kd_yolo.distill.response import WHAT, anchor_weights
 from kd_yolo.distill.terms import SingleTerm
 from kd_yolo.losses import ResponseLoss, build_loss, losses
 from kd_yolo.yolo.heads import is_decoder
-from kd_yolo.yolo.queries import Queries
+from kd_yolo.yolo.queries import Queries, query_matcher
 
 MAX_TAUGHT = 100
 """Queries of the teacher that teach: those it is most confident of. Its others are background; matching all 300 takes
 ten times as long."""
-COSTS = {"class": 2, "bbox": 5, "giou": 2}  # of matching, as RT-DETR's own
 
 
 class QueryTerm(SingleTerm):
@@ -68,7 +66,7 @@ class QueryTerm(SingleTerm):
         self.classes = classes
         self.weight_key = "weight_na" if "weight_na" in cls.context else "gate_na"
         self.loss = build_loss(config.loss, **config.params)
-        self.matcher = HungarianMatcher(cost_gain=COSTS if classes else {**COSTS, "class": 0})
+        self.matcher = query_matcher(by_class=classes is not None)
         self.what = f"{WHAT[cls.reads]} of matched queries, gate {config.gate}"
 
     def compare(self, student: Outputs, teacher: Outputs, labels: Labels | None = None) -> Tensor:

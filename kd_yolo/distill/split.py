@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from kd_yolo.config.distill import UNLABELLED_SUFFIX
-from kd_yolo.distill.outputs import Labels
+from kd_yolo.distill.outputs import Labels, boxes_of
 
 NUM_LABELLED, NUM_MASKS = "num_labelled", "num_labelled_masks"
 _PER_OBJECT = frozenset(("cls", "bboxes", "batch_idx", "keypoints"))
@@ -48,6 +48,17 @@ def parts_of(batch: dict[str, Any], labels: Labels | None) -> list[Part]:
     return parts
 
 
+def labels_of(batch: dict[str, Any], assigned_na: Tensor | None = None) -> Labels:
+    """What the terms look at of the labels of a batch's labelled images.
+
+    Args:
+        batch: ultralytics' batch.
+        assigned_na: anchors with an object, where they were watched.
+    """
+    num_images, (height, width) = len(batch["img"]), batch["img"].shape[-2:]
+    return Labels(boxes_of(batch, int(batch.get(NUM_LABELLED, num_images))), (height, width), assigned_na)
+
+
 def split_batch(batch: dict[str, Any]) -> dict[str, Any]:
     """A mixed batch cut to its labelled images: an ordinary batch, as a task's loss wants it.
 
@@ -63,6 +74,27 @@ def split_batch(batch: dict[str, Any]) -> dict[str, Any]:
         elif key not in _PER_OBJECT and isinstance(value, (Tensor, list, tuple)) and len(value) == num_all:
             out[key] = value[:num_labelled]
     return out
+
+
+def split_queries(
+    preds: tuple[Tensor, Tensor], targets: dict[str, Any], denoising: dict[str, Any], num_labelled: int
+) -> tuple[tuple[Tensor, Tensor], dict[str, Any], dict[str, Any]]:
+    """What an RT-DETR's loss is called with, for the first images of a mixed batch: the others have no objects.
+
+    Args:
+        preds: boxes (L,N,Q,4) and class logits (L,N,Q,K).
+        targets: upstream's; ``gt_groups`` has the number of objects of each image.
+        denoising: ``dn_bboxes`` (L,N,D,4), ``dn_scores`` (L,N,D,K) and ``dn_meta``, or None for each.
+        num_labelled: images to keep.
+    """
+    meta, num_all = denoising.get("dn_meta"), preds[0].shape[1]
+    boxes, scores = (x[:, :num_labelled] for x in preds)
+    cut = {key: x[:, :num_labelled] if isinstance(x, Tensor) else x for key, x in denoising.items()}
+    if meta is not None:  # lists of an entry an image
+        of_images = ("dn_pos_idx", "dn_gt_idx")
+        assert all(len(meta[key]) == num_all for key in of_images if key in meta), "an entry an image"
+        cut["dn_meta"] = {key: value[:num_labelled] if key in of_images else value for key, value in meta.items()}
+    return (boxes, scores), {**targets, "gt_groups": targets["gt_groups"][:num_labelled]}, cut
 
 
 def split_predictions(preds: Preds, num_labelled: int) -> Preds:

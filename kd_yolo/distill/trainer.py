@@ -174,7 +174,7 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
         batch = super().preprocess_batch(batch)
         every = self.kd_config.teacher_every or 1
         times = every if self.global_batch % every == 0 else 0
-        self.criterion.observe(batch["img"], self._reached, times=times)
+        self.criterion.observe(batch, self._reached, times=times)
         return batch
 
     def _is_early_measurement(self) -> bool:

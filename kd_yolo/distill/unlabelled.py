@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from ultralytics.data.dataset import YOLODataset
+from ultralytics.models.rtdetr.val import RTDETRDataset
 from ultralytics.utils import LOGGER, RANK
 
 from kd_yolo.base.errors import ConfigError
@@ -25,8 +26,12 @@ from kd_yolo.training.trainers import TrainerMixin
 _NO_FILE = Path(os.devnull, "none")
 
 
-class UnlabelledDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has no type information
+class WithoutLabels:
     """Training images whose labels are empty, whatever label files there are; nothing is written beside them."""
+
+    im_files: list[str]
+    use_keypoints: bool
+    data: dict[str, Any]
 
     def get_img_files(self, img_path: list[str]) -> list[str]:
         """The files as given: they are checked already."""
@@ -58,6 +63,14 @@ class UnlabelledDataset(YOLODataset):  # type: ignore[misc]  # ultralytics has n
         del files
 
 
+class UnlabelledDataset(WithoutLabels, YOLODataset):  # type: ignore[misc]  # ultralytics has no type information
+    """Unlabelled images as a YOLO sees its images."""
+
+
+class StretchedUnlabelledDataset(WithoutLabels, RTDETRDataset):  # type: ignore[misc]
+    """Unlabelled images as an RT-DETR sees its images."""
+
+
 @dataclass(frozen=True)
 class MixedCollate:
     """Makes a batch of the labelled samples that it is given, and of unlabelled ones that it draws.
@@ -72,7 +85,7 @@ class MixedCollate:
     """
 
     collate: Callable[[list[dict[str, Any]]], dict[str, Any]]
-    unlabelled: UnlabelledDataset
+    unlabelled: UnlabelledDataset | StretchedUnlabelledDataset
     count: int
 
     def __call__(self, labelled: list[dict[str, Any]]) -> dict[str, Any]:
@@ -104,7 +117,8 @@ def mix_unlabelled(dataset: Any, images: UnlabelledImages, ratio: float, batch: 
         raise ConfigError(f"--unlabelled-ratio {ratio}: expected more than 0, such as 1 for as many as labelled ones.")
     if dataset.rect:
         raise ConfigError("rect=True gives every batch a shape of its own, so no unlabelled images fit in: leave out.")
-    unlabelled = UnlabelledDataset(
+    kind = StretchedUnlabelledDataset if isinstance(dataset, RTDETRDataset) else UnlabelledDataset
+    unlabelled = kind(
         img_path=[str(file) for file in images.files],
         imgsz=args.imgsz,
         cache="ram" if args.cache is True or args.cache == "ram" else None,

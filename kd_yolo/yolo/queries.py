@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
+from ultralytics.models.utils.ops import HungarianMatcher
+
+COSTS = {"class": 2, "bbox": 5, "giou": 2}  # of matching queries to labels in RT-DETR
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,18 @@ class Queries:
     boxes_lnq4: Tensor
     scores_lnqk: Tensor
 
+    def images(self, part: slice) -> Queries:
+        """Those of some images of the batch."""
+        return Queries(self.boxes_lnq4[:, part], self.scores_lnqk[:, part])
+
     def answer(self) -> tuple[Tensor, Tensor]:
         """Boxes (N,Q,4) and class logits (N,Q,K) after the last layer."""
         return self.boxes_lnq4[-1], self.scores_lnqk[-1]
+
+
+def query_matcher(*, by_class: bool) -> HungarianMatcher:
+    """RT-DETR's own matching of queries to labels; without classes by their boxes alone."""
+    return HungarianMatcher(cost_gain=COSTS if by_class else {**COSTS, "class": 0})
 
 
 def answered_queries(preds: Any) -> Queries:

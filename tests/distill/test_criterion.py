@@ -54,7 +54,7 @@ def make(build: Callable[..., Any]) -> Make:
 
 
 def step(criterion: Any, data: dict[str, Any], progress: float = 0.0) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    criterion.observe(data["img"], progress)
+    criterion.observe(data, progress)
     return criterion(criterion.model(data["img"]), data)  # type: ignore[no-any-return]
 
 
@@ -62,7 +62,7 @@ def test_vector_is_the_task_loss_and_the_sum_of_terms_times_the_batch(make: Make
     criterion, data = make({"loss": "cwd", "weight": 2}, {"loss": "bkd", "weight": 3}), batch(2)
     preds = criterion.model(data["img"])
     task, items = criterion.model.init_criterion()(preds, data)
-    criterion.observe(data["img"], 0.0)
+    criterion.observe(data, 0.0)
     vector, named = criterion(preds, data)
     assert torch.equal(vector[:3], task)
     assert vector.shape == (4,)
@@ -170,7 +170,7 @@ def hooks(model: Any) -> int:
 def test_taps_beside_the_head_are_hooked_for_one_pass(make: Make) -> None:
     criterion, data = make({"loss": "cwd", "taps": [2, 3]}), batch()
     assert criterion.student.extra_layers == [2]
-    criterion.observe(data["img"], 0.0)
+    criterion.observe(data, 0.0)
     assert hooks(criterion.model) == 1
     criterion.model(data["img"])
     with pytest.raises(TapError, match=r"\{2: 2\}"):
@@ -181,8 +181,8 @@ def test_taps_beside_the_head_are_hooked_for_one_pass(make: Make) -> None:
 
 def test_a_failed_step_leaves_nothing_behind(make: Make) -> None:
     criterion, data = make({"loss": "cwd", "taps": [2, 3]}), batch()
-    criterion.observe(data["img"], 0.0)
-    criterion.observe(data["img"], 0.0)  # the step before never came to its end
+    criterion.observe(data, 0.0)
+    criterion.observe(data, 0.0)  # the step before never came to its end
     assert hooks(criterion.model) == 1
     criterion.forget()
     assert hooks(criterion.model) == 0

@@ -109,7 +109,7 @@ def _cross_value(config: DistillConfig, student: Any, teacher: Teacher, kept: Ke
     criterion = DistillCriterion(student, terms, [teacher], {"kd_crosskd": WeightedTerm(1.0, Schedule("constant"))})
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        criterion.observe(image, 0.0)
+        criterion.observe({"img": image}, 0.0)
         outputs = criterion.student.outputs(student.train()(image))
         return float(terms["kd_crosskd"](outputs, criterion._pending))
 

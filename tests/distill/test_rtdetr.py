@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from ultralytics.models.rtdetr.train import RTDETRTrainer
+from ultralytics.models.utils.loss import RTDETRDetectionLoss
 
 from kd_yolo import PruneModel
 from kd_yolo.base.errors import ConfigError
@@ -147,6 +150,31 @@ def test_a_yolo_teaches_features_and_an_rtdetr_teaches_those_of_a_yolo(
         assert float(rows(run)[0][f"train/kd_{loss}"]) > 0
 
 
+def test_unlabelled_images_join_through_the_terms_alone(
+    distil: Train, rows: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The labels' loss of a mixed batch is that of its labelled images; the others have columns of their own."""
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    for i in range(6):
+        cv2.imwrite(str(pool / f"{i}.png"), np.random.default_rng(i).integers(0, 255, (48, 96, 3), np.uint8))
+    seen: list[tuple[int, int, int]] = []
+    call = RTDETRDetectionLoss.forward
+
+    def watch(self: Any, preds: Any, batch: Any, **denoising: Any) -> Any:
+        if batch["bboxes"].requires_grad is False and denoising["dn_meta"] is not None:
+            seen.append((preds[0].shape[1], len(batch["gt_groups"]), denoising["dn_bboxes"].shape[1]))
+        return call(self, preds, batch, **denoising)
+
+    monkeypatch.setattr(RTDETRDetectionLoss, "forward", watch)
+    run = distil(loss="cwd+bkd", unlabelled=str(pool), unlabelled_ratio=0.5, epochs=1, finish=False)
+    row = rows(run)[0]
+    assert all(float(row[f"train/{name}"]) > 0 for name in run.kd_config.columns())
+    assert run.kd_config.columns() == ["kd_cwd", "kd_bkd", "kd_cwd_unlabelled", "kd_bkd_unlabelled"]
+    assert seen == [(4, 4, 4)] * len(seen)
+    assert next(iter(run.train_loader))["img"].shape == (6, 3, 64, 64)
+
+
 def test_the_moving_average_teaches_itself(distil: Train, rows: Any) -> None:
     run = distil(teacher="ema", loss="bkd+box_iou", finish=False)
     assert type(run.criterion) is QueryCriterion
@@ -176,7 +204,6 @@ def test_a_pruned_student_keeps_its_widths(
         (("decoder", "decoder"), {"loss": "crosskd"}, "an RT-DETR has queries"),
         (("decoder", "decoder"), {"loss": "bkd", "flags": {"gate": "assigned"}}, "gate=assigned counts anchors"),
         (("decoder", "decoder"), {"loss": "bkd", "flags": {"teacher_cache": 2}}, "teacher_cache keeps responses at"),
-        (("decoder", "decoder"), {"loss": "bkd", "flags": {"unlabelled": "."}}, "batches of YOLO students"),
         (("decoder", "decoder"), {"loss": "bkd", "overrides": {"compile": True}}, "compile=True does not work"),
     ],
 )
@@ -186,8 +213,6 @@ def test_what_does_not_fit_is_refused_before_training(
     student, teacher = pair(*kinds)
     overrides = {"data": str(tiny_data), "device": "cpu", **asked.get("overrides", {})}
     flags = dict(asked.get("flags", {}))
-    if "unlabelled" in flags:
-        flags["unlabelled"] = str(tiny_data.parent / "images" / "val")
     with pytest.raises(ConfigError, match=message):
         make_plan(Request(teacher, student, asked["loss"], flags=flags, overrides=overrides), write=False)
 

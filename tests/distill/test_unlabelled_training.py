@@ -54,12 +54,12 @@ def test_parts_are_what_each_would_be_alone(build: Any) -> None:
     boxes = {"cls": torch.zeros(2, 1), "bboxes": places, "batch_idx": torch.arange(2.0)}
 
     def step(c: Any, images: Any, **more: Any) -> Any:
-        c.observe(images, 0.0)
+        c.observe({"img": images}, 0.0)
         return c(c.model(images), {"img": images, **boxes, **more})
 
     vector, items = step(criterion, image, num_labelled=2)
     own, own_items = step(alone, image[:2])
-    alone.observe(image[2:], 0.0)
+    alone.observe({"img": image[2:]}, 0.0)
     none = {"cls": torch.zeros(0, 1), "bboxes": torch.zeros(0, 4), "batch_idx": torch.zeros(0)}
     _, other_items = alone(alone.model(image[2:]), {"img": image[2:], **none})
     assert torch.allclose(vector[:3], own[:3], rtol=1e-5)
