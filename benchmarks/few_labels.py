@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
@@ -23,14 +25,21 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from seeded import TRAIN, write_sets
 
 os.environ.update(YOLO_AUTOINSTALL="false", OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "1"))
+UNLABELLED = "unlabelled=auto:unlabelled="  # the file with the images follows
 
 
 def parse() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    add_arguments(parser)
     parser.add_argument("--teacher", required=True, help="weights of the teacher before fine-tuning")
     parser.add_argument("--student", required=True, help="weights of the student")
+    return parser.parse_args()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every such experiment takes."""
+    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--labels", type=int, default=20)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--teacher-labels", choices=["few", "all"], default="few")
@@ -44,19 +53,34 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/few_labels"))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "few_labels")
     parser.add_argument("--table", action="store_true", help="print the table of what is there, train nothing")
-    return parser.parse_args()
 
 
 def main() -> int:
     """Makes the set and the teacher of all labels, and runs the league."""
+    args = parse()
+    name = f"{args.data.resolve().parent.name}-{args.labels}-{args.teacher_labels}"
+    return run_league(args, name, args.teacher, args.student, TRAIN, ("auto", UNLABELLED))
+
+
+def run_league(
+    args: argparse.Namespace, name: str, teacher: str, student: str, train: dict[str, Any], arms: Sequence[str]
+) -> int:
+    """Makes the set and the teacher, and runs the league.
+
+    Args:
+        args: as :func:`parse` gives them.
+        name: of the league.
+        teacher: weights before fine-tuning.
+        student: weights of the student.
+        train: ultralytics' arguments of all runs.
+        arms: rows beside the plain ones; :data:`UNLABELLED` is filled in.
+    """
     from kd_yolo.cli.app import main as kd_yolo
     from kd_yolo.league.report import make_report
     from kd_yolo.training.stage import train_stage
     from kd_yolo.training.trainers import RETRAINERS
     from kd_yolo.yolo.guard import prepare_process
 
-    args = parse()
-    name = f"{args.data.resolve().parent.name}-{args.labels}-{args.teacher_labels}"
     folder, out = (args.runs / name).resolve(), args.out / name
     if args.table:
         report = make_report(out, folder)
@@ -67,16 +91,16 @@ def main() -> int:
         args.data, folder / "set", few=lambda images: images[: args.labels] * args.times,
         rest=lambda images: images[args.labels :], whole=lambda images: images,
     )  # fmt: skip
+    train = {**train, "imgsz": args.imgsz}
+    taught = [teacher, "--teacher-epochs", str(args.teacher_epochs), "--teacher-seeds", args.teacher_seeds]
     if args.teacher_labels == "all":
-        settings = {**TRAIN, "imgsz": args.imgsz, "data": str(sets["whole"]), "epochs": args.teacher_epochs, "seed": 0}
-        teacher = [str(train_stage(RETRAINERS, args.teacher, folder / "teacher", settings))]
-    else:
-        teacher = [args.teacher, "--teacher-epochs", str(args.teacher_epochs), "--teacher-seeds", args.teacher_seeds]
-    unlabelled = f"unlabelled=auto:unlabelled={sets['rest'].with_suffix('.txt')}"
-    words = ["--losses", "auto", unlabelled, "none@cost", "--seeds", args.seeds]
-    words += ["--teacher", *teacher, "--student", args.student, "--split", args.split, "--name", name]
-    words += ["--out", str(out), *(["--claims", str(args.claims)] if args.claims else [])]
-    settings = {**TRAIN, "imgsz": args.imgsz, "epochs": args.epochs, "data": str(sets["few"]), "project": str(folder)}
+        settings = {**train, "data": str(sets["whole"]), "epochs": args.teacher_epochs, "seed": 0}
+        taught = [str(train_stage(RETRAINERS, teacher, folder / "teacher", settings))]
+    rows = [f"{arm}{sets['rest'].with_suffix('.txt')}" if arm == UNLABELLED else arm for arm in arms]
+    words = ["--losses", *rows, "none@cost", "--seeds", args.seeds, "--teacher", *taught, "--student", student]
+    words += ["--split", args.split, "--name", name, "--out", str(out)]
+    words += ["--claims", str(args.claims)] if args.claims else []
+    settings = {**train, "epochs": args.epochs, "data": str(sets["few"]), "project": str(folder)}
     words += [f"{key}={value}" for key, value in settings.items() if key != "verbose"]
     return kd_yolo(["league", *words])
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from kd_yolo.geometry.anchors import anchor_points
+
 
 def expected_distances(bins_nba: Tensor) -> Tensor:
     """Distances from each anchor to the left, top, right and bottom side of its box, in cells.
@@ -38,16 +40,7 @@ def corners(distances_n4a: Tensor, feats: Sequence[Tensor], strides: Sequence[in
     Returns:
         x0, y0, x1, y1 (N,4,A).
     """
-    device, dtype = distances_n4a.device, distances_n4a.dtype
-    centres, scales = [], []
-    for feat, stride in zip(feats, strides, strict=True):
-        height, width = feat.shape[-2:]
-        rows, columns = torch.meshgrid(
-            torch.arange(height, device=device, dtype=dtype), torch.arange(width, device=device, dtype=dtype),
-            indexing="ij",
-        )  # fmt: skip
-        centres.append(torch.stack([columns.flatten(), rows.flatten()]) + 0.5)
-        scales.append(torch.full((height * width,), float(stride), device=device, dtype=dtype))
-    centre_2a, scale_a = torch.cat(centres, 1), torch.cat(scales)
+    sizes = [(feat.shape[-2], feat.shape[-1]) for feat in feats]
+    centre_2a, scale_a = anchor_points(sizes, strides, distances_n4a)
     near_n2a, far_n2a = distances_n4a[:, :2], distances_n4a[:, 2:]
     return torch.cat([centre_2a - near_n2a, centre_2a + far_n2a], 1) * scale_a

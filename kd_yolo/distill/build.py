@@ -19,6 +19,7 @@ from kd_yolo.distill.taps import find_taps, match_by_stride, unpaired
 from kd_yolo.distill.teacher import Teacher
 from kd_yolo.distill.terms import FeatureTerm, MeanTerm, SingleTerm, Term
 from kd_yolo.losses import ResponseLoss, losses
+from kd_yolo.yolo.exported import ExportedDetector
 from kd_yolo.yolo.heads import head_facts, input_channels, is_decoder, probe_image
 
 
@@ -112,6 +113,11 @@ def _build(config: TermConfig, student: nn.Module, teachers: Sequence[Teacher], 
 
 
 def _against(config: TermConfig, student: nn.Module, teacher: Teacher, seed: int) -> FeatureTerm:
+    if isinstance(teacher.model, ExportedDetector):
+        raise ConfigError(
+            f"{config.loss} compares features, the teacher {teacher.model.pt_path} is an ONNX file and gives answers"
+            " only: use --loss bkd, kl or box_iou."
+        )
     other = head_facts(teacher.model, "teacher")
     assert config.taps is not None, "feature terms have taps by default"
     image = probe_image(student, teacher.model)
@@ -134,6 +140,11 @@ def _response(config: TermConfig, student: nn.Module, teacher: Teacher, kept: Ke
         return response
     taught = taught_classes(config.loss, student, teacher.model, kept)
     if issubclass(cls, ResponseLoss) and cls.reads == "raw":
+        if isinstance(teacher.model, ExportedDetector):
+            raise ConfigError(
+                f"{config.loss} runs parts of the teacher's head, {teacher.model.pt_path} is an ONNX file: use --loss"
+                " bkd, kl or box_iou."
+            )
         widths = (branch_widths(student), branch_widths(teacher.model))
         return CrossTerm(config, own, other, widths, teacher, taught)
     return ResponseTerm(config, own, other, taught=taught)

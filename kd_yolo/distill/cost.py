@@ -13,6 +13,7 @@ from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
 from kd_yolo.distill.student import StudentReader
 from kd_yolo.distill.teacher import EMATeacher, Teacher
+from kd_yolo.yolo.exported import ExportedDetector
 from kd_yolo.yolo.heads import head_facts
 
 
@@ -79,6 +80,8 @@ def describe_teacher(config: DistillConfig) -> list[str]:
 
 def _model_line(role: str, model: nn.Module) -> str:
     facts = head_facts(model, role)
+    if isinstance(model, ExportedDetector):
+        return f"{role}: an ONNX file, {facts.num_classes} classes, answers at strides {list(facts.strides)}"
     ends = f"{facts.reg_max} box bins{', end-to-end' if facts.end2end else ''}"
     if facts.num_queries:
         ends = f"a decoder of {facts.num_queries} queries"

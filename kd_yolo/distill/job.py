@@ -24,6 +24,7 @@ from kd_yolo.distill.defaults import default_student
 from kd_yolo.distill.demo import demo_teacher
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_distillation
+from kd_yolo.distill.teacher_file import locate_teacher, open_teacher
 from kd_yolo.distill.trainer import trainer_for
 from kd_yolo.training.end import STATE
 from kd_yolo.training.provenance import say_left_out
@@ -34,7 +35,6 @@ from kd_yolo.yolo.arguments.check import check_arguments, is_int8
 from kd_yolo.yolo.arguments.fit import check_fits_data
 from kd_yolo.yolo.description.model_yaml import check_model_yaml, is_model_yaml
 from kd_yolo.yolo.files.loading import load_checkpoint, load_checkpoint_dict
-from kd_yolo.yolo.files.locate import TEACHER, locate
 from kd_yolo.yolo.files.quantized_state import refuse_quantized
 from kd_yolo.yolo.files.safe_mode import enforce_safe_loading, trusted
 from kd_yolo.yolo.heads import detector_head
@@ -165,11 +165,7 @@ def load_teachers(names: Sequence[str], *, trust: bool) -> dict[str, Any]:
         InputError: a file is missing or unusable.
     """
     files = {name: find_weights(name) for name in names if name != EMA_TEACHER}
-    models = {name: load_checkpoint(file, trust=trust, flag=TEACHER)[0] for name, file in files.items()}
-    for name, model in models.items():
-        detector_head(model, "teacher")
-        refuse_quantized(model, name, "as a teacher")
-    return models
+    return {name: open_teacher(file, trust=trust) for name, file in files.items()}
 
 
 def load_student(plan: Plan) -> Any:
@@ -236,7 +232,7 @@ def resume(path: str, overrides: dict[str, Any], *, teacher: Sequence[str] = (),
     if not isinstance(kd, dict) or not isinstance(kd.get("config"), dict):
         raise InputError(f"{path} is not an unfinished distillation run: --resume takes its weights/last.pt.")
     trainer = trainer_for(task_of(str(last), trust=trust_weights))
-    moved = [name if name == EMA_TEACHER else str(locate(name).resolve()) for name in teacher]
+    moved = [name if name == EMA_TEACHER else locate_teacher(name) for name in teacher]
     known = DistillConfig.parse(kd["config"], path).teachers
     if moved and len(moved) != len(known):
         raise ConfigError(

@@ -22,6 +22,7 @@ from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
 from kd_yolo.distill.scores import unfamiliar
 from kd_yolo.yolo.arguments.check import DEFAULTS, is_int8
 from kd_yolo.yolo.arguments.fit import check_fits_model
+from kd_yolo.yolo.exported import ExportedDetector
 from kd_yolo.yolo.heads import head_facts
 
 
@@ -54,6 +55,9 @@ def check_distillation(
     check_schedule(config, values["epochs"], values["close_mosaic"], is_timed=bool(values["time"]))
     if config.teacher_cache is not None:
         check_views(values)
+    for model in teachers.values():
+        if isinstance(model, ExportedDetector):
+            model.check_images(values)
     if config.unlabelled is not None:
         if values["rect"]:
             raise ConfigError(

@@ -17,6 +17,7 @@ from kd_yolo.distill.auto import choose
 from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
 from kd_yolo.distill.scores import Measuring, measure_start
+from kd_yolo.distill.teacher_file import open_teacher
 from kd_yolo.training.provenance import write_provenance
 from kd_yolo.training.stage import open_network
 from kd_yolo.training.trainers import TrainerMixin
@@ -59,7 +60,7 @@ class StartMixin(TrainerMixin):
         """What ``loss=auto`` is here; the command has asked before, with the labels at hand."""
         named, trust = flags["teacher"], bool(flags.get("trust_weights"))
         kept, files = KeptClasses.of(vars(self.args)), [named] if isinstance(named, str) else named
-        teachers = [load_checkpoint(file, trust=trust)[0] for file in files if file != EMA_TEACHER]
+        teachers = [open_teacher(file, trust=trust) for file in files if file != EMA_TEACHER]
         student = self._student_as_loaded(trust=trust)
         return choose(student_for(student, read_data_yaml(str(self.args.data)), single=kept.single), teachers, kept)
 
@@ -75,7 +76,7 @@ class StartMixin(TrainerMixin):
         files = [file for file in self.kd_config.teachers if file != EMA_TEACHER]
         if kept != ALL_CLASSES or not files:
             return
-        teachers = {Path(file).name: load_checkpoint(file, trust=trust)[0] for file in files}
+        teachers = {Path(file).name: open_teacher(file, trust=trust) for file in files}
         start, data = self._student_as_loaded(trust=trust), str(self.args.data)
         batch = 2 * self.args.batch if self.args.batch >= 1 else 32
         measuring = Measuring(data, int(self.args.imgsz), int(batch), self.device)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kd_yolo.distill.outputs import Outputs
 from kd_yolo.distill.taps import read_layers, read_modules
+from kd_yolo.yolo.exported import ExportedDetector
 from kd_yolo.yolo.heads import fuse_keeping_branches, head_branches, is_decoder, raw_outputs
 from kd_yolo.yolo.queries import answered_queries
 
@@ -22,12 +23,13 @@ class Teacher:
     and shipped inside every checkpoint.
 
     Args:
-        model: a YOLO model or an RT-DETR; frozen, set to eval and fused in place.
+        model: a YOLO model, an RT-DETR or an exported detector; frozen, set to eval and fused in place.
         half: run it in bfloat16.
     """
 
     def __init__(self, model: nn.Module, *, half: bool = False) -> None:
-        self._model = fuse_keeping_branches(model.eval().requires_grad_(False))
+        frozen = model.eval().requires_grad_(False)
+        self._model = frozen if isinstance(model, ExportedDetector) else fuse_keeping_branches(frozen)
         self._half = half
         self._layers: list[int] = []
         self._needs_head = self._reads_branches = False

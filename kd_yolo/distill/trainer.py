@@ -41,11 +41,10 @@ from kd_yolo.distill.preview import check_schedule
 from kd_yolo.distill.query_criterion import QueryCriterion
 from kd_yolo.distill.start import StartMixin
 from kd_yolo.distill.teacher import EMATeacher, Teacher
+from kd_yolo.distill.teacher_file import open_teacher
 from kd_yolo.distill.unlabelled import UnlabelledMixin
+from kd_yolo.yolo.exported import ExportedDetector
 from kd_yolo.yolo.families import RTDETR
-from kd_yolo.yolo.files.loading import load_checkpoint
-from kd_yolo.yolo.files.quantized_state import refuse_quantized
-from kd_yolo.yolo.heads import detector_head
 
 
 class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsCheckpointMixin):
@@ -102,9 +101,9 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
             return EMATeacher(
                 deepcopy(student), lambda: self.ema.ema if getattr(self, "ema", None) else None, half=half
             )
-        model, _ = load_checkpoint(source, trust=self.kd_config.trust_weights)
-        detector_head(model, "teacher")
-        refuse_quantized(model, source, "as a teacher")
+        model = open_teacher(source, trust=self.kd_config.trust_weights)
+        if isinstance(model, ExportedDetector):
+            model.check_images(vars(self.args))
         parameter = next(student.parameters())
         is_nhwc = any(p.ndim == 4 and not p.is_contiguous() for p in student.parameters())
         layout = torch.channels_last if is_nhwc else torch.contiguous_format

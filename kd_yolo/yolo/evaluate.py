@@ -22,9 +22,9 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.data.check import check_for_validation
 from kd_yolo.data.resolve import resolved_data
 from kd_yolo.data.source import find_class_folder, split_folder
-from kd_yolo.yolo.families import is_form
+from kd_yolo.yolo.exported import ExportedDetector
 from kd_yolo.yolo.files.loading import load_checkpoint
-from kd_yolo.yolo.heads import input_channels
+from kd_yolo.yolo.heads import input_channels, is_decoder
 from kd_yolo.yolo.quiet import quiet
 
 VALIDATORS: dict[str, Any] = {
@@ -50,7 +50,8 @@ def validate(
     """Validates as ``yolo val`` does, but prints no tables and leaves no run folder.
 
     Args:
-        path_or_model: a checkpoint, loaded safely, or a model, which is not touched.
+        path_or_model: a checkpoint, loaded safely, or a model, which is not touched; an exported one runs in ONNX
+            Runtime.
         data: data YAML; for a classifier the folder with a folder for each split.
         imgsz: longer side in pixels; rounded up to whole strides.
         batch: images at a time.
@@ -66,13 +67,16 @@ def validate(
         InputError: weights or data that cannot be used, or whose classes differ.
         ConfigError: a task that has no validator here.
     """
-    if isinstance(path_or_model, nn.Module):
-        model: Any = copy.deepcopy(path_or_model)  # the validator fuses what it gets
+    model: Any
+    if isinstance(path_or_model, ExportedDetector):
+        model, exported = path_or_model, Path(path_or_model.pt_path)
+    elif isinstance(path_or_model, nn.Module):
+        model = copy.deepcopy(path_or_model)  # the validator fuses what it gets
     else:
         model, _ = load_checkpoint(path_or_model)
     check_data(model, data, split)
     task = _task(model)
-    validator = RTDETRValidator if is_form(model.model[-1], "decoder") else VALIDATORS[task]
+    validator = RTDETRValidator if is_decoder(model) else VALIDATORS[task]
     with tempfile.TemporaryDirectory() as folder:
         source = resolved_data(data, task, Path(folder), split)
         settings = {

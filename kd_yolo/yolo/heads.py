@@ -89,6 +89,9 @@ def head_facts(model: nn.Module, role: str = "model") -> HeadFacts:
     Raises:
         InputError: see :func:`detector_head`.
     """
+    known = getattr(model, "facts", None)  # of an exported detector
+    if isinstance(known, HeadFacts):
+        return known
     head = detector_head(model, role)
     layers = tuple(int(i) for i in head.f)
     if is_decoder(model):
@@ -149,8 +152,8 @@ def _branches(model: nn.Module, name: str) -> Any:
 
 def input_channels(model: nn.Module) -> int:
     """Channels of the image that the model takes (3 for RGB)."""
-    conv = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
-    return conv.in_channels
+    conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    return int(model.channels if conv is None else conv.in_channels)  # type: ignore[arg-type]  # an exported detector
 
 
 def probe_image(*models: nn.Module) -> Tensor:

@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_yolo.base.device import choose_device, parse_device
-from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.base.extras import require
+from kd_yolo.base.errors import InputError
 from kd_yolo.base.files import written_beside
-from kd_yolo.reid.model.onnx_file import read_onnx
+from kd_yolo.base.onnx_file import open_session, read_onnx
 from kd_yolo.reid.model.settings import IMAGENET_MEAN, IMAGENET_STD, MAX_EMBEDDING, MAX_SIDE
 from kd_yolo.search.frames.frame_types import Floats
 
@@ -39,7 +37,7 @@ def open_onnx(file: Path, device: str | None) -> tuple[int, tuple[int, int], Cal
         InputError: not such a network, or a device that the runtime cannot use.
     """
     normalised = has_normalisation(file)
-    session = _session(file, device)
+    session = open_session(file, device, _WANTED)
     inputs = session.get_inputs()
     if len(inputs) != 1 or not _takes_crops(inputs[0]):
         raise InputError(f"{file} has inputs {[(one.name, one.shape) for one in inputs][:4]}: {_WANTED}.")
@@ -75,32 +73,6 @@ def _run(session: Any, crops_nchw: Floats, fixed: int | None) -> Floats:
         filling = np.zeros((fixed - count, *crops_nchw.shape[1:]), np.float32)
         crops_nchw = np.concatenate([crops_nchw, filling])
     return np.asarray(session.run(None, {session.get_inputs()[0].name: crops_nchw})[0], np.float32)[:count]
-
-
-def _session(file: Path, device: str | None) -> Any:
-    onnxruntime = require("onnxruntime")
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    providers = _providers(device, onnxruntime)
-    try:
-        return onnxruntime.InferenceSession(str(file), options, providers=providers)
-    except Exception as error:  # the runtime's errors have no common class
-        raise InputError(f"{file} is not an ONNX file that can be run ({str(error)[:200]}): {_WANTED}.") from error
-
-
-def _providers(device: str | None, runtime: Any) -> list[Any]:
-    cuda = "CUDAExecutionProvider"
-    name = parse_device(device)
-    can = cuda in runtime.get_available_providers() and torch.cuda.is_available()
-    if name not in (None, "cpu") and not can:
-        raise ConfigError(
-            f"device={device}, but this onnxruntime runs on {runtime.get_available_providers()}: --device cpu."
-        )
-    if name == "cpu" or not can:
-        return ["CPUExecutionProvider"]
-    return [(cuda, {"device_id": choose_device(name).index or 0}), "CPUExecutionProvider"]
 
 
 def _takes_crops(one: Any) -> bool:

@@ -1,4 +1,4 @@
-"""ONNX files of strangers: what is looked at before a runtime opens them."""
+"""ONNX files of strangers: what is looked at before a runtime opens them, and the one way to open them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kd_yolo.base.errors import InputError
+from kd_yolo.base.device import choose_device, parse_device
+from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.extras import require
 from kd_yolo.base.reading import read_bytes, shown
 
 MAX_BYTES = (1 << 31) - 1  # of a message of protobuf
 MAX_NODES = 200_000
-_ENDLESS = {"Loop", "Scan"}  # no network for crops repeats anything, and a count may be anything
+_ENDLESS = {"Loop", "Scan"}  # no network for images repeats anything, and a count may be anything
 
 
 def read_onnx(file: Path) -> Any:
@@ -35,13 +36,56 @@ def read_onnx(file: Path) -> Any:
         raise InputError(f"{file} is not an ONNX file with a network in it.")
     for count, node in enumerate(_nodes(model.graph)):
         if count >= MAX_NODES or node.op_type in _ENDLESS:
-            raise InputError(f"{file} repeats parts of itself ({shown(node.op_type)}), which no ReID network does.")
+            raise InputError(
+                f"{file} repeats parts of itself ({shown(node.op_type)}), which no network for images does."
+            )
     for function in model.functions:
         if any(node.op_type in _ENDLESS for node in function.node):
-            raise InputError(f"{file} repeats parts of itself, which no ReID network does.")
+            raise InputError(f"{file} repeats parts of itself, which no network for images does.")
     for tensor in _tensors(model):
         _check_place(file, tensor, onnx)
     return model
+
+
+def open_session(file: Path, device: str | None, wanted: str) -> Any:
+    """An ONNX Runtime session.
+
+    Args:
+        file: a network that :func:`read_onnx` has looked at.
+        device: ``cpu``, ``cuda``, ``cuda:1`` or None: a GPU where the runtime can use one.
+        wanted: what kind of network was expected, for the message.
+
+    Raises:
+        InputError: the runtime cannot open it.
+        ConfigError: a device that the runtime cannot use.
+        MissingDependencyError: ONNX Runtime is not installed.
+    """
+    import torch
+
+    onnxruntime = require("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    providers = _providers(device, onnxruntime)
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+    except Exception as error:  # the runtime's errors have no common class
+        raise InputError(f"{file} is not an ONNX file that can be run ({str(error)[:200]}): {wanted}.") from error
+
+
+def _providers(device: str | None, runtime: Any) -> list[Any]:
+    import torch
+
+    cuda = "CUDAExecutionProvider"
+    name = parse_device(device)
+    can = cuda in runtime.get_available_providers() and torch.cuda.is_available()
+    if name not in (None, "cpu") and not can:
+        raise ConfigError(
+            f"device={device}, but this onnxruntime runs on {runtime.get_available_providers()}: --device cpu."
+        )
+    if name == "cpu" or not can:
+        return ["CPUExecutionProvider"]
+    return [(cuda, {"device_id": choose_device(name).index or 0}), "CPUExecutionProvider"]
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
