@@ -13,8 +13,8 @@ from kd_yolo.config.league import Recipe
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.job import Plan, check_plan, chosen_for, load_student
+from kd_yolo.distill.teacher_file import open_teacher
 from kd_yolo.league.request import Request
-from kd_yolo.yolo.files.loading import load_checkpoint
 
 
 def check_recipes(
@@ -60,5 +60,5 @@ def _teacher(config: DistillConfig, teacher: str, data: str, request: Request, *
     if teacher.endswith((".yaml", ".yml")):
         network = load_student(Plan(config, teacher, data, "", {})).model
     else:
-        network = load_checkpoint(teacher, trust=request.trust)[0]
+        network = open_teacher(teacher, trust=request.trust)
     return student_for(network, read_data_yaml(data), single=single) if request.teacher_epochs else network

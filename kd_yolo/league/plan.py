@@ -16,6 +16,7 @@ from kd_yolo.config.rows import SHIPPED, TEACHER
 from kd_yolo.data.check import DataReport, check_for_training
 from kd_yolo.data.spec import list_images, read_data_yaml
 from kd_yolo.distill.defaults import default_student
+from kd_yolo.distill.teacher_file import open_teacher
 from kd_yolo.distill.trainer import trainer_for
 from kd_yolo.league.fit import check_recipes
 from kd_yolo.league.job import Job
@@ -29,6 +30,7 @@ from kd_yolo.yolo.arguments.check import find_problems
 from kd_yolo.yolo.arguments.fit import check_fits_data
 from kd_yolo.yolo.arguments.values import NAME
 from kd_yolo.yolo.evaluate import check_data
+from kd_yolo.yolo.exported import SUFFIX, is_exported
 from kd_yolo.yolo.families import RTDETR
 from kd_yolo.yolo.files.loading import load_checkpoint
 
@@ -112,17 +114,19 @@ def make_league(request: Request, *, write: bool = True) -> League:
 def _without_shipped(
     recipes: tuple[Recipe, ...], networks: tuple[str, str], notes: list[str], *, trust: bool
 ) -> tuple[Recipe, ...]:
-    """The rows without ultralytics' own distillation where a network is an RT-DETR, which it does not take.
+    """The rows without ultralytics' own distillation where it does not take a network: an RT-DETR, an ONNX file.
 
     Raises:
         ConfigError: such a row was asked for.
     """
-    if RTDETR not in (task_of(network, trust=trust) for network in networks):
+    exported = any(is_exported(network) for network in networks)
+    if not exported and RTDETR not in (task_of(network, trust=trust) for network in networks):
         return recipes
+    why = f"ultralytics' own distillation takes no {'ONNX file' if exported else 'RT-DETR'}"
     asked = [recipe.name for recipe in recipes if recipe.kind == "shipped" and recipe.name != SHIPPED]
     if asked:
-        raise ConfigError(f"{', '.join(asked)}: ultralytics' own distillation takes no RT-DETR. Leave it out.")
-    notes.append(f"no row '{SHIPPED}': ultralytics' own distillation takes no RT-DETR")
+        raise ConfigError(f"{', '.join(asked)}: {why}. Leave it out.")
+    notes.append(f"no row '{SHIPPED}': {why}")
     return tuple(recipe for recipe in recipes if recipe.kind != "shipped")
 
 
@@ -184,10 +188,12 @@ def _check_request(request: Request, controls: set[Control | None]) -> None:
         wrong.append(
             "teacher=student does nothing without --teacher-epochs: the student is fine-tuned as the teacher is."
         )
-    if "random" in controls and str(request.teacher).endswith((".yaml", ".yml")):
+    if "random" in controls and str(request.teacher).endswith((".yaml", ".yml", SUFFIX)):
         wrong.append(
             f"teacher=random needs weights whose network is made from scratch, --teacher is {request.teacher}."
         )
+    if request.teacher_epochs and is_exported(str(request.teacher)):
+        wrong.append(f"--teacher-epochs: {request.teacher} is an ONNX file, which is not trained. Leave it out.")
     if wrong:
         raise ConfigError("\n".join(wrong))
 
@@ -215,7 +221,10 @@ def _check_split(split: str, data: str) -> str:
 
 def _find_teacher(request: Request, data: str, split: str) -> str:
     """The teacher's weights; those that are not fine-tuned first must know the data."""
-    teacher = check_weights(find_weights(str(request.teacher)), trust=request.trust)
+    found = find_weights(str(request.teacher))
+    if is_exported(found):
+        return _exported_teacher(found, data, split)
+    teacher = check_weights(found, trust=request.trust)
     if request.teacher_epochs:
         return teacher
     if teacher.endswith((".yaml", ".yml")):
@@ -227,13 +236,20 @@ def _find_teacher(request: Request, data: str, split: str) -> str:
     return teacher
 
 
+def _exported_teacher(name: str, data: str, split: str) -> str:
+    """An ONNX file as the teacher, which is what it is: with ``--teacher-epochs`` it was refused."""
+    teacher: Any = open_teacher(name)
+    check_data(teacher, data, split)
+    return str(Path(teacher.pt_path).resolve())
+
+
 def _find_student(request: Request, teacher: str, notes: list[str]) -> str:
     """The student; the next smaller size of the teacher when it was not said, with a note."""
     student = find_weights(request.student) if request.student else None
     if student is None and teacher.endswith((".yaml", ".yml")):
         raise ConfigError("--student is missing: weights, or a model YAML such as yolov8n.yaml.")
     if student is None:
-        student, note = default_student(teacher, load_checkpoint(teacher, trust=request.trust)[0])
+        student, note = default_student(teacher, open_teacher(teacher, trust=request.trust))
         notes.append(note)
     student = check_weights(student, trust=request.trust)
     trainer_for(task_of(student, trust=request.trust))

@@ -91,10 +91,11 @@ def work(job: Job) -> None:
 def _evaluate(job: Job, weights: Path) -> tuple[dict[str, float], ImageScores]:
     """Accuracy on the split, and what it is made of."""
     from kd_yolo.yolo.evaluate import validate
+    from kd_yolo.yolo.exported import is_exported, open_exported
     from kd_yolo.yolo.files.loading import load_checkpoint
     from kd_yolo.yolo.image_statistics import ImageStatistics
 
-    model, _ = load_checkpoint(weights, trust=job.trust)
+    model = open_exported(weights) if is_exported(weights) else load_checkpoint(weights, trust=job.trust)[0]
     statistics, device = ImageStatistics(), job.arguments.get("device")
     found = validate(
         model, job.data, imgsz=int(job.arguments.get("imgsz") or 640), split=job.split,

@@ -78,6 +78,10 @@ class ExportedDetector(nn.Module):
         logits_nka = scores_nka.clamp(_LEAST, 1 - _LEAST).logit()
         return {"boxes": _distances(boxes_n4a, sizes, self.facts.strides), "scores": logits_nka, "feats": feats}
 
+    def __deepcopy__(self, _memo: dict[int, Any]) -> ExportedDetector:
+        """Itself: it never changes, and a session cannot be copied."""
+        return self
+
     def check_images(self, arguments: Mapping[str, Any]) -> None:
         """Refuses a training whose images it does not take.
 

@@ -17,6 +17,7 @@ from kd_yolo.league.job import Job
 from kd_yolo.league.plan import League, make_league
 from kd_yolo.league.request import Request
 from kd_yolo.yolo.files.loading import load_checkpoint
+from tests.distill.test_exported_teacher import write_file
 from tests.league.test_league_run import TRAIN, Here
 from tests.league.test_league_table import write
 
@@ -92,6 +93,23 @@ def test_an_rtdetr_has_no_row_of_ultralytics_own(tiny_data: Path, make_weights: 
     assert league.notes == ("no row 'shipped': ultralytics' own distillation takes no RT-DETR",)
     with pytest.raises(ConfigError, match="dis3: ultralytics' own distillation takes no RT-DETR"):
         make_league(Request(("auto", "dis3=shipped:dis=3"), **given, arguments=arguments))
+
+
+def test_an_onnx_file_teaches_and_is_not_trained(tiny_data: Path, tiny_yaml: Any, tmp_path: Path) -> None:
+    file = str(write_file(tmp_path / "t.onnx", (1, 6, 84), names="{0: 'c0', 1: 'c1'}"))
+    given: dict[str, Any] = {"seeds": (0,), "teacher": file, "student": tiny_yaml(8), "name": "x"}
+    arguments = {"data": str(tiny_data), "imgsz": 64}
+    league = make_league(Request(("bkd", "none@cost"), **given, arguments=arguments))
+    assert [job.recipe.name for job in league.jobs] == ["none", "bkd", "none@cost"]
+    assert (league.teacher.kind, league.jobs[1].teacher) == ("score", file)
+    assert league.notes == ("no row 'shipped': ultralytics' own distillation takes no ONNX file",)
+    for losses, more, message in (
+        (("cwd",), {}, "cwd: cwd compares features"),
+        (("bkd",), {"teacher_epochs": 2}, "is an ONNX file, which is not trained"),
+        (("r=bkd:teacher=random",), {}, "teacher=random needs weights whose network is made from scratch"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            make_league(Request(losses, **given, **more, arguments=arguments))
 
 
 def cost_job(out: Path, cost: str, seed: int = 0) -> Job:
