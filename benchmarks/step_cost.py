@@ -55,6 +55,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "bkd+dfl_kl every 2": {"loss": "bkd+dfl_kl", "gate": "balanced", "teacher_every": 2},
     "bkd+dfl_kl half": {"loss": "bkd+dfl_kl", "gate": "balanced", "teacher_half": True},
     "bkd+dfl_kl cached": {"loss": "bkd+dfl_kl", "gate": "balanced", "teacher_cache": 1},
+    "bkd+dfl_kl openvino": {"loss": "bkd+dfl_kl", "gate": "balanced", "teacher_runtime": "openvino"},
+    "bkd+dfl_kl openvino half": {
+        "loss": "bkd+dfl_kl",
+        "gate": "balanced",
+        "teacher_runtime": "openvino",
+        "teacher_half": True,
+    },
+    "bkd+box_iou": {"loss": "bkd+box_iou"},
+    "int8": {"quantize": 8},
+    "int8 bkd+dfl_kl": {"loss": "bkd+dfl_kl", "gate": "balanced", "quantize": 8},
 }
 LIMITS = {"cwd": 0.98, "mgd bottleneck": 1.10, "bkd": 1.08, "cwd+bkd": 1.08}
 LIMITS |= {"dfl_kl": 1.12, "box_iou": 1.12, "obj_gated": 1.12, "obj_gated_kl": 1.12, "crosskd": 1.12, "fgd": 1.25}
@@ -82,31 +92,36 @@ def parse() -> argparse.Namespace:
 def write_weights(yaml: str, classes: int, path: Path) -> str:
     """Untrained weights: the cost of a step does not depend on their values."""
     import torch
-    from ultralytics import YOLO
-    from ultralytics.nn.tasks import DetectionModel
+
+    from kd_yolo.training.stage import open_network, task_of
 
     torch.manual_seed(0)
-    model = YOLO(yaml)
-    model.model = DetectionModel(yaml, nc=classes, verbose=False)
+    model = open_network(yaml, task_of(yaml))
+    model.model = type(model.model)(yaml, nc=classes, verbose=False)
     model.save(str(path))
     return str(path)
 
 
 def make_trainer(method: str, args: argparse.Namespace) -> Any:
     """A trainer of one method, set up as if training were about to start."""
+    from ultralytics.models.rtdetr.train import RTDETRTrainer
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     from kd_yolo.distill import responses
-    from kd_yolo.distill.trainer import DistillationTrainer
+    from kd_yolo.distill.trainer import TRAINERS
+    from kd_yolo.training.stage import task_of
+    from kd_yolo.training.trainers import RETRAINERS
 
     own = dict(METHODS[method])
-    teacher = str(args.work / "teacher.pt")
-    cls = DetectionTrainer
+    teacher, task = str(args.work / "teacher.pt"), task_of(str(args.work / "student.pt"))
+    cls: Any = DetectionTrainer if task == "detect" else RTDETRTrainer
     if "loss" in own:
-        cls, own = DistillationTrainer, {**own, "teacher": teacher}
+        cls, own = TRAINERS[task], {**own, "teacher": teacher}
         if "teacher_cache" in own:
             own["teacher_cache_dir"] = str(args.work / "cache")
             responses.SCORE_MIN = 0.0
+    elif "quantize" in own:
+        cls = RETRAINERS[task]
     elif own:
         own = {"distill_model": teacher}
     trainer = cls(

@@ -17,7 +17,10 @@ import kd_yolo
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = re.findall(r"``(\w+)``", kd_yolo.__doc__ or "")  # the one list of the packages, from the ground up
 # docs/adr/0001: the part of `distill` that runs inside ultralytics' loop, or starts it
-TRAINER = {f"distill/{name}.py" for name in ("trainer", "checkpoint", "job", "demo", "unlabelled", "start", "cached")}
+TRAINER = {
+    f"distill/{name}.py"
+    for name in ("trainer", "checkpoint", "job", "demo", "unlabelled", "start", "cached", "runtime")
+}
 TRAINER.add("prune/sparse/trainer.py")
 TRAINER |= {f"training/{path.name}" for path in (Path(__file__).resolve().parents[1] / "kd_yolo/training").glob("*.py")}
 DOORS = {"__init__", "__main__"}  # the first hands out the trainer, lazily; the second starts the command

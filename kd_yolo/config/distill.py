@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.base.reading import shown
 from kd_yolo.config.base import TrustWeights, find_recipe, read_yaml
-from kd_yolo.config.options import DEFAULTS
+from kd_yolo.config.options import DEFAULTS, TeacherRuntime
 from kd_yolo.config.term import AUTO, ScheduleConfig, TermConfig
 from kd_yolo.losses import losses
 
@@ -52,6 +52,8 @@ class DistillConfig(TrustWeights):
     """The teacher runs in every N-th step, where the terms count N times; None is in every step."""
     teacher_half: bool | None = None
     """Whether the teacher runs in bfloat16."""
+    teacher_runtime: TeacherRuntime = DEFAULTS.teacher_runtime
+    """Where the teacher runs; ``auto`` is OpenVINO where that says what torch says."""
     teacher_val: bool = DEFAULTS.teacher_val
     """Whether the teacher is measured on val before the first epoch."""
     chosen: str | None = Field(default=None, max_length=1000)
@@ -178,7 +180,8 @@ def resolve_distill(
         trust_weights: see :class:`DistillConfig`.
         **flags: ``weight``, ``tau`` (one number, or one a term), ``gate``, ``taps``, ``schedule``, ``stop_at``,
             ``unlabelled``, ``unlabelled_ratio``, ``teacher_val``, ``teacher_cache``, ``teacher_cache_dir``,
-            ``teacher_cache_gb``, ``teacher_every``, ``teacher_half``; None is absent.
+            ``teacher_cache_gb``, ``teacher_every``, ``teacher_half``, ``teacher_runtime``; None is
+            absent.
 
     Raises:
         ConfigError: every problem found.
@@ -237,9 +240,8 @@ def _apply_term_flags(terms: list[dict[str, Any]], flags: dict[str, Any]) -> Non
 def _apply_teacher_flags(values: dict[str, Any], flags: dict[str, Any]) -> None:
     """Moves from the flags what says how, how often and on which views the teacher runs."""
     place = ("teacher_cache_dir", "teacher_cache_gb")
-    values |= {
-        key: flags.pop(key) for key in ("teacher_cache", "teacher_every", "teacher_half", *place) if key in flags
-    }
+    keys = ("teacher_cache", "teacher_every", "teacher_half", "teacher_runtime", *place)
+    values |= {key: flags.pop(key) for key in keys if key in flags}
     if values.get("teacher_cache") is not None:
         folder = values.get("teacher_cache_dir") or DEFAULTS.teacher_cache_dir
         values["teacher_cache_dir"] = str(Path(folder).absolute())  # a resumed run may start in another folder

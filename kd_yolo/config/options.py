@@ -10,6 +10,7 @@ from kd_yolo.config.base import StrictModel, TrustWeights
 from kd_yolo.geometry.schedule import ScheduleKind
 
 Gate = Literal["confidence", "balanced", "assigned", "all"]
+TeacherRuntime = Literal["auto", "torch", "openvino"]
 
 
 def _check_share(value: float) -> float:
@@ -75,6 +76,9 @@ class DistillOptions(StrictModel):
     """Run the teacher in every N-th step only; there the terms count N times."""
     teacher_half: bool = False
     """Run the teacher in half precision (bfloat16): cheaper on CPUs that have it (AMX), and on GPUs without amp."""
+    teacher_runtime: TeacherRuntime = "torch"
+    """Where the teacher runs: torch, openvino (faster on a CPU), or auto: OpenVINO where it is installed and says what
+    torch says."""
     teacher_val: bool = True
     """Do not measure the teacher on val before the first epoch (default: it is, for a minute at most)."""
 

@@ -11,6 +11,7 @@ from kd_yolo.base.reading import printable
 from kd_yolo.config.distill import EMA_TEACHER, DistillConfig
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
+from kd_yolo.distill.runtime import in_runtime
 from kd_yolo.distill.student import StudentReader
 from kd_yolo.distill.teacher import EMATeacher, Teacher
 from kd_yolo.yolo.exported import ExportedDetector
@@ -57,6 +58,8 @@ def describe_cost(
                 lines.append(f"  {which}{member.what}")
         lines += [f"  {note}" for note in term.notes]
         lines.append(f"  {_count(term):,} adapter parameters (trained with the student, absent from best.pt)")
+    for teacher in teachers:
+        in_runtime(teacher, config.teacher_runtime, next(student.parameters()).device)
     members = [member for term in named_terms(terms).values() for member in term.members()]
     until = "with its head" if any(m.needs_head for m in members) else "stopped after its last tapped layer"
     passes = "one teacher forward pass" if len(teachers) == 1 else f"{len(teachers)} teacher forward passes"

@@ -28,8 +28,9 @@ class QueryTerm(SingleTerm):
 
     Queries have no place of their own: which one of the student answers for an object is settled by matching, with the
     costs with which RT-DETR matches queries to labels (2 for the class, 5 for L1 and 2 for GIoU of the boxes), the
-    teacher's best class and box standing for a label. The student's answer is matched once; its other decoder layers,
-    whose queries are the same, are compared over the same pairs, so the term is the mean over layers. Queries for
+    teacher's best class and box standing for a label. The student's answer is matched once; its other decoder layers
+    and the proposals of its encoder, whose queries are the same, are compared over the same pairs, so the term is the
+    mean over layers. Queries for
     denoising, and queries without a pair, are left to the labels.
 
     Args:

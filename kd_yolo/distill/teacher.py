@@ -25,14 +25,19 @@ class Teacher:
     Args:
         model: a YOLO model, an RT-DETR or an exported detector; frozen, set to eval and fused in place.
         half: run it in bfloat16.
+
+    Attributes:
+        layers: indices of the layers that it reads.
+        needs_head: whether it runs its head.
+        reads_branches: whether it reads inside its head.
     """
 
     def __init__(self, model: nn.Module, *, half: bool = False) -> None:
         frozen = model.eval().requires_grad_(False)
         self._model = frozen if isinstance(model, ExportedDetector) else fuse_keeping_branches(frozen)
-        self._half = half
-        self._layers: list[int] = []
-        self._needs_head = self._reads_branches = False
+        self.half = half
+        self.layers: list[int] = []
+        self.needs_head = self.reads_branches = False
 
     @property
     def model(self) -> nn.Module:
@@ -47,8 +52,8 @@ class Teacher:
             needs_head: run the head as well.
             branches: read what goes into the output layer of each branch of the head.
         """
-        self._layers = sorted(set(layers))
-        self._needs_head, self._reads_branches = needs_head or branches, branches
+        self.layers = sorted(set(layers))
+        self.needs_head, self.reads_branches = needs_head or branches, branches
         return self
 
     @torch.no_grad()
@@ -58,14 +63,14 @@ class Teacher:
         features: dict[int, Tensor] = {}
         branches: dict[tuple[str, int], Tensor] = {}
         with ExitStack() as reading:
-            if self._half:
+            if self.half:
                 reading.enter_context(torch.autocast(image_nchw.device.type, torch.bfloat16))
-            if self._layers:
-                features = reading.enter_context(read_layers(model, self._layers, stop=not self._needs_head))
-            if self._reads_branches:
+            if self.layers:
+                features = reading.enter_context(read_layers(model, self.layers, stop=not self.needs_head))
+            if self.reads_branches:
                 branches = reading.enter_context(read_modules(head_branches(model)))
             preds = model(image_nchw)
-        if not self._needs_head:
+        if not self.needs_head:
             return Outputs(features, None)
         if is_decoder(model):
             return Outputs(features, None, queries=answered_queries(preds))

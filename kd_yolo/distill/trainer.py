@@ -39,6 +39,7 @@ from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_schedule
 from kd_yolo.distill.query_criterion import QueryCriterion
+from kd_yolo.distill.runtime import in_runtime
 from kd_yolo.distill.start import StartMixin
 from kd_yolo.distill.teacher import EMATeacher, Teacher
 from kd_yolo.distill.teacher_file import open_teacher
@@ -52,7 +53,7 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
 
     Takes, beside every ultralytics argument, ``teacher``, ``loss``, ``weight``, ``tau``, ``gate``, ``taps``,
     ``schedule``, ``stop_at``, ``unlabelled``, ``unlabelled_ratio``, ``teacher_cache``, ``teacher_cache_dir``,
-    ``teacher_cache_gb``, ``teacher_every``, ``teacher_half`` and ``trust_weights`` as in
+    ``teacher_cache_gb``, ``teacher_every``, ``teacher_half``, ``teacher_runtime`` and ``trust_weights`` as in
     :func:`kd_yolo.config.distill.resolve_distill`, or instead of them ``kd={"config": ...}`` with a
     :class:`~kd_yolo.config.distill.DistillConfig` as a dict. A resumed run takes all of that from its checkpoint, but
     for the trust in files, which only the user can give.
@@ -76,6 +77,7 @@ class DistillationMixin(TeacherCacheMixin, StartMixin, UnlabelledMixin, TermsChe
         teachers = [self._load_teacher(source, student) for source in config.teachers]
         kept = KeptClasses.of(vars(self.args))
         terms = build_terms(config, student, teachers, seed=self.args.seed, kept=kept)
+        teachers = [in_runtime(teacher, config.teacher_runtime, self.device) for teacher in teachers]
         shares = {n: t.share for n, t in zip(config.term_names(), config.terms, strict=True) if t.share is not None}
         self.criterion = self.criterion_type(
             student, terms, teachers, weights, columns=config.columns(), balance=Balance(shares)

@@ -9,6 +9,7 @@ import torch
 
 from kd_yolo.base.environment import guard_environment
 from kd_yolo.base.errors import ConfigError, MissingDependencyError
+from kd_yolo.base.extras import is_installed
 
 SUPPORTED = ">=8.4.183,<8.5"
 SEAMS = (
@@ -49,10 +50,17 @@ def prepare_process() -> None:
 
 
 def switch_off_telemetry() -> None:
-    """Switches off ultralytics' analytics for this process, in memory: the user's settings file is not touched."""
+    """Switches off the analytics of ultralytics and of OpenVINO for this process, in memory.
+
+    The user's settings files are not touched. OpenVINO's converter sends unless the user has declined.
+    """
     from ultralytics.utils.events import events
 
     events.enabled = False
+    if is_installed("openvino_telemetry"):
+        from openvino_telemetry.utils.opt_in_checker import ConsentCheckResult, OptInChecker
+
+        OptInChecker.check = lambda *_args, **_options: ConsentCheckResult.DECLINED
 
 
 def check_ultralytics() -> str:
