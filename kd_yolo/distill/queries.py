@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,11 +17,11 @@ from kd_yolo.distill.response import WHAT, anchor_weights
 from kd_yolo.distill.terms import SingleTerm
 from kd_yolo.losses import ResponseLoss, build_loss, losses
 from kd_yolo.yolo.heads import is_decoder
-from kd_yolo.yolo.queries import Queries, query_matcher
+from kd_yolo.yolo.queries import query_matcher
 
-MAX_TAUGHT = 100
-"""Queries of the teacher that teach: those it is most confident of. Its others are background; matching all 300 takes
-ten times as long."""
+LEAST_CONFIDENT = 0.25
+"""Queries of the teacher teach from this class score on. Matching all 300, most of them background, takes ten times as
+long, and gives an object to another query of the student than the labels do."""
 
 
 class QueryTerm(SingleTerm):
@@ -28,10 +29,10 @@ class QueryTerm(SingleTerm):
 
     Queries have no place of their own: which one of the student answers for an object is settled by matching, with the
     costs with which RT-DETR matches queries to labels (2 for the class, 5 for L1 and 2 for GIoU of the boxes), the
-    teacher's best class and box standing for a label. The student's answer is matched once; its other decoder layers
-    and the proposals of its encoder, whose queries are the same, are compared over the same pairs, so the term is the
-    mean over layers. Queries for
-    denoising, and queries without a pair, are left to the labels.
+    best class and box of a query of the teacher standing for a label, where it is confident. The student's answer is
+    matched once; its other decoder layers and the proposals of its encoder, whose queries are the same, are compared
+    over the same pairs, so the term is the mean over layers. Queries for denoising, and queries without a pair, are
+    left to the labels.
 
     Args:
         config: the term.
@@ -74,50 +75,54 @@ class QueryTerm(SingleTerm):
         del labels
         assert student.queries is not None, "a decoder"
         assert teacher.queries is not None, "needs_head was ignored"
-        own, taught = self._pair(student.queries, *self._select(teacher.queries))
-        weight_nm = anchor_weights(self.gate, taught[1])
+        own, other = student.queries, teacher.queries
+        scores_lnqk, taught_nqk = self._shared(own.scores_lnqk, other.answer()[1])
+        pairs = self._pairs((own.boxes_lnq4[-1], scores_lnqk[-1]), (other.answer()[0], taught_nqk))
+        if not pairs.images.numel():  # the teacher sees nothing
+            return 0 * own.scores_lnqk.sum()
+        logits_1km = taught_nqk[pairs.images, pairs.teacher].T[None]
+        weight_1m = anchor_weights(self.gate, logits_1km)
         context: dict[str, Any] = {}
-        num_layers = len(student.queries.boxes_lnq4)
-        if weight_nm is not None:
-            context[self.weight_key] = weight_nm.repeat(num_layers, 1)
-        if self.reads == "boxes":
-            return self.loss(_corners(own[0]), _corners(taught[0]).repeat(num_layers, 1, 1), **context)  # type: ignore[no-any-return]
-        return self.loss(own[1], taught[1].repeat(num_layers, 1, 1), **context)  # type: ignore[no-any-return]
-
-    def _select(self, queries: Queries) -> tuple[Tensor, Tensor]:
-        """Boxes (N,M,4) and shared class logits (N,M,K) of the queries that the teacher is most confident of."""
-        boxes_nq4, scores_nqk = queries.answer()
-        if self.classes and self.classes.teacher:
-            scores_nqk = scores_nqk[..., list(self.classes.teacher)]
-        confidence_nq = scores_nqk.amax(-1)
-        top_nm = confidence_nq.topk(min(MAX_TAUGHT, confidence_nq.shape[1])).indices
-        return _gather(boxes_nq4, top_nm), _gather(scores_nqk, top_nm)
-
-    def _pair(
-        self, student: Queries, boxes_nm4: Tensor, scores_nmk: Tensor
-    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Boxes (.,4,M) and class logits (.,K,M) of the pairs: the student's of all layers (L*N), the teacher's (N)."""
-        scores_lnqk = student.scores_lnqk
-        if self.classes and self.classes.student:
-            scores_lnqk = scores_lnqk[..., list(self.classes.student)]
-        own_nm, other_nm = self._match(student.boxes_lnq4[-1], scores_lnqk[-1], boxes_nm4, scores_nmk)
         num_layers = len(scores_lnqk)
-        own_lnm = own_nm.repeat(num_layers, 1)
-        own = tuple(_gather(x.flatten(0, 1), own_lnm).mT for x in (student.boxes_lnq4, scores_lnqk))
-        other = tuple(_gather(x, other_nm).mT for x in (boxes_nm4, scores_nmk))
-        return own, other  # type: ignore[return-value]
+        if weight_1m is not None:
+            context[self.weight_key] = weight_1m.repeat(num_layers, 1)
+        if self.reads == "boxes":
+            boxes_l4m = own.boxes_lnq4[:, pairs.images, pairs.student].mT
+            taught_14m = other.answer()[0][pairs.images, pairs.teacher].T[None]
+            return self.loss(_corners(boxes_l4m), _corners(taught_14m).repeat(num_layers, 1, 1), **context)  # type: ignore[no-any-return]
+        logits_lkm = scores_lnqk[:, pairs.images, pairs.student].mT
+        return self.loss(logits_lkm, logits_1km.repeat(num_layers, 1, 1), **context)  # type: ignore[no-any-return]
 
-    def _match(
-        self, boxes_nq4: Tensor, scores_nqk: Tensor, taught_nm4: Tensor, taught_nmk: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Indices (N,M') of the student's queries and of the teacher's, M' the smaller of their numbers."""
-        num_images, num_taught, _ = taught_nm4.shape
-        classes_nm = taught_nmk.argmax(-1) if self.classes else torch.zeros_like(taught_nm4[..., 0], dtype=torch.long)
-        pairs = self.matcher(
-            boxes_nq4, scores_nqk, taught_nm4.float().flatten(0, 1), classes_nm.flatten(), [num_taught] * num_images
-        )
-        own_nm, other_nm = (torch.stack([pair[side] for pair in pairs]).to(boxes_nq4.device) for side in (0, 1))
-        return own_nm, other_nm % num_taught  # the matcher numbers them through the batch
+    def _shared(self, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (...,K) of the shared classes, or as they are."""
+        if self.classes is None or not self.classes.student:
+            return own, other
+        return own[..., list(self.classes.student)], other[..., list(self.classes.teacher)]
+
+    def _pairs(self, student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Pairs:
+        """Pairs the teacher's confident queries with the student's.
+
+        Args:
+            student: boxes (N,Q,4) and class logits (N,Q,K) of its answer.
+            teacher: the same of the teacher.
+        """
+        boxes_nq4, logits_nqk = (x.float() for x in teacher)
+        confidence_nq, class_nq = logits_nqk.sigmoid().max(-1)
+        image_m, query_m = (confidence_nq >= LEAST_CONFIDENT).nonzero(as_tuple=True)
+        counts = torch.bincount(image_m, minlength=len(boxes_nq4)).tolist()
+        classes_m = class_nq[image_m, query_m] if self.classes else torch.zeros_like(image_m)
+        matched = self.matcher(*student, boxes_nq4[image_m, query_m], classes_m, counts)
+        own, other = (torch.cat([pair[side] for pair in matched]).to(image_m.device) for side in (0, 1))
+        return Pairs(image_m[other], own, query_m[other])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """M pairs of queries, of all images: which image, and which query of it on either side; each (M)."""
+
+    images: Tensor
+    student: Tensor
+    teacher: Tensor
 
 
 def query_term(config: TermConfig, student: nn.Module, teacher: nn.Module, kept: KeptClasses) -> QueryTerm:
@@ -141,11 +146,6 @@ def query_term(config: TermConfig, student: nn.Module, teacher: nn.Module, kept:
     term = QueryTerm(config, classes)
     term.notes = notes
     return term
-
-
-def _gather(x_nqc: Tensor, index_nm: Tensor) -> Tensor:
-    """The rows (N,M,C) that indices pick of (N,Q,C)."""
-    return x_nqc.gather(1, index_nm[..., None].expand(-1, -1, x_nqc.shape[-1]))
 
 
 def _corners(boxes_n4m: Tensor) -> Tensor:

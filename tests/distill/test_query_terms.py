@@ -14,7 +14,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.term import TermConfig
 from kd_yolo.distill.classes import ClassMap
 from kd_yolo.distill.outputs import Outputs
-from kd_yolo.distill.queries import MAX_TAUGHT, QueryTerm
+from kd_yolo.distill.queries import LEAST_CONFIDENT, QueryTerm
 from kd_yolo.losses.gate import balanced_confidence
 from kd_yolo.yolo.queries import Queries, answered_queries, trained_queries
 
@@ -25,7 +25,7 @@ def draw(layers: int, queries: int, classes: int, *, images: int = 2, seed: int 
     generator = torch.Generator().manual_seed(seed)
     centres = torch.rand(layers, images, queries, 2, generator=generator)
     sizes = 0.05 + 0.3 * torch.rand(layers, images, queries, 2, generator=generator)
-    scores = 2 * torch.randn(layers, images, queries, classes, generator=generator)
+    scores = 2 * torch.randn(layers, images, queries, classes, generator=generator) - 2  # some of them confident
     return Queries(torch.cat([centres, sizes], -1), scores)
 
 
@@ -63,7 +63,7 @@ def naive_pairs(student: Queries, teacher: Queries, image: int, own: list[int], 
     boxes_s, logits_s = (x[image].tolist() for x in student.answer())
     boxes_t, logits_t = (x[image].tolist() for x in teacher.answer())
     best = {q: max(range(len(other)), key=lambda k, q=q: logits_t[q][other[k]]) for q in range(len(boxes_t))}
-    taught = sorted(best, key=lambda q: -logits_t[q][other[best[q]]])[:MAX_TAUGHT]
+    taught = [q for q, k in best.items() if sigmoid(logits_t[q][other[k]]) >= LEAST_CONFIDENT]
     costs = [
         [
             2 * class_cost(logits_s[i][own[best[q]]])
@@ -84,9 +84,10 @@ def naive_term(student: Queries, teacher: Queries, loss: str, gate: str, own: li
     paired = {n: naive_pairs(student, teacher, n, own, other) for n in range(len(boxes_t))}
     shared_nkm = teacher.answer()[1][..., other].mT
     balanced = {n: {} for n in paired}  # type: dict[int, dict[int, float]]
-    kept = torch.stack([shared_nkm[n][:, sorted(pairs)] for n, pairs in paired.items()])
-    for n, row in enumerate(balanced_confidence(kept).tolist()):
-        balanced[n] = dict(zip(sorted(paired[n]), row, strict=True))
+    kept = torch.cat([shared_nkm[n][:, sorted(pairs)] for n, pairs in paired.items()], 1)[None]
+    row = iter(balanced_confidence(kept)[0].tolist())
+    for n in paired:
+        balanced[n] = {q: next(row) for q in sorted(paired[n])}
     for layer, (n, pairs) in itertools.product(range(len(student.boxes_lnq4)), paired.items()):
         for q, i in pairs.items():
             z_t = [logits_t[n][q][k] for k in other]
@@ -113,7 +114,7 @@ def naive_term(student: Queries, teacher: Queries, loss: str, gate: str, own: li
         ((1, 12, 5), ClassMap()),  # the teacher has fewer queries
         ((2, 5, 12), ClassMap()),  # the student has
         ((2, 12, 12), ClassMap((0, 2), (3, 1))),
-        ((2, 110, MAX_TAUGHT + 15), ClassMap()),
+        ((2, 60, 50), ClassMap()),
     ],
 )
 def test_term_is_the_loop_over_layers_images_and_pairs(
@@ -144,11 +145,24 @@ def test_without_a_common_class_boxes_alone_are_matched() -> None:
     term = QueryTerm(TermConfig(loss="box_iou", gate="all"), None)
     got = float(term(outputs(student), [outputs(teacher)]))
     boxes_s, boxes_t = student.boxes_lnq4[0], teacher.boxes_lnq4[0]
+    is_taught = teacher.scores_lnqk[0].sigmoid().amax(-1) >= LEAST_CONFIDENT
+    assert 0 < is_taught.sum() < is_taught.numel()
     losses = []
-    for own, other in zip(boxes_s.tolist(), boxes_t.tolist(), strict=True):
+    for own, every, taught in zip(boxes_s.tolist(), boxes_t, is_taught, strict=True):
+        other = every[taught].tolist()
         costs = [[5 * sum(map(abs, map(float.__sub__, a, b))) + 2 * (1 - giou(a, b)) for b in other] for a in own]
         losses += [1 - giou(own[i], other[j]) for i, j in zip(*linear_sum_assignment(costs), strict=True)]
     assert got == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+
+
+def test_a_teacher_that_sees_nothing_teaches_nothing() -> None:
+    student, teacher = draw(3, 8, 2), draw(1, 8, 2, seed=1)
+    student.scores_lnqk.requires_grad_(True)
+    unsure = Queries(teacher.boxes_lnq4, teacher.scores_lnqk - 20)
+    loss = QueryTerm(TermConfig(loss="bkd", gate="confidence"), ClassMap())(outputs(student), [outputs(unsure)])
+    loss.backward()
+    assert loss == 0
+    assert not student.scores_lnqk.grad.any()  # type: ignore[union-attr]
 
 
 def test_gradient_reaches_every_layer_of_the_student_and_no_teacher() -> None:

@@ -20,6 +20,7 @@ from kd_yolo.distill.criterion import DistillCriterion
 from kd_yolo.distill.job import Request, make_plan
 from kd_yolo.distill.query_criterion import QueryCriterion
 from kd_yolo.distill.trainer import RTDETRDistillationTrainer
+from kd_yolo.training.stage import open_network
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import head_facts, is_decoder
 
@@ -35,9 +36,13 @@ def rtdetr(make_weights: Callable[..., str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def wide_rtdetr(make_weights: Callable[..., str]) -> str:
-    """Its teacher."""
-    return make_weights(f"tiny16-{HEAD}", seed=1)
+def wide_rtdetr(make_weights: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Its teacher, untrained but confident."""
+    network = open_network(make_weights(f"tiny16-{HEAD}", seed=1), "rtdetr")
+    network.model.model[-1].dec_score_head[-1].bias.data += 5
+    path = tmp_path_factory.mktemp("confident") / "teacher.pt"
+    network.save(str(path))
+    return str(path)
 
 
 @pytest.fixture
