@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=int, default=20)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--teacher-labels", choices=["few", "all"], default="few")
+    parser.add_argument("--onnx", action="store_true", help="the teacher of all labels teaches from an ONNX file")
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--teacher-seeds", default="0,1,2,3,4", help="runs of the teacher that learns from few labels")
     parser.add_argument("--imgsz", type=int, default=160)
@@ -58,18 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main() -> int:
     """Makes the set and the teacher of all labels, and runs the league."""
     args = parse()
-    name = f"{args.data.resolve().parent.name}-{args.labels}-{args.teacher_labels}"
-    return run_league(args, name, args.teacher, args.student, TRAIN, ("auto", UNLABELLED))
+    return run_league(args, args.teacher, args.student, TRAIN, (UNLABELLED,) if args.onnx else ("auto", UNLABELLED))
 
 
-def run_league(
-    args: argparse.Namespace, name: str, teacher: str, student: str, train: dict[str, Any], arms: Sequence[str]
-) -> int:
+def run_league(args: argparse.Namespace, teacher: str, student: str, train: dict[str, Any], arms: Sequence[str]) -> int:
     """Makes the set and the teacher, and runs the league.
 
     Args:
         args: as :func:`parse` gives them.
-        name: of the league.
         teacher: weights before fine-tuning.
         student: weights of the student.
         train: ultralytics' arguments of all runs.
@@ -81,7 +78,9 @@ def run_league(
     from kd_yolo.training.trainers import RETRAINERS
     from kd_yolo.yolo.guard import prepare_process
 
-    folder, out = (args.runs / name).resolve(), args.out / name
+    made = f"{args.data.resolve().parent.name}-{args.labels}-{args.teacher_labels}"
+    name = made + "-onnx" * args.onnx
+    folder, out = (args.runs / made).resolve(), args.out / name
     if args.table:
         report = make_report(out, folder)
         print(report.to_markdown() if report else "no results yet")
@@ -95,7 +94,8 @@ def run_league(
     taught = [teacher, "--teacher-epochs", str(args.teacher_epochs), "--teacher-seeds", args.teacher_seeds]
     if args.teacher_labels == "all":
         settings = {**train, "data": str(sets["whole"]), "epochs": args.teacher_epochs, "seed": 0}
-        taught = [str(train_stage(RETRAINERS, teacher, folder / "teacher", settings))]
+        best = train_stage(RETRAINERS, teacher, folder / "teacher", settings)
+        taught = [str(exported(best, args.imgsz) if args.onnx else best)]
     rows = [f"{arm}{sets['rest'].with_suffix('.txt')}" if arm == UNLABELLED else arm for arm in arms]
     words = ["--losses", *rows, "none@cost", "--seeds", args.seeds, "--teacher", *taught, "--student", student]
     words += ["--split", args.split, "--name", name, "--out", str(out)]
@@ -103,6 +103,14 @@ def run_league(
     settings = {**train, "epochs": args.epochs, "data": str(sets["few"]), "project": str(folder)}
     words += [f"{key}={value}" for key, value in settings.items() if key != "verbose"]
     return kd_yolo(["league", *words])
+
+
+def exported(weights: Path, imgsz: int) -> Path:
+    """An ONNX file beside the weights, as ``yolo export format=onnx dynamic=True`` writes it."""
+    from ultralytics import YOLO
+
+    file = weights.with_suffix(".onnx")
+    return file if file.is_file() else Path(YOLO(weights).export(format="onnx", imgsz=imgsz, dynamic=True))
 
 
 if __name__ == "__main__":

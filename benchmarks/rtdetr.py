@@ -37,8 +37,7 @@ def main() -> int:
     )  # fmt: skip
     args = parser.parse_args()
     teacher, student = (str(start(args.runs.resolve(), args.weights, scale)) for scale in "sn")
-    name = f"{args.data.resolve().parent.name}-{args.labels}-{args.teacher_labels}"
-    return run_league(args, name, teacher, student, SETTINGS, [UNLABELLED])
+    return run_league(args, teacher, student, SETTINGS, [UNLABELLED])
 
 
 def start(folder: Path, weights: Path, scale: str) -> Path:
