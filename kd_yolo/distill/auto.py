@@ -15,6 +15,7 @@ from kd_yolo.distill.kept import KeptClasses, map_kept_classes
 from kd_yolo.yolo.heads import HeadFacts, head_facts
 
 BOX_WEIGHT = 6.0  # of box_iou: as much above its default as dfl_kl's in AUTO_RECIPE
+QUERY_SHARE = "auto:0.15"  # of the gradient, for a term on queries: RT-DETR's loss does not grow with the batch
 FEATURES: dict[str, Any] = {"terms": [{"loss": "cwd"}]}
 Recipe = dict[str, Any]
 
@@ -54,8 +55,9 @@ def choose(
     num_known = min(len(found.student) or own.num_classes for found in maps)
     gate = "balanced" if num_known > 1 else "confidence"
     loss, why_boxes = _boxes_term(own, facts, maps)
-    terms = [{"loss": "bkd", "weight": 2.0, "gate": gate}, *([{**loss, "gate": gate}] if loss else [])]
-    names = " + ".join(f"{term['loss']} {term['weight']:g}" for term in terms)
+    weight = QUERY_SHARE if own.num_queries else 2.0
+    terms = [{"loss": "bkd", "weight": weight, "gate": gate}, *([{**loss, "gate": gate}] if loss else [])]
+    names = " + ".join(f"{term['loss']} {str(term['weight']).removesuffix('.0')}" for term in terms)
     known = f"the teacher knows {'all' if num_known == num_all else f'{num_known} of'} {num_all} classes"
     if num_all == 1:
         known = "the teacher knows the class"
@@ -75,7 +77,7 @@ def _boxes_term(own: HeadFacts, facts: Sequence[HeadFacts], maps: Sequence[Class
     if foreign:
         return {}, f"and {foreign} that the data lacks, so its boxes are left out"
     if own.num_queries:
-        return {"loss": "box_iou", "weight": BOX_WEIGHT}, "boxes of matched queries"
+        return {"loss": "box_iou", "weight": QUERY_SHARE}, "boxes of matched queries"
     if own.reg_max > 1 and all(other.reg_max == own.reg_max for other in facts):
         return {"loss": "dfl_kl", "weight": 4.0}, f"both heads have {own.reg_max} box bins"
     if own.rotated or any(other.rotated for other in facts):

@@ -30,9 +30,9 @@ class QueryTerm(SingleTerm):
     Queries have no place of their own: which one of the student answers for an object is settled by matching, with the
     costs with which RT-DETR matches queries to labels (2 for the class, 5 for L1 and 2 for GIoU of the boxes), the
     best class and box of a query of the teacher standing for a label, where it is confident. The student's answer is
-    matched once; its other decoder layers and the proposals of its encoder, whose queries are the same, are compared
-    over the same pairs, so the term is the mean over layers. Queries for denoising, and queries without a pair, are
-    left to the labels.
+    matched once; its other decoder layers, whose queries are the same, are compared over the same pairs, so the term is
+    the mean over layers. Queries for denoising, and queries without a pair, are left to the labels; so are the
+    proposals of the encoder.
 
     Args:
         config: the term.

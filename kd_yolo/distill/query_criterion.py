@@ -41,7 +41,7 @@ class QueryCriterion(DistillCriterion):
         """All losses by name, :data:`DISTILLED` among them.
 
         Args:
-            preds: boxes (L,N,Q,4) and class logits (L,N,Q,K): the encoder's proposals, then each decoder layer.
+            preds: boxes (1+L,N,Q,4) and class logits (1+L,N,Q,K): the encoder's proposals and each decoder layer.
             targets: ``cls`` (M,), ``bboxes`` (M,4) centre and size as shares of the image, ``batch_idx`` (M,),
                 ``gt_groups``: objects of each image.
             **denoising: upstream's ``dn_bboxes``, ``dn_scores`` and ``dn_meta``.

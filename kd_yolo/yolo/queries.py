@@ -16,8 +16,7 @@ class Queries:
     """The queries of a decoder, those for denoising left out.
 
     Attributes:
-        boxes_lnq4: boxes after each of L layers (L,N,Q,4): centre and size as shares of the image. In training the
-            first layer is the encoder, whose proposals the queries start from.
+        boxes_lnq4: boxes after each of L layers (L,N,Q,4): centre and size as shares of the image.
         scores_lnqk: their class logits (L,N,Q,K).
     """
 
@@ -45,9 +44,10 @@ def answered_queries(preds: Any) -> Queries:
 
 
 def trained_queries(preds: tuple[Tensor, Tensor]) -> Queries:
-    """The queries of a network in training, as ultralytics hands them to its loss, without those for denoising.
+    """The queries of a network in training, as ultralytics hands them to its loss: the encoder's proposals first.
 
     Args:
-        preds: boxes (L,N,Q,4) and class logits (L,N,Q,K).
+        preds: boxes (1+L,N,Q,4) and class logits (1+L,N,Q,K), already without denoising queries.
     """
-    return Queries(*preds)
+    boxes, scores = preds
+    return Queries(boxes[1:], scores[1:])

@@ -188,10 +188,10 @@ def test_what_is_made_for_anchors_is_refused(loss: str, gate: Any, message: str)
         QueryTerm(TermConfig(loss=loss, gate=gate), ClassMap())
 
 
-def test_queries_of_a_training_and_of_an_answer() -> None:
+def test_proposals_of_the_encoder_are_no_layer() -> None:
     boxes, scores = torch.rand(4, 2, 6, 4), torch.rand(4, 2, 6, 3)
     found = trained_queries((boxes, scores))
-    assert torch.equal(found.answer()[0], boxes[-1])
-    assert torch.equal(found.scores_lnqk, scores)
+    assert torch.equal(found.boxes_lnq4, boxes[1:])
+    assert torch.equal(found.scores_lnqk, scores[1:])
     answered = answered_queries((None, (boxes[:1], scores[:1], None, None, None)))
     assert torch.equal(answered.answer()[0], boxes[0])
