@@ -37,7 +37,9 @@ class TermsCheckpointMixin(TrainerMixin):
         try:
             yield
         finally:
-            rebuilt, model.criterion = model.criterion, self.criterion
+            rebuilt = model.criterion
+            model._modules.pop("criterion", None)  # RT-DETR's is a module
+            model.criterion = self.criterion
             if terms is not None:
                 setattr(model, TERMS, terms)
             if self.criterion is not None and rebuilt is not None:

@@ -145,6 +145,24 @@ def test_terms_do_not_grow_with_the_batch_and_see_no_denoising_query(distil: Tra
         assert queries == 40
 
 
+def test_a_criterion_that_upstream_builds_meanwhile_gives_way(distil: Train) -> None:
+    """RT-DETR's is a module, which Python does not replace by what is none."""
+    run = distil(loss="bkd", epochs=1, finish=False)
+    with run.plain_model():
+        run.model.criterion = run.model.init_criterion()
+        assert "criterion" in run.model._modules
+    assert run.model.criterion is run.criterion
+    assert "criterion" not in run.model._modules
+
+
+@pytest.mark.slow
+def test_it_trains_for_int8(distil: Train, rows: Any, tmp_path: Path) -> None:
+    pytest.importorskip("modelopt", reason="needs the extra qat")
+    run = distil(loss="cwd+bkd", epochs=1, quantize=8)
+    assert all(float(rows(run)[0][f"train/kd_{name}"]) > 0 for name in ("cwd", "bkd"))
+    assert any(key.endswith("_amax") for key in weights_of(tmp_path / "run" / "weights" / "last.pt"))
+
+
 @pytest.mark.parametrize("loss", ["cwd", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pkd", "fgd"))])
 def test_a_yolo_teaches_features_and_an_rtdetr_teaches_those_of_a_yolo(
     train: Train, rows: Any, rtdetr: str, wide_rtdetr: str, loss: str
