@@ -56,8 +56,8 @@ def compare_losses(args: argparse.Namespace) -> dict[str, Any]:
     from kd_yolo.distill.classes import student_for
     from kd_yolo.distill.outputs import Outputs
     from kd_yolo.distill.response import ResponseTerm
-    from kd_yolo.distill.responses import kept_confidence, raw_responses, sparse_responses
-    from kd_yolo.distill.teacher import Teacher
+    from kd_yolo.distill.teachers.responses import kept_confidence, raw_responses, sparse_responses
+    from kd_yolo.distill.teachers.teacher import Teacher
     from kd_yolo.yolo.data.batches import Images, batches
     from kd_yolo.yolo.files.loading import load_checkpoint
     from kd_yolo.yolo.heads import head_facts, raw_outputs
@@ -84,7 +84,7 @@ def train(arm: str, seed: int, args: argparse.Namespace, work: Path) -> dict[str
     """One run: its mAP50-95 on val and its CPU seconds."""
     from ultralytics import YOLO
 
-    from kd_yolo.distill.cached import CachedTeacher
+    from kd_yolo.distill.teachers.cached import CachedTeacher
     from kd_yolo.distill.trainer import DistillationTrainer
 
     own = {} if "fresh" in arm else {"teacher_cache": args.views, "teacher_cache_dir": str(work / "cache")}

@@ -19,7 +19,7 @@ ORDER = re.findall(r"``(\w+)``", kd_yolo.__doc__ or "")  # the one list of the p
 # docs/adr/0001: the part of `distill` that runs inside ultralytics' loop, or starts it
 TRAINER = {
     f"distill/{name}.py"
-    for name in ("trainer", "checkpoint", "job", "demo", "unlabelled", "start", "cached", "runtime")
+    for name in ("trainer", "checkpoint", "job", "demo", "unlabelled", "start", "teachers/cached", "teachers/runtime")
 }
 TRAINER.add("prune/sparse/trainer.py")
 TRAINER |= {f"training/{path.name}" for path in (Path(__file__).resolve().parents[1] / "kd_yolo/training").glob("*.py")}

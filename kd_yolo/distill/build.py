@@ -16,7 +16,7 @@ from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses, map_kept_classes, tau
 from kd_yolo.distill.queries import query_term
 from kd_yolo.distill.response import ResponseTerm, reads_classes
 from kd_yolo.distill.taps import find_taps, match_by_stride, unpaired
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.distill.terms import FeatureTerm, MeanTerm, SingleTerm, Term
 from kd_yolo.losses import ResponseLoss, losses
 from kd_yolo.yolo.exported import ExportedDetector

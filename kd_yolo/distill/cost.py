@@ -11,9 +11,9 @@ from kd_yolo.base.reading import printable
 from kd_yolo.config.distill import EMA_TEACHER, DistillConfig
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
-from kd_yolo.distill.runtime import in_runtime
 from kd_yolo.distill.student import StudentReader
-from kd_yolo.distill.teacher import EMATeacher, Teacher
+from kd_yolo.distill.teachers.runtime import in_runtime
+from kd_yolo.distill.teachers.teacher import EMATeacher, Teacher
 from kd_yolo.yolo.exported import ExportedDetector
 from kd_yolo.yolo.heads import head_facts
 

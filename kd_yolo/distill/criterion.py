@@ -16,7 +16,7 @@ from kd_yolo.distill.build import named_terms
 from kd_yolo.distill.outputs import Labels, Outputs, watch_assigner
 from kd_yolo.distill.split import NUM_LABELLED, Part, labels_of, parts_of, split_batch, split_predictions
 from kd_yolo.distill.student import StudentReader
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.geometry.schedule import Schedule
 
 TASK = "task"  # the labels' loss among the gradient norms

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kd_yolo.config.term import TermConfig
 from kd_yolo.distill.outputs import Labels, Outputs
 from kd_yolo.distill.response import ResponseTerm
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.losses.crosskd import restandardise
 from kd_yolo.yolo.heads import BRANCHES, HeadFacts, finish_branch, head_branches
 

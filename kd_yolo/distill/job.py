@@ -24,7 +24,7 @@ from kd_yolo.distill.defaults import default_student
 from kd_yolo.distill.demo import demo_teacher
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_distillation
-from kd_yolo.distill.teacher_file import locate_teacher, open_teacher
+from kd_yolo.distill.teachers.file import locate_teacher, open_teacher
 from kd_yolo.distill.trainer import trainer_for
 from kd_yolo.training.end import STATE
 from kd_yolo.training.provenance import say_left_out

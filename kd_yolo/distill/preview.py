@@ -15,11 +15,11 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.data.spec import DataSpec
 from kd_yolo.data.unlabelled import check_unlabelled
-from kd_yolo.distill.cached import check_views
 from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.cost import describe_cost
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
 from kd_yolo.distill.scores import unfamiliar
+from kd_yolo.distill.teachers.cached import check_views
 from kd_yolo.yolo.arguments.check import DEFAULTS, is_int8
 from kd_yolo.yolo.arguments.fit import check_fits_model
 from kd_yolo.yolo.exported import ExportedDetector

@@ -17,7 +17,7 @@ from kd_yolo.distill.auto import choose
 from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
 from kd_yolo.distill.scores import Measuring, measure_start
-from kd_yolo.distill.teacher_file import open_teacher
+from kd_yolo.distill.teachers.file import open_teacher
 from kd_yolo.training.provenance import write_provenance
 from kd_yolo.training.stage import open_network
 from kd_yolo.training.trainers import TrainerMixin

@@ -31,7 +31,6 @@ from kd_yolo.base.reading import printable
 from kd_yolo.config.distill import EMA_TEACHER
 from kd_yolo.distill.balance import WARN_BELOW, Balance, describe, too_much, weak_terms, write_balance
 from kd_yolo.distill.build import build_terms, named_terms
-from kd_yolo.distill.cached import TeacherCacheMixin
 from kd_yolo.distill.checkpoint import TERMS, TermsCheckpointMixin
 from kd_yolo.distill.classes import ALL_MATCHED
 from kd_yolo.distill.cost import describe_teacher
@@ -39,10 +38,11 @@ from kd_yolo.distill.criterion import TASK, DistillCriterion, WeightedTerm
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.preview import check_schedule
 from kd_yolo.distill.query_criterion import QueryCriterion
-from kd_yolo.distill.runtime import in_runtime
 from kd_yolo.distill.start import StartMixin
-from kd_yolo.distill.teacher import EMATeacher, Teacher
-from kd_yolo.distill.teacher_file import open_teacher
+from kd_yolo.distill.teachers.cached import TeacherCacheMixin
+from kd_yolo.distill.teachers.file import open_teacher
+from kd_yolo.distill.teachers.runtime import in_runtime
+from kd_yolo.distill.teachers.teacher import EMATeacher, Teacher
 from kd_yolo.distill.unlabelled import UnlabelledMixin
 from kd_yolo.yolo.exported import ExportedDetector
 from kd_yolo.yolo.families import RTDETR

@@ -13,7 +13,7 @@ from kd_yolo.config.league import Recipe
 from kd_yolo.data.spec import read_data_yaml
 from kd_yolo.distill.classes import student_for
 from kd_yolo.distill.job import Plan, check_plan, chosen_for, load_student
-from kd_yolo.distill.teacher_file import open_teacher
+from kd_yolo.distill.teachers.file import open_teacher
 from kd_yolo.league.request import Request
 
 

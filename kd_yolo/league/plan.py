@@ -16,7 +16,7 @@ from kd_yolo.config.rows import SHIPPED, TEACHER
 from kd_yolo.data.check import DataReport, check_for_training
 from kd_yolo.data.spec import list_images, read_data_yaml
 from kd_yolo.distill.defaults import default_student
-from kd_yolo.distill.teacher_file import open_teacher
+from kd_yolo.distill.teachers.file import open_teacher
 from kd_yolo.distill.trainer import trainer_for
 from kd_yolo.league.fit import check_recipes
 from kd_yolo.league.job import Job

@@ -13,7 +13,7 @@ from kd_yolo.config.distill import DistillConfig
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.outputs import Labels, Outputs
 from kd_yolo.distill.taps import read_modules
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.losses import loss_names, losses
 from kd_yolo.yolo.heads import head_branches, head_facts, raw_outputs
 

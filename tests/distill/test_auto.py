@@ -15,7 +15,7 @@ from kd_yolo.config.league import parse_recipes
 from kd_yolo.distill.auto import choose
 from kd_yolo.distill.build import build_terms
 from kd_yolo.distill.kept import ALL_CLASSES, KeptClasses
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 
 Build = Callable[..., Any]
 NAMES = ["red", "green", "blue"]

@@ -21,9 +21,9 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import resolve_distill
-from kd_yolo.distill.cached import AUGMENTATION, CachedTeacher, belongs_to, check_views
 from kd_yolo.distill.outputs import Outputs
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.cached import AUGMENTATION, CachedTeacher, belongs_to, check_views
+from kd_yolo.distill.teachers.teacher import Teacher
 
 Train = Callable[..., Any]
 RUN: dict[str, Any] = dict(

@@ -16,7 +16,7 @@ from kd_yolo.config.distill import DistillConfig
 from kd_yolo.distill.build import build_terms
 from kd_yolo.distill.criterion import DistillCriterion, WeightedTerm
 from kd_yolo.distill.taps import TapError
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.geometry.schedule import Schedule
 
 Make = Callable[..., Any]

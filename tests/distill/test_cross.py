@@ -14,7 +14,7 @@ from kd_yolo.config.distill import resolve_distill
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.outputs import Outputs
 from kd_yolo.distill.taps import read_modules
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.yolo.heads import finish_branch, head_branches, raw_outputs
 
 Build = Callable[..., Any]

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.distill.boxes import corners, expected_distances
 from kd_yolo.distill.job import Request, make_plan
-from kd_yolo.distill.teacher import Teacher
-from kd_yolo.distill.teacher_file import open_teacher
+from kd_yolo.distill.teachers.file import open_teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.yolo.exported import ExportedDetector, open_exported
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import head_facts, raw_outputs

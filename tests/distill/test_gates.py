@@ -16,7 +16,7 @@ from kd_yolo.config.distill import resolve_distill
 from kd_yolo.distill.boxes import corners, expected_distances
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.outputs import Labels, Outputs, boxes_of, watch_assigner
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.losses.bkd import binary_distillation
 from kd_yolo.yolo.heads import head_facts, raw_outputs
 

@@ -13,7 +13,7 @@ from kd_yolo.config.distill import DistillConfig
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.kept import KeptClasses
 from kd_yolo.distill.outputs import Labels, Outputs
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.losses import losses
 
 Build = Callable[..., Any]

@@ -12,7 +12,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.taps import Tap, TapPair, find_taps, match_by_stride, unpaired
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.yolo.heads import probe_image
 
 Build = Callable[..., Any]

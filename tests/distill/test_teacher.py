@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.yolo.heads import raw_outputs
 
 Build = Callable[..., Any]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from kd_yolo.base.errors import ConfigError, InputError
-from kd_yolo.distill.responses import OFF, SCORE_MIN, Responses, raw_responses, sparse_responses
-from kd_yolo.distill.teacher_cache import TeacherCache
+from kd_yolo.distill.teachers.cache import TeacherCache
+from kd_yolo.distill.teachers.responses import OFF, SCORE_MIN, Responses, raw_responses, sparse_responses
 from kd_yolo.losses.gate import balanced_confidence
 from kd_yolo.yolo.heads import HeadFacts
 

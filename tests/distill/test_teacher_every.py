@@ -10,7 +10,7 @@ import torch
 
 from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import resolve_distill
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 
 Train = Callable[..., Any]
 

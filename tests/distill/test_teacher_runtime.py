@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from kd_yolo.base.errors import ConfigError, MissingDependencyError
-from kd_yolo.distill.runtime import TOLERANCE, OpenVinoTeacher, in_runtime
-from kd_yolo.distill.teacher import EMATeacher, Teacher
+from kd_yolo.distill.teachers.runtime import TOLERANCE, OpenVinoTeacher, in_runtime
+from kd_yolo.distill.teachers.teacher import EMATeacher, Teacher
 
 openvino = pytest.importorskip("openvino", reason="needs the extra openvino")
 Train = Callable[..., Any]
@@ -92,8 +92,8 @@ def test_without_openvino(build: Callable[..., nn.Module], monkeypatch: pytest.M
     def missing(_module: str, **_options: Any) -> Any:
         raise MissingDependencyError("not installed")
 
-    monkeypatch.setattr("kd_yolo.distill.runtime.is_installed", lambda _name: False)
-    monkeypatch.setattr("kd_yolo.distill.runtime.require", missing)
+    monkeypatch.setattr("kd_yolo.distill.teachers.runtime.is_installed", lambda _name: False)
+    monkeypatch.setattr("kd_yolo.distill.teachers.runtime.require", missing)
     teacher = Teacher(build()).watch([3], needs_head=False)
     assert in_runtime(teacher, "auto", CPU) is teacher
     assert any("OpenVINO is not installed" in line for line in logged)

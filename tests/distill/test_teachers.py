@@ -12,7 +12,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig, resolve_distill
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.outputs import Outputs
-from kd_yolo.distill.teacher import EMATeacher, Teacher
+from kd_yolo.distill.teachers.teacher import EMATeacher, Teacher
 from kd_yolo.distill.terms import MeanTerm
 from kd_yolo.yolo.heads import head_facts, raw_outputs
 

@@ -15,7 +15,7 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.outputs import Outputs
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.distill.terms import FeatureTerm, Term
 from kd_yolo.yolo.heads import head_facts, raw_outputs
 

@@ -12,7 +12,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig
 from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.outputs import Outputs
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.distill.terms import select_levels, split_levels
 from kd_yolo.losses.bkd import binary_distillation
 

@@ -15,7 +15,7 @@ from kd_yolo.base.errors import ConfigError
 from kd_yolo.config.distill import DistillConfig, resolve_distill
 from kd_yolo.distill.build import build_terms
 from kd_yolo.distill.criterion import DistillCriterion, WeightedTerm
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.geometry.schedule import Schedule
 from kd_yolo.yolo.files.loading import load_checkpoint
 

@@ -17,7 +17,7 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.utils import DEFAULT_CFG
 
 from kd_yolo.data.spec import read_data_yaml
-from kd_yolo.distill.views import VIEW, Turns, Views
+from kd_yolo.distill.teachers.views import VIEW, Turns, Views
 
 
 @pytest.fixture

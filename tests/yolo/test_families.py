@@ -24,7 +24,7 @@ from kd_yolo.distill.build import build_terms, named_terms
 from kd_yolo.distill.defaults import architecture, smaller
 from kd_yolo.distill.outputs import Outputs
 from kd_yolo.distill.taps import read_modules
-from kd_yolo.distill.teacher import Teacher
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.prune.graph import ChannelGraph
 from kd_yolo.yolo.classes import class_layers, set_classes
 from kd_yolo.yolo.description.check import check_description

@@ -21,7 +21,7 @@ from kd_yolo.base.files import write_json
 from kd_yolo.base.folders import folder_beside
 from kd_yolo.base.leftovers import remove_leftovers
 from kd_yolo.base.reading import read_json_value
-from kd_yolo.distill.responses import Responses
+from kd_yolo.distill.teachers.responses import Responses
 
 MANIFEST = "cache.json"
 FLUSH_BYTES = 64 << 20

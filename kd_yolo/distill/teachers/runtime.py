@@ -16,7 +16,7 @@ from kd_yolo.base.extras import is_installed, require
 from kd_yolo.config.options import TeacherRuntime
 from kd_yolo.distill.outputs import Outputs
 from kd_yolo.distill.taps import read_layers
-from kd_yolo.distill.teacher import EMATeacher, Teacher
+from kd_yolo.distill.teachers.teacher import EMATeacher, Teacher
 from kd_yolo.yolo.exported import ExportedDetector
 from kd_yolo.yolo.heads import is_decoder, raw_outputs
 

@@ -19,10 +19,10 @@ from kd_yolo.config.distill import DistillConfig
 from kd_yolo.config.options import DEFAULTS
 from kd_yolo.distill.criterion import DistillCriterion
 from kd_yolo.distill.outputs import Outputs
-from kd_yolo.distill.responses import kept_confidence, raw_responses, sparse_responses
-from kd_yolo.distill.teacher import Teacher
-from kd_yolo.distill.teacher_cache import TeacherCache
-from kd_yolo.distill.views import MIXING, VIEW, Turns, Views
+from kd_yolo.distill.teachers.cache import TeacherCache
+from kd_yolo.distill.teachers.responses import kept_confidence, raw_responses, sparse_responses
+from kd_yolo.distill.teachers.teacher import Teacher
+from kd_yolo.distill.teachers.views import MIXING, VIEW, Turns, Views
 from kd_yolo.training.trainers import TrainerMixin
 from kd_yolo.yolo.heads import head_facts
 
