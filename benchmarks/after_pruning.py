@@ -59,34 +59,45 @@ def parse() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Everything that is missing, seed by seed."""
     for seed in args.seeds:
-        run_seed(seed, args)
+        base = chain(args, f"base-s{seed}", args.start, TRAIN, seed).base_train(
+            str(args.data.resolve()), args.base_epochs
+        )
+        keep(args, f"base-s{seed}", base.path, {"seed": seed}, RECIPE, TRAIN)
+        run_seed(seed, args, base.path, RECIPE, TRAIN)
 
 
-def run_seed(seed: int, args: argparse.Namespace) -> None:
-    """Everything of one seed that is missing."""
+def chain(args: argparse.Namespace, name: str, start: Any, train: dict[str, Any], seed: int) -> Any:
+    """A chain of stages in a folder of its own."""
     from kd_yolo import PruneModel
 
-    data, folder = str(args.data.resolve()), (args.runs / args.set_name).resolve()
-    train = {**TRAIN, "imgsz": args.imgsz, "device": args.device, "seed": seed}
+    settings = {**train, "imgsz": args.imgsz, "device": args.device, "seed": seed}
+    return PruneModel(str(start), folder=(args.runs / args.set_name).resolve() / name, **settings)
 
-    def chain(name: str, start: Any) -> PruneModel:
-        return PruneModel(str(start), folder=folder / name, **train)
 
-    base = chain(f"base-s{seed}", args.start).base_train(data, args.base_epochs)
-    keep(args, f"base-s{seed}", base.path, {"seed": seed})
+def run_seed(seed: int, args: argparse.Namespace, base: Path, recipe: dict[str, Any], train: dict[str, Any]) -> None:
+    """Everything that is missing of one seed of the pruned networks.
+
+    Args:
+        seed: of the order of the images.
+        args: as :func:`parse` gives them.
+        base: the network that is pruned, and teaches.
+        recipe: of the distilled arm, as ``PruneModel.distill`` takes it.
+        train: ultralytics' arguments of all runs.
+    """
+    data = str(args.data.resolve())
     for factor in args.factors:
         for arm in (*ARMS, *([TWICE] if args.twice else [])):
             name = f"{factor:g}-{arm.replace(' ', '_')}-s{seed}"
             if (args.out / args.set_name / f"{name}.json").is_file():
                 continue
-            model = chain(name, base.path)
+            model = chain(args, name, base, train, seed)
             model.prune(factor=factor, data=data)
             if arm == "distilled":
-                flags = {key: value for key, value in RECIPE.items() if key != "loss"}
-                made = model.distill(base.path, RECIPE["loss"], data, args.epochs, **flags)
+                flags = {key: value for key, value in recipe.items() if key != "loss"}
+                made = model.distill(base, recipe["loss"], data, args.epochs, **flags)
             else:
                 made = model.train(data, epochs_of(arm, args))
-            keep(args, name, made.path, {"seed": seed, "factor": factor, "arm": arm})
+            keep(args, name, made.path, {"seed": seed, "factor": factor, "arm": arm}, recipe, train)
             note_cost(args, factor, seed)
 
 
@@ -110,7 +121,10 @@ def note_cost(args: argparse.Namespace, factor: float, seed: int) -> None:
     write_json(target, body)
 
 
-def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, Any]) -> None:
+def keep(
+    args: argparse.Namespace, name: str, weights: Path, facts: dict[str, Any], recipe: dict[str, Any],
+    train: dict[str, Any],
+) -> None:  # fmt: skip
     """Evaluates a network and writes its JSON."""
     from kd_yolo.report.comparison import setup
     from kd_yolo.training.usage import read_usage
@@ -125,8 +139,8 @@ def keep(args: argparse.Namespace, name: str, weights: Path, facts: dict[str, An
     curve = read_columns(weights.parents[1] / "results.csv").get(SCORE, [])
     body = {
         **facts, "map": found, "parameters": size.parameters, "gflops": size.gflops, "epochs": len(curve),
-        "val_curve": curve, **asdict(read_usage(weights.parents[1])), "recipe": RECIPE,
-        "train": {**TRAIN, "imgsz": args.imgsz, "device": args.device, "start": Path(str(args.start)).name},
+        "val_curve": curve, **asdict(read_usage(weights.parents[1])), "recipe": recipe,
+        "train": {**train, "imgsz": args.imgsz, "device": args.device, "start": Path(str(args.start)).name},
         "commit": commit(),
         "setup": setup(),
     }  # fmt: skip
