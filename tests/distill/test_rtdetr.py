@@ -16,10 +16,14 @@ from ultralytics.models.utils.loss import RTDETRDetectionLoss
 
 from kd_yolo import PruneModel
 from kd_yolo.base.errors import ConfigError
-from kd_yolo.distill.criterion import DistillCriterion
+from kd_yolo.config.distill import resolve_distill
+from kd_yolo.distill.build import build_terms
+from kd_yolo.distill.criterion import DistillCriterion, WeightedTerm
 from kd_yolo.distill.job import Request, make_plan
 from kd_yolo.distill.query_criterion import QueryCriterion
+from kd_yolo.distill.teachers.teacher import Teacher
 from kd_yolo.distill.trainer import RTDETRDistillationTrainer
+from kd_yolo.geometry.schedule import Schedule
 from kd_yolo.training.stage import open_network
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.heads import head_facts, is_decoder
@@ -143,6 +147,27 @@ def test_terms_do_not_grow_with_the_batch_and_see_no_denoising_query(distil: Tra
     for distilled, items, queries in seen:
         assert distilled == pytest.approx(items)
         assert queries == 40
+
+
+def test_a_step_that_nobody_observed_is_the_tasks_alone(build: Callable[..., Any]) -> None:
+    student = build(f"tiny8-{HEAD}").train()
+    student.nc = 2  # the trainer sets it
+    teachers = [Teacher(build(f"tiny16-{HEAD}", seed=1))]
+    terms = build_terms(resolve_distill("t", "cwd"), student, teachers, seed=0)
+    batch = {
+        "img": torch.rand(2, 3, 64, 64), "cls": torch.zeros(2, 1), "batch_idx": torch.arange(2.0),
+        "bboxes": torch.tensor([[0.5, 0.5, 0.4, 0.4]] * 2),
+    }  # fmt: skip
+    student.criterion = criterion = QueryCriterion(
+        student, terms, teachers, {"kd_cwd": WeightedTerm(1.0, Schedule("constant"))}
+    )
+    values = []
+    for observe in (False, True, False):
+        torch.manual_seed(0)
+        if observe:
+            criterion.observe(batch, 0.0)
+        values.append(float(student.loss(batch)[0]))
+    assert values[0] == values[2] < values[1]
 
 
 def test_a_criterion_that_upstream_builds_meanwhile_gives_way(distil: Train) -> None:
