@@ -174,6 +174,12 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
     assert float(model(torch.rand(2, 3, 64, 64))["scores"].abs().max()) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_images_fill_the_batch_that_a_file_has(tmp_path: Path) -> None:
+    model = open_exported(write_file(tmp_path / "two.onnx", (2, 6, 84), source=(2, 3, 64, 64)))
+    answer = model(torch.rand(3, 3, 64, 64))
+    assert (answer["boxes"].shape, answer["scores"].shape) == ((3, 4, 84), (3, 2, 84))
+
+
 @pytest.mark.parametrize(("content", "message"), [(b"no", "is not an ONNX file"), (None, "does not exist")])
 def test_no_network(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "x.onnx"

@@ -275,6 +275,7 @@ def test_auto_knows_what_two_networks_can_compare(
     student, teacher = pair(*kinds)
     plan = make_plan(Request(teacher, student, overrides={"data": str(tiny_data), "device": "cpu"}), write=False)
     assert [term.loss for term in plan.config.terms] == terms
+    assert {term.share for term in plan.config.terms} == ({0.15} if terms != ["cwd"] else {None})
     assert any("a decoder of 40 queries" in line for line in plan.lines)
 
 

@@ -31,8 +31,11 @@ def images(count: int, side: int = 64) -> torch.Tensor:
 )
 def test_it_says_what_torch_says(build: Callable[..., nn.Module], layers: list[int], needs_head: bool) -> None:
     """For every number of images and every size, compiled once for each size."""
-    live = Teacher(build()).watch(layers, needs_head=needs_head)
+    network: Any = build()
+    live = Teacher(network).watch(layers, needs_head=needs_head)
     fast = OpenVinoTeacher(live, must=True)
+    if not needs_head:
+        network.model[-1].register_forward_pre_hook(lambda *_: pytest.fail("no term needs the head"))
     for batch in (images(4), images(2), images(2, 96)):
         got, wanted = fast(batch), live(batch)
         assert list(got.features) == list(wanted.features) == layers
@@ -63,11 +66,22 @@ def test_where_it_says_something_else_torch_goes_on_or_an_error_says_so(
 
 
 @pytest.mark.slow
-def test_in_half_precision_it_may_be_as_far_as_torch_is(build: Callable[..., nn.Module], logged: list[str]) -> None:
+def test_in_half_precision_it_may_be_as_far_as_torch_is(
+    build: Callable[..., nn.Module], logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    compile_model = openvino.Core.compile_model
+
+    def watch(self: Any, model: Any, device: str, settings: dict[str, Any]) -> Any:
+        asked.append(settings["INFERENCE_PRECISION_HINT"])
+        return compile_model(self, model, device, settings)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", watch)
     live = Teacher(build(), half=True).watch([3, 4, 5], needs_head=True)
     OpenVinoTeacher(live, must=False)(images(4))
     allowed = next(line for line in logged if "standard deviations from torch" in line)
     assert float(allowed.rpartition(", ")[2].split()[0]) > TOLERANCE
+    assert asked == ["bf16"]
 
 
 @pytest.mark.parametrize("must", [True, False])

@@ -140,6 +140,7 @@ def test_the_table_of_a_chain_for_int8_is_that_of_its_run() -> None:
 def test_the_table_of_few_labels_is_that_of_its_runs() -> None:
     assert "\n".join(few_label_rows("bccd-20-all")) in RESULTS
     assert "\n".join(few_label_rows("street-demo-20-all")) in RESULTS
+    assert "\n".join(few_label_rows("street-demo-20-all-onnx")) in RESULTS
 
 
 def test_the_table_of_mgd_is_that_of_its_runs() -> None:
