@@ -107,7 +107,7 @@ def make_trainer(method: str, args: argparse.Namespace) -> Any:
     from ultralytics.models.rtdetr.train import RTDETRTrainer
     from ultralytics.models.yolo.detect import DetectionTrainer
 
-    from kd_yolo.distill import responses
+    from kd_yolo.distill.teachers import responses
     from kd_yolo.distill.trainer import TRAINERS
     from kd_yolo.training.stage import task_of
     from kd_yolo.training.trainers import RETRAINERS

@@ -106,6 +106,7 @@ def test_the_table_after_pruning_is_that_of_its_runs() -> None:
     folder = ROOT / "docs" / "results" / "after_pruning"
     for name in ("bccd", "street-demo"):
         assert after_pruning.table(argparse.Namespace(out=folder, set_name=name)) in RESULTS
+    assert after_pruning.table(argparse.Namespace(out=folder.with_name("rtdetr"), set_name="bccd")) in RESULTS
 
 
 def test_the_tables_of_int8_are_those_of_their_runs() -> None:
