@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from kd_yolo.base.errors import ConfigError, MissingDependencyError
+from kd_yolo.base.extras import is_installed
 from kd_yolo.distill.teachers.runtime import TOLERANCE, OpenVinoTeacher, in_runtime
 from kd_yolo.distill.teachers.teacher import EMATeacher, Teacher
 
-openvino = pytest.importorskip("openvino", reason="needs the extra openvino")
+needs_openvino = pytest.mark.skipif(not is_installed("openvino"), reason="needs the extra openvino")
 Train = Callable[..., Any]
 CPU = torch.device("cpu")
 
@@ -22,6 +23,7 @@ def images(count: int, side: int = 64) -> torch.Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(count))
 
 
+@needs_openvino
 @pytest.mark.parametrize(
     ("layers", "needs_head"),
     [
@@ -48,6 +50,7 @@ def test_it_says_what_torch_says(build: Callable[..., nn.Module], layers: list[i
     assert len(fast._compiled) == 2
 
 
+@needs_openvino
 @pytest.mark.slow
 def test_where_it_says_something_else_torch_goes_on_or_an_error_says_so(
     build: Callable[..., nn.Module], monkeypatch: pytest.MonkeyPatch, logged: list[str]
@@ -65,10 +68,12 @@ def test_where_it_says_something_else_torch_goes_on_or_an_error_says_so(
         OpenVinoTeacher(live, must=True)(images(2))
 
 
+@needs_openvino
 @pytest.mark.slow
 def test_in_half_precision_it_may_be_as_far_as_torch_is(
     build: Callable[..., nn.Module], logged: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    openvino = pytest.importorskip("openvino")
     asked: list[str] = []
     compile_model = openvino.Core.compile_model
 
@@ -116,6 +121,7 @@ def test_without_openvino(build: Callable[..., nn.Module], monkeypatch: pytest.M
         in_runtime(teacher, "openvino", CPU)
 
 
+@needs_openvino
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"teacher_cache": 2}])
 def test_a_run_under_it_is_that_under_torch(train: Train, rows: Any, more: dict[str, Any], tmp_path: Any) -> None:

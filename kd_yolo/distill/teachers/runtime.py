@@ -57,9 +57,9 @@ def in_runtime(teacher: Teacher, runtime: TeacherRuntime, device: torch.device) 
         return teacher
     reason = why_not(teacher, device)
     if runtime == "openvino":
-        require("openvino", purpose=PURPOSE)
         if reason is not None:
             raise ConfigError(f"--teacher-runtime openvino: {reason}. Leave it out, or take auto.")
+        require("openvino", purpose=PURPOSE)
     if reason is not None or not is_installed("openvino"):
         _say(f"the teacher runs in torch: {reason or 'OpenVINO is not installed'}")
         return teacher
