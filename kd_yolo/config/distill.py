@@ -52,8 +52,8 @@ class DistillConfig(TrustWeights):
     """The teacher runs in every N-th step, where the terms count N times; None is in every step."""
     teacher_half: bool | None = None
     """Whether the teacher runs in bfloat16."""
-    teacher_runtime: TeacherRuntime = DEFAULTS.teacher_runtime
-    """Where the teacher runs; ``auto`` is OpenVINO where that says what torch says."""
+    teacher_runtime: TeacherRuntime | None = None
+    """Where the teacher runs; ``auto`` is OpenVINO where that says what torch says; None is torch."""
     teacher_val: bool = DEFAULTS.teacher_val
     """Whether the teacher is measured on val before the first epoch."""
     chosen: str | None = Field(default=None, max_length=1000)

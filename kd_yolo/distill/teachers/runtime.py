@@ -46,14 +46,14 @@ def why_not(teacher: Teacher, device: torch.device) -> str | None:
     return "crosskd reads inside the teacher's head" if teacher.reads_branches else None
 
 
-def in_runtime(teacher: Teacher, runtime: TeacherRuntime, device: torch.device) -> Teacher:
+def in_runtime(teacher: Teacher, runtime: TeacherRuntime | None, device: torch.device) -> Teacher:
     """The teacher, in OpenVINO where that is asked for, or possible with ``auto``.
 
     Raises:
         ConfigError: asked for where it is not possible.
         MissingDependencyError: asked for, and not installed.
     """
-    if runtime == "torch":
+    if runtime is None or runtime == "torch":
         return teacher
     reason = why_not(teacher, device)
     if runtime == "openvino":
