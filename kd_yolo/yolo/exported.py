@@ -157,10 +157,19 @@ def open_exported(path: str | Path) -> ExportedDetector:
         InputError: no such file, or none of that kind.
         MissingDependencyError: see :class:`ExportedDetector`.
     """
+    return ExportedDetector(locate_exported(path))
+
+
+def locate_exported(path: str | Path) -> Path:
+    """The file of that name; it is not opened.
+
+    Raises:
+        InputError: there is none.
+    """
     file = Path(path).expanduser()
     if not file.exists():
         raise InputError(f"the teacher {shown(str(path))} does not exist: copy the file here or give its path.")
-    return ExportedDetector(regular_file(file, "teacher"))
+    return regular_file(file, "teacher")
 
 
 def is_exported(name: str | Path) -> bool:

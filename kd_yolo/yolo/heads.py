@@ -12,7 +12,7 @@ from kd_yolo.base.errors import InputError
 from kd_yolo.yolo.families import Head, family_names, head_like, is_end2end, is_form
 
 DECODER = "decoder"  # the form of RT-DETR's head
-DECODER_PX = 160  # side of an image with enough cells for its queries
+DECODER_PX = 160  # side of an image with enough cells: RT-DETR asks for the best 300
 BRANCHES = ("cv2", "cv3")  # of a head: boxes, classes; as Detect calls them, and the checkpoints of unfinished runs
 
 

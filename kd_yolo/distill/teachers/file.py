@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from kd_yolo.yolo.exported import is_exported, open_exported
+from kd_yolo.yolo.exported import is_exported, locate_exported, open_exported
 from kd_yolo.yolo.files.loading import load_checkpoint
 from kd_yolo.yolo.files.locate import TEACHER, locate
 from kd_yolo.yolo.files.quantized_state import refuse_quantized
@@ -38,4 +38,4 @@ def locate_teacher(name: str) -> str:
     Raises:
         InputError: there is none.
     """
-    return str(Path(open_exported(name).pt_path if is_exported(name) else locate(name)).resolve())
+    return str((locate_exported(name) if is_exported(name) else locate(name)).resolve())

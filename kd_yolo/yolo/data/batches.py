@@ -25,7 +25,7 @@ from kd_yolo.base.errors import ConfigError, InputError
 from kd_yolo.base.rng import seeded
 from kd_yolo.data.sample import sample_classes, sample_detection
 from kd_yolo.data.spec import read_data_yaml
-from kd_yolo.yolo.families import is_form
+from kd_yolo.yolo.heads import is_decoder
 from kd_yolo.yolo.quiet import quiet
 
 # What a model was trained with, less what mixes images: as in the last epochs of a training, when mosaic is closed.
@@ -110,7 +110,7 @@ def _dataset(model: Any, images: Images, count: int, folder: Path) -> tuple[Any,
         return _classes(model, sample_classes(*choice) / "train", images.imgsz), None
     spec = read_data_yaml(sample_detection(*choice))
     stride = max(int(model.stride.max()), 32)
-    kind = RTDETRDataset if is_form(model.model[-1], "decoder") else YOLODataset
+    kind = RTDETRDataset if is_decoder(model) else YOLODataset
     trained: Any = vars(_arguments(model))
     arguments = {key: trained[key] for key in ("overlap_mask", "mask_ratio", *_AUGMENT)}
     try:

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from kd_yolo.yolo.families import is_form
+from kd_yolo.yolo.heads import DECODER_PX, is_decoder
 
 MAX_ELEMENTS = 1 << 25  # of one map, 128 MB; yolov9e at 64 px has 0.4 million
 MAX_CALLS = 50_000
 MAX_SECONDS = 8.0  # of this thread's CPU: a process that was stopped, or waits for others, has not worked
 IMAGE_PX = 64
-_RTDETR_PX = 160  # RT-DETR asks for the best 300 of its cells
 _LOCK = threading.Lock()  # torch keeps one list of forward hooks for the process
 
 
@@ -37,7 +36,7 @@ def trial_pass(model: Any, channels: int) -> list[Tensor]:
     Raises:
         OverBudgetError: the pass would take more memory or time than that of any YOLO model.
     """
-    size_px = _RTDETR_PX if is_form(model.model[-1], "decoder") else max(IMAGE_PX, 2 * int(max(model.stride)))
+    size_px = DECODER_PX if is_decoder(model) else max(IMAGE_PX, 2 * int(max(model.stride)))
     image = torch.full((1, channels, size_px, size_px), 0.5)
     states = [(module, dict(vars(module))) for module in model.modules()]  # heads keep the grid of the last image
     try:
